@@ -1,0 +1,24 @@
+//! The vocabulary of the lab bench, as plain data.
+//!
+//! Nothing here touches the host. Every other crate speaks in these terms, which are those of the
+//! real-time literature: a task has an execution time C, a period T and a deadline D; a reservation
+//! is a budget Q in every period P.
+
+pub mod duration;
+pub mod exit;
+pub mod hist;
+pub mod load;
+pub mod manifest;
+pub mod mechanism;
+pub mod reservation;
+pub mod sample;
+pub mod stats;
+pub mod suite;
+pub mod task;
+
+pub use exit::Exit;
+pub use manifest::Manifest;
+pub use mechanism::Mechanism;
+pub use reservation::Reservation;
+pub use suite::Suite;
+pub use task::{Task, TaskSet};

@@ -1,0 +1,160 @@
+//! `manifest.json`: what was run, where, with what, and how each repetition ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Suite;
+
+/// The version of the result folder's layout that this code writes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The manifest of a result folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// The suite as run, defaults filled in.
+    pub suite: Suite,
+    /// When the run began, RFC 3339 in UTC.
+    pub started_utc: String,
+    /// When the last repetition was written; empty while it runs.
+    pub finished_utc: Option<String>,
+    /// The machine.
+    pub host: HostFacts,
+    /// Programs and their versions.
+    pub versions: Versions,
+    /// Seed of every random choice in the run.
+    pub seed: u64,
+    /// How guests were executed; none where no experiment had one.
+    pub accelerator: Option<AcceleratorFacts>,
+    /// How the measured CPU was kept awake.
+    pub keep_awake: KeepAwake,
+    /// Every attempt at every repetition, in the order in which they ran.
+    pub repetitions: Vec<RepetitionRecord>,
+}
+
+/// The machine that the figures come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The processor, as /proc/cpuinfo calls it.
+    pub cpu_model: Option<String>,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Kernel release.
+    pub kernel: String,
+    /// Distribution, from os-release.
+    pub os: Option<String>,
+    /// The kernel's tick rate in Hz, where it can be told.
+    pub tick_hz: Option<u32>,
+    /// `true` where SCHED_DEADLINE budgets are enforced to better than a tick.
+    pub hrtick_dl: Option<bool>,
+    /// The clock source in use.
+    pub clock_source: Option<String>,
+    /// The hypervisor under this host, where it is itself a virtual machine.
+    pub hypervisor: Option<String>,
+    /// `kernel.sched_rt_runtime_us`.
+    pub rt_runtime_us: Option<i64>,
+    /// `kernel.sched_rt_period_us`.
+    pub rt_period_us: Option<i64>,
+    /// Cgroup version whose cpuset controller is used: 1 or 2.
+    pub cpuset_version: Option<u32>,
+    /// The CPU on which everything was measured.
+    pub measured_cpu: u32,
+    /// The CPUs for everything else.
+    pub housekeeping_cpus: Vec<u32>,
+    /// The machine's boot, so that `--resume` can tell it from another.
+    pub boot_id: Option<String>,
+}
+
+/// What produced the results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// This project.
+    pub bench: String,
+    /// QEMU, where guests ran.
+    pub qemu: Option<String>,
+    /// The guest's kernel, where guests ran.
+    pub guest_kernel: Option<String>,
+}
+
+/// KVM or TCG, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceleratorFacts {
+    /// `kvm` or `tcg`.
+    pub name: String,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// Whether the measured CPU was kept out of idle, and what leaving idle costs there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeepAwake {
+    /// Whether it was.
+    pub on: bool,
+    /// Where the decision comes from: the suite or the measurement.
+    pub reason: String,
+    /// How much longer a burst takes after idle than without, measured: 0.35 is 35 %.
+    pub idle_cost: Option<f64>,
+}
+
+/// How an attempt at a repetition ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Complete.
+    Done,
+    /// Failed; what was measured until then is kept.
+    Failed,
+}
+
+/// One attempt at a repetition. Its folder is `<experiment>/rep-<attempt, three digits>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepetitionRecord {
+    /// The experiment.
+    pub experiment: String,
+    /// Numbers the experiment's attempts from 0; the `repetition` column of its CSV files.
+    pub attempt: u32,
+    /// The repetition (from 0) that this is an attempt at.
+    pub repetition: u32,
+    /// How it ended.
+    pub status: Status,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it began, RFC 3339 in UTC.
+    pub started_utc: String,
+    /// How long it took, with preparation and teardown.
+    pub elapsed_ns: u64,
+    /// The share of the measured time in which the measured CPU ran nobody; none where no sentinel
+    /// watched.
+    pub stalled_share: Option<f64>,
+    /// `stalled_share` is above `noise.max_stalled`.
+    pub noisy: bool,
+    /// This attempt is the one that counts for its repetition: the quietest that is done.
+    pub counts: bool,
+    /// What this attempt was run with that the suite does not say.
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// Facts of an attempt, each where it is known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// QEMU's start to the agent's hello.
+    pub boot_ns: Option<u64>,
+    /// Guest CLOCK_MONOTONIC minus host CLOCK_MONOTONIC, at the start of the workload.
+    pub guest_clock_offset_ns: Option<i64>,
+    /// Half the round trip of that measurement: the offset is known to within this.
+    pub guest_clock_uncertainty_ns: Option<u64>,
+    /// Growth of the offset over the repetition, as a share of the time: 1e-6 is 1 µs a second.
+    pub guest_clock_drift: Option<f64>,
+    /// Share of the measured CPU that the vCPU threads used while the workload ran.
+    pub vcpu_share: Option<f64>,
+    /// Share of a CPU that QEMU's other threads used meanwhile.
+    pub emulator_share: Option<f64>,
+    /// Nanoseconds of work per loop iteration that rtload was calibrated to, where the tasks ran.
+    pub ns_per_iteration: Option<f64>,
+    /// rtload's warnings and others', for the report.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}

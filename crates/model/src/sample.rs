@@ -1,0 +1,259 @@
+//! Raw samples: one a row, as they stand in the CSV files of a result folder.
+//!
+//! Columns ending in `_ns` are integers in nanoseconds; instants are CLOCK_MONOTONIC of the machine
+//! that took the sample (the guest, for jobs that ran there). An empty cell is a value that is not
+//! known. The columns are promised in `docs/formats.md`.
+
+use std::{fs::File, io, path::Path};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use thiserror::Error;
+
+/// One job of a periodic task: a row of `jobs.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The experiment that it belongs to; none for a program run on its own.
+    pub experiment: Option<String>,
+    /// The repetition of the experiment, from 0.
+    pub repetition: Option<u32>,
+    /// The task: `tau1`, `tau2`, …
+    pub task: String,
+    /// The job's number within its task, from 0.
+    pub job: u64,
+    /// The scheduled release, on the absolute schedule.
+    pub release_ns: u64,
+    /// When the job began to run.
+    pub start_ns: u64,
+    /// When it was done.
+    pub finish_ns: u64,
+    /// `finish_ns - release_ns`: counted from the scheduled release, however late the start.
+    pub response_ns: u64,
+    /// CPU time of the thread between start and finish.
+    pub cpu_ns: Option<u64>,
+    /// The relative deadline D.
+    pub deadline_ns: u64,
+    /// 1 where the response time exceeds D, else 0.
+    #[serde(with = "flag")]
+    pub missed: bool,
+    /// Time in which the measured CPU ran nobody, from the start of the busy period that the job
+    /// belongs to until its finish; empty where no sentinel watched.
+    pub stalled_ns: Option<u64>,
+}
+
+/// One request to a service: a row of `requests.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The experiment that it belongs to; none for a program run on its own.
+    pub experiment: Option<String>,
+    /// The repetition, from 0.
+    pub repetition: Option<u32>,
+    /// The client, from 0.
+    pub client: u32,
+    /// The request's number within its client and repetition, from 0.
+    pub request: u64,
+    /// When it was due: on the schedule in an open loop, `start_ns` in a closed one.
+    pub intended_ns: u64,
+    /// When the client began to send it (or to connect).
+    pub start_ns: u64,
+    /// When the first byte of the answer arrived.
+    pub first_byte_ns: Option<u64>,
+    /// When the last byte of the answer arrived, or the request was given up.
+    pub finish_ns: Option<u64>,
+    /// `finish_ns - intended_ns`; empty for a request that failed.
+    pub response_ns: Option<u64>,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// Bytes of the body received.
+    pub bytes: u64,
+    /// Why the request failed; empty for a good one.
+    pub error: Option<String>,
+}
+
+/// An interval in which the measured CPU ran nobody: a row of `stalls.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// When it began, on the host's clock.
+    pub start_ns: u64,
+    /// How long it lasted.
+    pub length_ns: u64,
+}
+
+/// An interval in which one of the VM's threads ran: a row of `supply.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supply {
+    /// Switched in, on the host's clock.
+    pub start_ns: u64,
+    /// Switched out.
+    pub end_ns: u64,
+    /// The thread's name.
+    pub thread: String,
+}
+
+/// What went wrong with a CSV file: always with its path, and the row where there is one.
+#[derive(Debug, Error)]
+pub enum SampleError {
+    /// The file cannot be opened or created.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        error: io::Error,
+    },
+    /// A row cannot be read or written; the cause names line and field.
+    #[error("{path}: {error}")]
+    Row {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        error: csv::Error,
+    },
+}
+
+/// Reads all rows of a CSV file with a header.
+///
+/// # Errors
+/// [`SampleError`] with the path and, for a malformed row, its line.
+pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, SampleError> {
+    let name = || path.display().to_string();
+    let file = File::open(path).map_err(|error| SampleError::File { path: name(), error })?;
+    csv::Reader::from_reader(io::BufReader::new(file))
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .map_err(|error| SampleError::Row { path: name(), error })
+}
+
+/// Writes all rows to a CSV file; `header` is written even where there are no rows.
+///
+/// # Errors
+/// [`SampleError`] with the path.
+pub fn write_csv<T: Serialize + Columns>(path: &Path, rows: &[T]) -> Result<(), SampleError> {
+    let name = || path.display().to_string();
+    let file = File::create(path).map_err(|error| SampleError::File { path: name(), error })?;
+    write_rows(file, rows).map_err(|error| SampleError::Row { path: name(), error })
+}
+
+/// Writes a header and all rows to `out`.
+///
+/// # Errors
+/// Those of the CSV writer.
+pub fn write_rows<T: Serialize + Columns>(out: impl io::Write, rows: &[T]) -> csv::Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+    writer.write_record(T::COLUMNS)?;
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    writer.flush().map_err(csv::Error::from)
+}
+
+/// The header of a kind of row, so that an empty file still says what it would hold.
+pub trait Columns {
+    /// Column names in the order of the fields.
+    const COLUMNS: &'static [&'static str];
+}
+
+impl Columns for Job {
+    const COLUMNS: &'static [&'static str] = &[
+        "experiment",
+        "repetition",
+        "task",
+        "job",
+        "release_ns",
+        "start_ns",
+        "finish_ns",
+        "response_ns",
+        "cpu_ns",
+        "deadline_ns",
+        "missed",
+        "stalled_ns",
+    ];
+}
+
+impl Columns for Request {
+    const COLUMNS: &'static [&'static str] = &[
+        "experiment",
+        "repetition",
+        "client",
+        "request",
+        "intended_ns",
+        "start_ns",
+        "first_byte_ns",
+        "finish_ns",
+        "response_ns",
+        "status",
+        "bytes",
+        "error",
+    ];
+}
+
+impl Columns for Stall {
+    const COLUMNS: &'static [&'static str] = &["start_ns", "length_ns"];
+}
+
+impl Columns for Supply {
+    const COLUMNS: &'static [&'static str] = &["start_ns", "end_ns", "thread"];
+}
+
+/// A truth value as 0 or 1, so that a column of them can be summed.
+mod flag {
+    use super::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub fn serialize<S: Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(u8::from(*flag))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(serde::de::Error::custom(format!("`missed` is 0 or 1, not {other}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            experiment: None,
+            repetition: Some(0),
+            task: "tau1".into(),
+            job: 3,
+            release_ns: 10,
+            start_ns: 11,
+            finish_ns: 40,
+            response_ns: 30,
+            cpu_ns: Some(28),
+            deadline_ns: 150,
+            missed: true,
+            stalled_ns: None,
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_promised_columns_and_reads_back() {
+        let mut bytes = Vec::new();
+        write_rows(&mut bytes, &[job()]).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text,
+            "experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,\
+             deadline_ns,missed,stalled_ns\n,0,tau1,3,10,11,40,30,28,150,1,\n"
+        );
+        let rows: Vec<Job> =
+            csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
+        assert_eq!(rows, [job()]);
+    }
+
+    #[test]
+    fn an_empty_file_still_has_its_header() {
+        let mut bytes = Vec::new();
+        write_rows::<Stall>(&mut bytes, &[]).unwrap();
+        assert_eq!(bytes, b"start_ns,length_ns\n");
+    }
+}

@@ -1,0 +1,236 @@
+//! A suite: the TOML file that says which experiments to run, as plain data.
+//!
+//! Every field is written out in `docs/formats.md`. Unknown keys are refused. What is wrong with a
+//! file is said once, with the file, the line and the key ([`SuiteError`]).
+
+mod parse;
+mod validate;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use parse::{SuiteError, parse, read};
+
+use crate::{Mechanism, Reservation, TaskSet, duration, load::Backlog};
+
+/// A list of experiments and what they have in common.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Names the result folder; letters, digits, `-` and `_`.
+    pub name: String,
+    /// One line for the report: which protocol this is.
+    #[serde(default)]
+    pub description: String,
+    /// The machine and how it is prepared.
+    #[serde(default)]
+    pub host: HostSettings,
+    /// How the guests look.
+    #[serde(default)]
+    pub guest: GuestSettings,
+    /// What counts as a noisy repetition.
+    #[serde(default)]
+    pub noise: NoiseSettings,
+    /// The experiments, in the order in which they run.
+    #[serde(rename = "experiment")]
+    pub experiments: Vec<Experiment>,
+}
+
+/// Which CPUs to use and how to prepare them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostSettings {
+    /// The CPU on which everything is measured; the host's last where absent.
+    pub measured_cpu: Option<u32>,
+    /// Keep the measured CPU out of idle; where absent, as `orchestrator check` finds it needed.
+    pub keep_awake: Option<bool>,
+    /// Watch the measured CPU for stalls with a SCHED_DEADLINE sentinel.
+    pub sentinel: bool,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self { measured_cpu: None, keep_awake: None, sentinel: true }
+    }
+}
+
+/// How the guest's instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcceleratorChoice {
+    /// KVM where it boots the real guest within 10 s, else TCG.
+    #[default]
+    Auto,
+    /// KVM or exit code 3.
+    Kvm,
+    /// QEMU's emulation.
+    Tcg,
+}
+
+/// The virtual machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuestSettings {
+    /// KVM, TCG, or whichever works.
+    pub accelerator: AcceleratorChoice,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+}
+
+impl Default for GuestSettings {
+    fn default() -> Self {
+        Self { accelerator: AcceleratorChoice::Auto, memory_mib: 256 }
+    }
+}
+
+/// When a repetition is too noisy to count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseSettings {
+    /// The largest share of the time in which the measured CPU may have run nobody, in 0..=1.
+    pub max_stalled: f64,
+    /// How many more times a noisy repetition is tried; the quietest attempt counts.
+    pub retries: u32,
+}
+
+impl Default for NoiseSettings {
+    fn default() -> Self {
+        Self { max_stalled: 0.005, retries: 3 }
+    }
+}
+
+/// Where the workload runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// On the host, on the measured CPU.
+    Host,
+    /// In a guest whose vCPU runs on the measured CPU.
+    Guest,
+}
+
+/// Where the workload runs, under which load and reservation, for how long and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Unique in the suite; letters, digits, `-` and `_`; names the folder.
+    pub name: String,
+    /// Host or guest.
+    #[serde(rename = "where")]
+    pub place: Place,
+    /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    pub tasks: TaskSet,
+    /// How long the tasks run.
+    #[serde(default = "default_duration", with = "duration")]
+    pub duration: Duration,
+    /// How often.
+    #[serde(default = "default_repetitions")]
+    pub repetitions: u32,
+    /// The host's load on the measured CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// What the virtual machine is guaranteed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<ReservationSettings>,
+    /// Where QEMU's threads other than the vCPUs run.
+    #[serde(default)]
+    pub emulator: Emulator,
+}
+
+fn default_duration() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_repetitions() -> u32 {
+    1
+}
+
+/// Periodic SCHED_FIFO tasks on the measured CPU of the host, above everything ordinary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The tasks.
+    pub tasks: TaskSet,
+    /// What becomes of jobs that could not run in time.
+    #[serde(default)]
+    pub backlog: Backlog,
+}
+
+/// A reservation and the mechanism that enforces it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReservationSettings {
+    /// Q, on each vCPU.
+    #[serde(with = "duration")]
+    pub budget: Duration,
+    /// P.
+    #[serde(with = "duration")]
+    pub period: Duration,
+    /// How it is enforced.
+    #[serde(default = "deadline")]
+    pub mechanism: Mechanism,
+}
+
+fn deadline() -> Mechanism {
+    Mechanism::Deadline
+}
+
+impl ReservationSettings {
+    /// (Q, P); checked when the suite was parsed.
+    ///
+    /// # Panics
+    /// Where the settings were made by hand and not checked by [`parse`].
+    #[must_use]
+    pub fn reservation(&self) -> Reservation {
+        Reservation::new(self.budget, self.period).expect("checked by suite::parse")
+    }
+}
+
+/// Where QEMU's main loop and helper threads run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmulatorPlace {
+    /// On the housekeeping CPUs.
+    #[default]
+    Housekeeping,
+    /// On the measured CPU, as ordinary threads beside the vCPU.
+    Shared,
+}
+
+/// Where QEMU's other threads run, or the reservation of their own on the measured CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Emulator {
+    /// `"housekeeping"` or `"shared"`.
+    Place(EmulatorPlace),
+    /// `{ budget, period }`: on the measured CPU, in a SCHED_DEADLINE reservation of their own.
+    Reserved(EmulatorReservation),
+}
+
+/// The reservation of QEMU's main loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmulatorReservation {
+    /// Q.
+    #[serde(with = "duration")]
+    pub budget: Duration,
+    /// P.
+    #[serde(with = "duration")]
+    pub period: Duration,
+}
+
+impl Default for Emulator {
+    fn default() -> Self {
+        Self::Place(EmulatorPlace::default())
+    }
+}
+
+impl Suite {
+    /// The experiment of this name.
+    #[must_use]
+    pub fn experiment(&self, name: &str) -> Option<&Experiment> {
+        self.experiments.iter().find(|experiment| experiment.name == name)
+    }
+}

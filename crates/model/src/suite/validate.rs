@@ -1,0 +1,84 @@
+//! The rules of a suite that its types cannot say; each is broken with one sentence.
+
+use std::collections::HashSet;
+
+use super::{Emulator, Experiment, Place, Suite};
+use crate::{Mechanism, Reservation};
+
+pub(super) fn suite(suite: &Suite) -> Result<(), String> {
+    name("name", &suite.name)?;
+    if suite.experiments.is_empty() {
+        return Err("there is no [[experiment]]; a suite has at least one".to_owned());
+    }
+    if !(0.0..=1.0).contains(&suite.noise.max_stalled) {
+        return Err(format!(
+            "key `noise.max_stalled` is {}; it is a share between 0 and 1",
+            suite.noise.max_stalled
+        ));
+    }
+    if !(64..=1 << 20).contains(&suite.guest.memory_mib) {
+        return Err(format!(
+            "key `guest.memory_mib` is {}; a guest needs at least 64 MiB",
+            suite.guest.memory_mib
+        ));
+    }
+    let mut seen = HashSet::new();
+    for one in &suite.experiments {
+        if !seen.insert(&one.name) {
+            return Err(format!("experiment `{}` is there twice; names are unique", one.name));
+        }
+        experiment(one).map_err(|message| format!("experiment `{}`: {message}", one.name))?;
+    }
+    Ok(())
+}
+
+/// Names become folders, so they hold nothing that a path could mistake.
+fn name(key: &str, name: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(good) || name.starts_with('-') {
+        return Err(format!(
+            "key `{key}` is `{name}`; use 1 to 64 letters, digits, `-` and `_`, not starting with `-`"
+        ));
+    }
+    Ok(())
+}
+
+fn experiment(experiment: &Experiment) -> Result<(), String> {
+    name("name", &experiment.name)?;
+    if experiment.tasks.is_empty() {
+        return Err("key `tasks` is missing or empty; give at least one task, \
+                    for example `tasks = [\"30ms/150ms\"]`"
+            .to_owned());
+    }
+    if experiment.repetitions == 0 {
+        return Err("key `repetitions` is 0; it is at least 1".to_owned());
+    }
+    let longest = experiment.tasks.iter().map(|task| task.period()).max().unwrap_or_default();
+    if experiment.duration < longest {
+        return Err(format!(
+            "key `duration` is {}, shorter than the longest period, {}",
+            crate::duration::format(experiment.duration),
+            crate::duration::format(longest)
+        ));
+    }
+    if experiment.load.as_ref().is_some_and(|load| load.tasks.is_empty()) {
+        return Err("key `load.tasks` is empty; leave `load` out for an unloaded host".to_owned());
+    }
+    if let Some(settings) = &experiment.reservation {
+        Reservation::new(settings.budget, settings.period).map_err(|error| error.to_string())?;
+        if settings.mechanism == Mechanism::None {
+            return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
+        }
+        if experiment.place == Place::Host {
+            return Err(
+                "key `reservation`: a reservation is for a VM; use `where = \"guest\"`".to_owned()
+            );
+        }
+    }
+    match experiment.emulator {
+        Emulator::Place(_) => Ok(()),
+        Emulator::Reserved(own) => Reservation::new(own.budget, own.period)
+            .map(drop)
+            .map_err(|error| format!("key `emulator`: {error}")),
+    }
+}
