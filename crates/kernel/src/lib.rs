@@ -1,1 +1,14 @@
-//! To be filled.
+//! The only door to Linux: scheduling policies, affinity, clocks, memory locking, processes, cpusets
+//! and `/proc`.
+//!
+//! This is the one crate with `unsafe` code, each block with the invariant that makes it sound.
+//! Roots such as `/proc` and `/sys/fs/cgroup` are arguments, so that tests run on made-up trees.
+
+pub mod affinity;
+pub mod clock;
+pub mod cpuset;
+pub mod dma_latency;
+pub mod memory;
+pub mod process;
+pub mod procfs;
+pub mod sched;

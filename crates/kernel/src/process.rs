@@ -1,0 +1,65 @@
+//! Children that cannot outlive us.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::{Child, Command},
+};
+
+use nix::{
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::getppid,
+};
+
+/// Starts `command` in a process group of its own, so that a Ctrl-C on the terminal reaches us
+/// alone, and killed by the kernel when the calling *thread* ends.
+///
+/// Call it from a thread that lives as long as the child should.
+///
+/// # Errors
+/// What `spawn` says, with the program's name.
+pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+    let parent = nix::unistd::getpid();
+    command.process_group(0);
+    // SAFETY: the closure runs between fork and exec and calls only prctl(2) and getppid(2), which
+    // are async-signal-safe and allocate nothing; it captures a copy of an integer.
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        });
+    }
+    command.spawn().map_err(|error| {
+        let program = command.get_program().to_string_lossy();
+        io::Error::new(error.kind(), format!("cannot start {program}: {error}"))
+    })
+}
+
+/// Has the kernel kill this process when the thread that started it ends.
+///
+/// # Errors
+/// None on Linux in practice.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(set_pdeathsig(Signal::SIGKILL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_child_ends_with_the_thread_that_started_it() {
+        let mut child =
+            std::thread::spawn(|| spawn_bound(Command::new("sleep").arg("60")).unwrap())
+                .join()
+                .unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+
+    #[test]
+    fn an_error_names_the_program() {
+        let error = spawn_bound(&mut Command::new("/no/such/program")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/program"));
+    }
+}
