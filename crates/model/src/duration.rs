@@ -96,7 +96,7 @@ fn nanoseconds(number: &str, scale: u64, text: &str) -> Result<u64, DurationErro
         let parts: u128 = fraction.parse().expect("at most 18 digits");
         let denominator = 10_u128.pow(fraction.len() as u32);
         let scaled = parts * u128::from(scale);
-        if scaled % denominator != 0 {
+        if !scaled.is_multiple_of(denominator) {
             return Err(DurationError::TooFine(text.to_owned()));
         }
         total += scaled / denominator;
