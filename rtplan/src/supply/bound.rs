@@ -1,0 +1,152 @@
+//! The supply bound functions and their inverses, in closed form.
+
+use super::{Model, Ratio, Supply};
+use crate::ns::{FOREVER, Ns, ceil_div, div_rem};
+
+/// Where in the server's period a busy window can open: at `base` + m·`step`, modulo the period.
+/// Only the aligned model asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Grid {
+    pub base: Ns,
+    pub step: Ns,
+}
+
+/// A supply bound function, ready to be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    shape: Shape,
+    /// How far the server may be ahead of its entitlement when the window opens.
+    ahead: Ns,
+    slow_down: Ratio,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// The whole CPU.
+    Full,
+    /// Nothing at all: the overhead eats the budget.
+    Nothing,
+    /// Budget `q` in every `p`, each burst at the end of its gap of p − q, after one more gap of
+    /// `first`.
+    Gaps { q: Ns, p: Ns, first: Ns },
+    /// Budget `q` at the start of every `p`, the window opening `early` ≤ q into a period or
+    /// `late` ≥ q into one, whichever supplies less.
+    Served { q: Ns, p: Ns, early: Option<Ns>, late: Option<Ns> },
+}
+
+impl Supply {
+    /// The function for windows that open on `grid`.
+    pub(crate) fn bound(&self, grid: Grid) -> Bound {
+        let slow_down = self.costs.slow_down;
+        let full = Bound { shape: Shape::Full, ahead: 0, slow_down };
+        let Some(reservation) = self.reservation else { return full };
+        let p = reservation.period().as_nanos();
+        let q = reservation.budget().as_nanos().saturating_sub(self.costs.overhead.as_nanos());
+        if q == p {
+            return full;
+        }
+        if q == 0 {
+            return Bound { shape: Shape::Nothing, ..full };
+        }
+        let shape = match self.model {
+            Model::Dedicated => Shape::Full,
+            Model::TwoGap => Shape::Gaps { q, p, first: p - q },
+            Model::OneGap => Shape::Gaps { q, p, first: 0 },
+            Model::ExplicitDeadline(deadline) => {
+                Shape::Gaps { q, p, first: deadline.as_nanos() - q }
+            }
+            Model::Aligned => served(q, p, grid),
+        };
+        Bound { shape, ahead: ahead(q, self.costs.tick.as_nanos()), slow_down }
+    }
+}
+
+/// Of all phases on the grid only two can be the worst: the last one before the budget ends (least
+/// is left of it) and the first one after (the longest wait); see `docs/analysis.md`.
+fn served(q: Ns, p: Ns, grid: Grid) -> Shape {
+    let Grid { base, step } = grid;
+    let early = (base <= q).then(|| base + (q - base) / step * step);
+    let late = base + ceil_div(q.saturating_sub(base), step) * step;
+    Shape::Served { q, p, early, late: (late < p).then_some(late) }
+}
+
+/// A budget enforced at ticks is overrun by up to one tick, and the overrun taken back later; where
+/// a tick exceeds the budget, the kernel grants the next ones in advance, at most a tick more.
+fn ahead(q: Ns, tick: Ns) -> Ns {
+    if q <= tick { 2 * tick } else { tick }
+}
+
+impl Bound {
+    /// sbf(t).
+    pub(crate) fn provided(&self, t: Ns) -> Ns {
+        let cpu = match self.shape {
+            Shape::Full => t,
+            Shape::Nothing => 0,
+            Shape::Gaps { q, p, first } => {
+                t.checked_sub(first + p - q).map_or(0, |t| in_periods(t, q, p))
+            }
+            Shape::Served { q, p, early, late } => {
+                let early = early.map(|phase| in_periods(phase + t, q, p) - phase);
+                let late = late.map(|phase| in_periods(phase + t, q, p) - q);
+                early.into_iter().chain(late).min().expect("one phase at least")
+            }
+        };
+        self.slow_down.work(cpu.saturating_sub(self.ahead))
+    }
+
+    /// The least t with sbf(t) ≥ `work`; at least [`FOREVER`] where there is none.
+    pub(crate) fn time_for(&self, work: Ns) -> Ns {
+        if work == 0 {
+            return 0;
+        }
+        let cpu = self.slow_down.cpu_time(work).saturating_add(self.ahead);
+        match self.shape {
+            Shape::Full => cpu,
+            Shape::Nothing => FOREVER,
+            Shape::Gaps { q, p, first } => {
+                (p - q).saturating_mul(ceil_div(cpu, q)).saturating_add(cpu).saturating_add(first)
+            }
+            Shape::Served { q, p, early, late } => {
+                let early = early.map(|phase| served_by(cpu.saturating_add(phase), q, p) - phase);
+                let late = late.map(|phase| served_by(cpu.saturating_add(q), q, p) - phase);
+                early.into_iter().chain(late).max().expect("one phase at least")
+            }
+        }
+    }
+
+    /// CPU share as a fraction, before the slow-down.
+    pub(crate) fn rate(&self) -> (Ns, Ns) {
+        match self.shape {
+            Shape::Full => (1, 1),
+            Shape::Nothing => (0, 1),
+            Shape::Gaps { q, p, .. } | Shape::Served { q, p, .. } => (q, p),
+        }
+    }
+
+    /// CPU time that a unit of work takes.
+    pub(crate) fn slow_down(&self) -> Ratio {
+        self.slow_down
+    }
+
+    /// Whether sbf(t) stays below rate · t for all t > 0, so that a demand of just that rate never
+    /// finishes.
+    pub(crate) fn stays_behind(&self) -> bool {
+        match self.shape {
+            Shape::Full => self.ahead > 0,
+            Shape::Nothing => true,
+            Shape::Gaps { first, .. } => first > 0 || self.ahead > 0,
+            Shape::Served { .. } => self.ahead > 0,
+        }
+    }
+}
+
+/// Supply in [0, t) of a server that serves `q` at the start of every `p`.
+fn in_periods(t: Ns, q: Ns, p: Ns) -> Ns {
+    let (periods, rest) = div_rem(t, p);
+    periods * q + rest.min(q)
+}
+
+/// When that server has supplied `cpu` > 0.
+fn served_by(cpu: Ns, q: Ns, p: Ns) -> Ns {
+    (p - q).saturating_mul(ceil_div(cpu, q) - 1).saturating_add(cpu)
+}
