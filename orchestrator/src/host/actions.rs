@@ -1,0 +1,156 @@
+//! The host, behind a trait with a fake.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kernel::{
+    affinity::{self, Tid},
+    procfs::Proc,
+    sched::{self, Attributes},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// Each kind of thing that is done to the host.
+pub trait Actions {
+    /// Reads a small file.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// Writes a value into an existing file in one `write`.
+    ///
+    /// # Errors
+    /// The file system's, with path and value.
+    fn write(&self, path: &Path, value: &str) -> io::Result<()>;
+    /// Makes a folder.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty folder, or a cgroup without members.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// A thread's policy.
+    ///
+    /// # Errors
+    /// ESRCH where it is gone.
+    fn scheduling(&self, tid: Tid) -> io::Result<Attributes>;
+    /// Gives a thread a policy.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn set_scheduling(&self, tid: Tid, attributes: Attributes) -> Result<(), sched::SchedError>;
+    /// A thread's CPUs.
+    ///
+    /// # Errors
+    /// ESRCH where it is gone.
+    fn affinity(&self, tid: Tid) -> io::Result<Vec<u32>>;
+    /// Gives a thread its CPUs.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    fn set_affinity(&self, tid: Tid, cpus: &[u32]) -> io::Result<()>;
+    /// When a thread started, which with its id names it for good.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    fn start_time(&self, tid: Tid) -> io::Result<u64>;
+    /// The text of `/proc/<tid>/cgroup`.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    fn cgroup(&self, tid: Tid) -> io::Result<String>;
+    /// The processes whose environment holds `mark` (a `NAME=value`).
+    fn marked(&self, mark: &str) -> Vec<i32>;
+    /// Kills a process.
+    ///
+    /// # Errors
+    /// ESRCH where it is gone.
+    fn kill(&self, pid: i32) -> io::Result<()>;
+}
+
+/// The real host.
+#[derive(Debug, Default)]
+pub struct Linux {
+    proc: Proc,
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+impl Actions for Linux {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        fs::read_to_string(path)
+            .map(|text| text.trim_end().to_owned())
+            .map_err(|error| at(path, &error))
+    }
+
+    fn write(&self, path: &Path, value: &str) -> io::Result<()> {
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+            .map_err(|error| {
+                let text = format!("writing `{value}` to {}: {error}", path.display());
+                io::Error::new(error.kind(), text)
+            })
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path).map_err(|error| at(path, &error))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path).map_err(|error| at(path, &error))
+    }
+
+    fn scheduling(&self, tid: Tid) -> io::Result<Attributes> {
+        sched::get(tid)
+    }
+
+    fn set_scheduling(&self, tid: Tid, attributes: Attributes) -> Result<(), sched::SchedError> {
+        sched::set(tid, attributes)
+    }
+
+    fn affinity(&self, tid: Tid) -> io::Result<Vec<u32>> {
+        affinity::get(tid)
+    }
+
+    fn set_affinity(&self, tid: Tid, cpus: &[u32]) -> io::Result<()> {
+        affinity::set(tid, cpus)
+    }
+
+    fn start_time(&self, tid: Tid) -> io::Result<u64> {
+        self.proc.start_time(tid)
+    }
+
+    fn cgroup(&self, tid: Tid) -> io::Result<String> {
+        self.proc.text(&format!("{tid}/cgroup"))
+    }
+
+    fn marked(&self, mark: &str) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(self.proc.path("")) else { return Vec::new() };
+        let holds = |pid: &i32| {
+            let environment: PathBuf = self.proc.path(&format!("{pid}/environ"));
+            fs::read(environment)
+                .is_ok_and(|bytes| bytes.split(|&byte| byte == 0).any(|v| v == mark.as_bytes()))
+        };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != std::process::id() as i32)
+            .filter(holds)
+            .collect()
+    }
+
+    fn kill(&self, pid: i32) -> io::Result<()> {
+        Ok(kill(Pid::from_raw(pid), Signal::SIGKILL)?)
+    }
+}

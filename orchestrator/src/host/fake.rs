@@ -1,0 +1,114 @@
+//! A host made of maps, which refuses what it is told to refuse.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use kernel::{
+    affinity::Tid,
+    sched::{Attributes, Policy, SchedError},
+};
+use nix::errno::Errno;
+
+use super::Actions;
+
+/// All that a test can see of the host; equal before and after when everything was undone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub files: BTreeMap<PathBuf, String>,
+    pub policies: BTreeMap<Tid, Attributes>,
+    pub affinities: BTreeMap<Tid, Vec<u32>>,
+    pub processes: BTreeMap<i32, String>,
+}
+
+/// A fake host; clones share their state.
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    pub state: Rc<RefCell<State>>,
+    /// Writes to this path are refused.
+    pub refuse: Option<PathBuf>,
+}
+
+impl Fake {
+    /// With thread 7, ordinary, on CPUs 0 and 1.
+    pub fn with_thread() -> Self {
+        let fake = Self::default();
+        let ordinary = Attributes { policy: Policy::Other { nice: 0 }, reset_on_fork: false };
+        fake.state.borrow_mut().policies.insert(7, ordinary);
+        fake.state.borrow_mut().affinities.insert(7, vec![0, 1]);
+        fake
+    }
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Actions for Fake {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.state.borrow().files.get(path).cloned().ok_or_else(missing)
+    }
+
+    fn write(&self, path: &Path, value: &str) -> io::Result<()> {
+        if self.refuse.as_deref() == Some(path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.state.borrow_mut().files.insert(path.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.state.borrow_mut().files.insert(path.to_owned(), "dir".to_owned());
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        // Like a cgroup, a folder takes its files with it.
+        self.state.borrow_mut().files.retain(|file, _| !file.starts_with(path));
+        Ok(())
+    }
+
+    fn scheduling(&self, tid: Tid) -> io::Result<Attributes> {
+        self.state.borrow().policies.get(&tid).copied().ok_or_else(missing)
+    }
+
+    fn set_scheduling(&self, tid: Tid, attributes: Attributes) -> Result<(), SchedError> {
+        match self.state.borrow_mut().policies.get_mut(&tid) {
+            Some(now) => *now = attributes,
+            None => {
+                return Err(SchedError { tid, policy: attributes.policy, errno: Errno::ESRCH });
+            }
+        }
+        Ok(())
+    }
+
+    fn affinity(&self, tid: Tid) -> io::Result<Vec<u32>> {
+        self.state.borrow().affinities.get(&tid).cloned().ok_or_else(missing)
+    }
+
+    fn set_affinity(&self, tid: Tid, cpus: &[u32]) -> io::Result<()> {
+        self.state.borrow_mut().affinities.insert(tid, cpus.to_vec());
+        Ok(())
+    }
+
+    fn start_time(&self, tid: Tid) -> io::Result<u64> {
+        self.scheduling(tid).map(|_| 1)
+    }
+
+    fn cgroup(&self, _tid: Tid) -> io::Result<String> {
+        Ok("3:cpuset:/\n".to_owned())
+    }
+
+    fn marked(&self, mark: &str) -> Vec<i32> {
+        let state = self.state.borrow();
+        state.processes.iter().filter(|(_, m)| *m == mark).map(|(pid, _)| *pid).collect()
+    }
+
+    fn kill(&self, pid: i32) -> io::Result<()> {
+        self.state.borrow_mut().processes.remove(&pid).map(drop).ok_or_else(missing)
+    }
+}

@@ -1,0 +1,296 @@
+//! The guard: makes changes to the host and undoes them on every way out.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use anyhow::{Context, Result};
+use kernel::{
+    affinity::Tid,
+    cpuset::{Cpusets, Step},
+    sched::Attributes,
+};
+
+use super::{Actions, Journal, Undo, undo::Thread};
+
+/// The environment variable that marks every process of a run.
+const MARK: &str = "RTVM_RUN";
+
+/// Owns all changes made to the host; undoes them when it is dropped.
+pub struct Guard {
+    host: Box<dyn Actions>,
+    journal: Journal,
+    undos: Vec<Undo>,
+    run_id: String,
+}
+
+/// A point to go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(usize);
+
+impl Guard {
+    /// A guard with a new journal in `state_dir`.
+    ///
+    /// # Errors
+    /// Where the journal cannot be made: then nothing may be changed.
+    pub fn new(host: Box<dyn Actions>, state_dir: &Path) -> Result<Self> {
+        let journal = Journal::create(state_dir).context("the journal of changes to this host")?;
+        let pid = std::process::id();
+        let run_id = format!("{pid}-{}", kernel::clock::monotonic_ns());
+        let mut guard = Self { host, journal, undos: Vec::new(), run_id };
+        let mark = format!("{MARK}={}", guard.run_id);
+        guard.before(Undo::Processes { mark })?;
+        Ok(guard)
+    }
+
+    /// The host, for looking at it.
+    #[must_use]
+    pub fn host(&self) -> &dyn Actions {
+        &*self.host
+    }
+
+    fn before(&mut self, undo: Undo) -> Result<()> {
+        self.journal.before(&undo)?;
+        self.undos.push(undo);
+        Ok(())
+    }
+
+    /// Starts a process that ends with this one, with the calling thread at the latest.
+    ///
+    /// # Errors
+    /// Where it cannot be started, with its name.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        kernel::process::spawn_bound(command.env(MARK, &self.run_id))
+    }
+
+    /// Takes the steps of a cpuset partition.
+    ///
+    /// # Errors
+    /// The first step that the host refuses; those before it stay until the guard is dropped.
+    pub fn take(&mut self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::MakeGroup(path) => self.make_group(path)?,
+                Step::Write { path, value, undo } => {
+                    if let Some(undo) = undo {
+                        self.before(Undo::File { path: path.clone(), value: undo.clone() })?;
+                    }
+                    self.host.write(path, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_group(&mut self, path: &Path) -> Result<()> {
+        // Checked first: the journal must not claim a group that somebody else made.
+        if self.host.read(&Cpusets::threads_file(path)).is_ok() {
+            anyhow::bail!(
+                "{} is there already: another run is going on, or one was killed \
+                 (then `orchestrator restore` removes it)",
+                path.display()
+            );
+        }
+        self.before(Undo::RemoveGroup { path: path.to_owned() })?;
+        Ok(self.host.make_dir(path)?)
+    }
+
+    /// Writes `value` into a file that is there, and its old value back in the end.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn write(&mut self, path: &Path, value: &str) -> Result<()> {
+        let before = self.host.read(path)?;
+        self.before(Undo::File { path: path.to_owned(), value: before })?;
+        Ok(self.host.write(path, value)?)
+    }
+
+    fn thread(&self, tid: Tid) -> Result<Thread> {
+        let start_time =
+            self.host.start_time(tid).with_context(|| format!("thread {tid} is gone"))?;
+        Ok(Thread { tid, start_time })
+    }
+
+    /// Gives a thread a policy.
+    ///
+    /// # Errors
+    /// [`kernel::sched::SchedError`] in the chain.
+    pub fn set_scheduling(&mut self, tid: Tid, attributes: impl Into<Attributes>) -> Result<()> {
+        let thread = self.thread(tid)?;
+        let before = self.host.scheduling(tid)?;
+        self.before(Undo::Scheduling { thread, attributes: before })?;
+        Ok(self.host.set_scheduling(tid, attributes.into())?)
+    }
+
+    /// Gives a thread its CPUs.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn set_affinity(&mut self, tid: Tid, cpus: &[u32]) -> Result<()> {
+        let thread = self.thread(tid)?;
+        let before = self.host.affinity(tid)?;
+        self.before(Undo::Affinity { thread, cpus: before })?;
+        self.host
+            .set_affinity(tid, cpus)
+            .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))
+    }
+
+    /// Moves thread `tid` of process `pid` into a cpuset group.
+    ///
+    /// # Errors
+    /// Where the thread is gone or the kernel refuses.
+    pub fn join_group(
+        &mut self,
+        cpusets: &Cpusets,
+        group: &Path,
+        pid: i32,
+        tid: Tid,
+    ) -> Result<()> {
+        let thread = self.thread(tid)?;
+        let old = cpusets.group_of(&self.host.cgroup(tid)?);
+        if let Some(old) = old {
+            let file: PathBuf = Cpusets::threads_file(&old);
+            self.before(Undo::Group { thread, file })?;
+        }
+        for (path, value) in cpusets.attach_thread(group, pid, tid) {
+            self.host.write(&path, &value)?;
+        }
+        Ok(())
+    }
+
+    /// The state to which [`Guard::undo_to`] goes back.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.undos.len())
+    }
+
+    /// Undoes all changes since `mark`, the last one first. All are tried.
+    ///
+    /// # Errors
+    /// The first that could not be undone; it stays in the journal for `orchestrator restore`.
+    pub fn undo_to(&mut self, mark: Mark) -> Result<()> {
+        let mut first_error = None;
+        while self.undos.len() > mark.0 {
+            let undo = self.undos.pop().expect("longer than the mark");
+            if let Err(error) = undo.apply(&*self.host) {
+                let error = anyhow::Error::new(error).context(format!("undoing {undo:?}"));
+                first_error.get_or_insert(error);
+            }
+        }
+        match first_error {
+            None => Ok(self.journal.undone_down_to(mark.0)?),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Processes first, so that no group has members and no thread a policy of ours.
+        let processes = self.undos.first().map_or(Ok(()), |undo| undo.apply(&*self.host));
+        let result = processes
+            .map_err(anyhow::Error::from)
+            .and_then(|()| self.undo_to(Mark(0)))
+            .and_then(|()| Ok(self.journal.close()?));
+        if let Err(error) = result {
+            eprintln!("error: the host is not as it was: {error:#}; run `orchestrator restore`");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kernel::{cpuset::Version, sched::Policy};
+
+    use super::*;
+    use crate::host::{fake::Fake, restore};
+
+    fn change(guard: &mut Guard) -> Result<()> {
+        let cpusets = Cpusets { version: Version::V1, root: "/c".into() };
+        guard.take(&[
+            Step::MakeGroup("/c/rtvm-measured".into()),
+            Step::Write { path: "/c/balance".into(), value: "0".into(), undo: Some("1".into()) },
+        ])?;
+        guard.join_group(&cpusets, Path::new("/c/rtvm-measured"), 7, 7)?;
+        guard.set_affinity(7, &[1])?;
+        guard.set_scheduling(
+            7,
+            Policy::deadline(Duration::from_millis(28), Duration::from_millis(50)),
+        )
+    }
+
+    fn host() -> Fake {
+        let host = Fake::with_thread();
+        host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
+        host.state.borrow_mut().files.insert("/c/cgroup.threads".into(), "7".into());
+        host
+    }
+
+    #[test]
+    fn dropping_the_guard_undoes_everything() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        assert_ne!(*host.state.borrow(), before);
+        drop(guard);
+        assert_eq!(*host.state.borrow(), before);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
+    }
+
+    #[test]
+    fn a_refusal_half_way_is_undone_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Fake { refuse: Some("/c/balance".into()), ..host() };
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap_err();
+        drop(guard);
+        assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn a_panic_is_undone_too() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let fails = std::panic::AssertUnwindSafe(|| {
+            let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+            change(&mut guard).unwrap();
+            panic!("on purpose");
+        });
+        std::panic::catch_unwind(fails).unwrap_err();
+        assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn a_mark_undoes_only_what_came_after_it() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        guard.set_affinity(7, &[1]).unwrap();
+        let mark = guard.mark();
+        let before = host.state.borrow().clone();
+        change(&mut guard).unwrap();
+        guard.undo_to(mark).unwrap();
+        assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn after_a_kill_restore_undoes_what_the_journal_lists() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        host.state.borrow_mut().processes.insert(42, format!("{MARK}={}", guard.run_id));
+        // As `kill -9` would: nothing is dropped, and the journal's process is gone.
+        std::mem::forget(guard);
+        let journal = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        std::fs::rename(&journal, dir.path().join("1-999999999999-0.jsonl")).unwrap();
+        let restored = restore(&host, dir.path()).unwrap();
+        assert_eq!(restored.journals, 1);
+        assert_eq!(*host.state.borrow(), before);
+    }
+}

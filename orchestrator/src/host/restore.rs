@@ -1,0 +1,35 @@
+//! Undoes what a killed run left changed.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::{Actions, Journal};
+
+/// What [`restore`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Journals of killed runs found.
+    pub journals: usize,
+    /// Changes undone.
+    pub changes: usize,
+}
+
+/// Undoes everything in the journals of runs that are no longer there.
+///
+/// # Errors
+/// The first change that could not be undone; its journal stays.
+pub fn restore(host: &dyn Actions, state_dir: &Path) -> Result<Restored> {
+    let mut restored = Restored { journals: 0, changes: 0 };
+    for path in Journal::abandoned(state_dir)? {
+        let undos = Journal::pending(&path)?;
+        // The first entry of a journal kills the run's processes: see `Guard::drop`.
+        for undo in undos.iter().take(1).chain(undos.iter().rev()) {
+            undo.apply(host).with_context(|| format!("{}: undoing {undo:?}", path.display()))?;
+        }
+        fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        restored.journals += 1;
+        restored.changes += undos.len();
+    }
+    Ok(restored)
+}

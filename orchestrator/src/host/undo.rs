@@ -1,0 +1,148 @@
+//! What undoes a change. Each undo can be done twice: what is already as it was is left alone.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use kernel::{affinity::Tid, cpuset::Cpusets, sched::Attributes};
+use serde::{Deserialize, Serialize};
+
+use super::Actions;
+
+/// A thread, named for good by its id and the instant it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    pub(crate) tid: Tid,
+    pub(crate) start_time: u64,
+}
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Undo {
+    /// Kill every process whose environment holds this mark.
+    Processes {
+        /// `NAME=value`.
+        mark: String,
+    },
+    /// Write the old value back.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+    },
+    /// Remove a group that was made, its threads first moved up to the parent.
+    RemoveGroup {
+        /// The group.
+        path: PathBuf,
+    },
+    /// Give a thread its old policy.
+    Scheduling {
+        /// Which.
+        thread: Thread,
+        /// The policy.
+        attributes: Attributes,
+    },
+    /// Give a thread its old CPUs.
+    Affinity {
+        /// Which.
+        thread: Thread,
+        /// The CPUs.
+        cpus: Vec<u32>,
+    },
+    /// Move a thread back into its old group.
+    Group {
+        /// Which.
+        thread: Thread,
+        /// The file that takes thread ids.
+        file: PathBuf,
+    },
+}
+
+/// How long the kernel is given for what it does not do at once: a killed process leaving its
+/// cgroup, a reservation reaching its zero-lag time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Undo {
+    /// Undoes the change.
+    ///
+    /// # Errors
+    /// What the host says, where it is not that there is nothing left to undo.
+    pub fn apply(&self, host: &dyn Actions) -> io::Result<()> {
+        match self {
+            Self::Processes { mark } => kill_marked(host, mark),
+            Self::File { path, value } => match host.read(path) {
+                Ok(now) if now == *value => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                _ => host.write(path, value),
+            },
+            Self::RemoveGroup { path } => remove_group(host, path),
+            Self::Scheduling { thread, attributes } => if_alive(host, *thread, || {
+                patiently(|| Ok(host.set_scheduling(thread.tid, *attributes)?))
+            }),
+            Self::Affinity { thread, cpus } => {
+                if_alive(host, *thread, || host.set_affinity(thread.tid, cpus))
+            }
+            Self::Group { thread, file } => {
+                if_alive(host, *thread, || host.write(file, &thread.tid.to_string()))
+            }
+        }
+    }
+}
+
+fn if_alive(
+    host: &dyn Actions,
+    thread: Thread,
+    undo: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    match host.start_time(thread.tid) {
+        Ok(start_time) if start_time == thread.start_time => undo(),
+        _ => Ok(()),
+    }
+}
+
+/// Tries until it succeeds or the patience is at its end.
+fn patiently(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if start.elapsed() < PATIENCE => sleep(Duration::from_millis(10)),
+            result => return result,
+        }
+    }
+}
+
+fn kill_marked(host: &dyn Actions, mark: &str) -> io::Result<()> {
+    patiently(|| {
+        let alive = host.marked(mark);
+        for pid in &alive {
+            // One that has gone meanwhile is what is wanted.
+            let _ = host.kill(*pid);
+        }
+        if alive.is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("processes {alive:?} do not end")))
+        }
+    })
+}
+
+fn remove_group(host: &dyn Actions, path: &Path) -> io::Result<()> {
+    let threads = Cpusets::threads_file(path);
+    let parent = path.parent().map(Cpusets::threads_file).unwrap_or_default();
+    patiently(|| {
+        if let Ok(members) = host.read(&threads) {
+            for tid in members.lines() {
+                let _ = host.write(&parent, tid);
+            }
+        }
+        match host.remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    })
+}
