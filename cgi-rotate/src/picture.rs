@@ -1,0 +1,94 @@
+//! A picture in memory: rows of red, green and blue bytes.
+
+use crate::refusal::Refusal;
+
+/// Bytes that may be read past the last pixel, so that the inner loop can load whole words.
+pub const PADDING: usize = 8;
+
+/// Eight-bit RGB, row by row from the top, no gaps between rows.
+///
+/// The pixels may start anywhere in the buffer: a PPM file is used as it was read, header and all.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    start: usize,
+    bytes: Vec<u8>,
+}
+
+impl Picture {
+    /// Wraps `bytes`, whose pixels begin at `start`; missing padding is added.
+    ///
+    /// # Errors
+    /// 400 where there are fewer pixels than `width` x `height`.
+    pub fn new(
+        width: usize,
+        height: usize,
+        start: usize,
+        mut bytes: Vec<u8>,
+    ) -> Result<Self, Refusal> {
+        let needed = width * height * 3;
+        let present = bytes.len().saturating_sub(start);
+        if present < needed {
+            return Err(Refusal::BadRequest(format!(
+                "the picture is cut short: {width}x{height} pixels need {needed} bytes, \
+                 {present} are there"
+            )));
+        }
+        bytes.truncate(start + needed);
+        bytes.resize(start + needed + PADDING, 0);
+        Ok(Self { width, height, start, bytes })
+    }
+
+    /// Pixels in a row, at least 1.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows, at least 1.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Bytes from one row to the next.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.width * 3
+    }
+
+    /// All pixels, without padding.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.bytes[self.start..self.bytes.len() - PADDING]
+    }
+
+    /// All pixels and the [`PADDING`] after them.
+    #[must_use]
+    pub fn padded(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// An empty buffer with room for `bytes`, refused rather than aborted where memory is short.
+///
+/// # Errors
+/// 413 where the allocator cannot give that much.
+pub fn reserve(bytes: usize) -> Result<Vec<u8>, Refusal> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|e| {
+        Refusal::TooLarge(format!("{bytes} bytes of memory are more than this server has: {e}"))
+    })?;
+    Ok(buffer)
+}
+
+/// A buffer of `bytes` zeros, which cost nothing until they are touched.
+///
+/// # Errors
+/// 413 where the allocator cannot give that much.
+pub fn zeroed(bytes: usize) -> Result<Vec<u8>, Refusal> {
+    // A fallible zeroed allocation does not exist yet: ask first, then take.
+    drop(reserve(bytes)?);
+    Ok(vec![0; bytes])
+}

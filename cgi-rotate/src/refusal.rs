@@ -1,0 +1,71 @@
+//! Why a request is not served, and the HTTP status that says so.
+
+use model::Exit;
+
+/// A request that is not served; its text is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 400: the request itself is wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 405: the method named here is not one of [`ALLOWED`].
+    #[error("method {0} is not served; use one of {ALLOWED}")]
+    Method(String),
+    /// 413: more pixels, bytes or memory than the limits allow.
+    #[error("{0}")]
+    TooLarge(String),
+    /// 415: not a picture format that is read here.
+    #[error("{0}")]
+    Unsupported(String),
+    /// 500: the server's own configuration or files are at fault, never the request.
+    #[error("{0}")]
+    Server(String),
+}
+
+/// The methods that are served, as the `Allow` header names them.
+pub const ALLOWED: &str = "GET, HEAD, POST";
+
+impl Refusal {
+    /// Code and reason phrase, as the CGI `Status` header wants them.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "400 Bad Request",
+            Self::Method(_) => "405 Method Not Allowed",
+            Self::TooLarge(_) => "413 Content Too Large",
+            Self::Unsupported(_) => "415 Unsupported Media Type",
+            Self::Server(_) => "500 Internal Server Error",
+        }
+    }
+
+    /// The exit code when the program is run by hand.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Server(_) => Exit::Failed,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// A value from outside, fit for a one-line message: quoted, control characters escaped, cut short.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = value.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if value.chars().count() > LONGEST {
+        shown.push('…');
+    }
+    format!("\"{shown}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_values_stay_on_one_line_and_short() {
+        assert_eq!(quoted("a\r\nb\u{1b}"), r#""a\r\nb\u{1b}""#);
+        assert!(quoted(&"x".repeat(10_000)).len() < 80);
+    }
+}

@@ -1,0 +1,151 @@
+//! One rotation from source to encoded result.
+
+use crate::decode::decode;
+use crate::encode::encode;
+use crate::geometry::Geometry;
+use crate::limits::Limits;
+use crate::params::{Answer, Params};
+use crate::picture::Picture;
+use crate::refusal::Refusal;
+use crate::{pattern, rotate};
+
+/// Side of the built-in picture where nothing else is asked for, in pixels; the paper's workload.
+pub const STANDARD_SIDE: usize = 2000;
+
+/// How many times a picture may be scaled down; positions stay within 64 bits up to there.
+const MOST_SHRINKING: usize = 256;
+
+/// What is rotated.
+#[derive(Debug)]
+pub enum Source {
+    /// The built-in test picture.
+    Pattern,
+    /// A picture file's bytes.
+    File(Vec<u8>),
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Media type of `body`.
+    pub media_type: &'static str,
+    /// Width and height of the rotated picture, in pixels.
+    pub size: (usize, usize),
+    /// The encoded picture, or one line about it.
+    pub body: Vec<u8>,
+}
+
+/// Rotates `source` as `params` say, within `limits`.
+///
+/// # Errors
+/// Any [`Refusal`] but 405.
+pub fn run(params: &Params, source: Source, limits: &Limits) -> Result<Outcome, Refusal> {
+    let picture = match source {
+        Source::Pattern => {
+            let (width, height) = pattern_size(params);
+            limits.admit(&geometry(params, width, height)?)?;
+            pattern::picture(width, height)?
+        }
+        Source::File(bytes) => decode(bytes, params.background, &|width, height| {
+            limits.admit(&geometry(params, width, height)?)
+        })?,
+    };
+    let turn = geometry(params, picture.width(), picture.height())?;
+    let body = draw(params, picture, &turn)?;
+    Ok(answer(params, turn.canvas, body))
+}
+
+/// The canvas, encoded; the source is gone before the encoder needs memory of its own.
+fn draw(params: &Params, picture: Picture, turn: &Geometry) -> Result<Vec<u8>, Refusal> {
+    encode(params.format, turn.canvas, |canvas| {
+        rotate::rotate(&picture, turn, params.filter, params.background, canvas);
+        drop(picture);
+    })
+}
+
+fn answer(params: &Params, size: (usize, usize), picture: Vec<u8>) -> Outcome {
+    match params.answer {
+        Answer::Picture => Outcome { media_type: params.format.media_type(), size, body: picture },
+        Answer::Summary => {
+            let line = format!(
+                "width={} height={} format={} bytes={} crc32={:08x}\n",
+                size.0,
+                size.1,
+                params.format.name(),
+                picture.len(),
+                crc32fast::hash(&picture)
+            );
+            Outcome { media_type: "text/plain; charset=utf-8", size, body: line.into_bytes() }
+        }
+    }
+}
+
+/// The built-in picture has the size asked for; one side alone makes a square.
+fn pattern_size(params: &Params) -> (usize, usize) {
+    let width = params.width.or(params.height).map_or(STANDARD_SIDE, |side| side as usize);
+    (width, params.height.map_or(width, |side| side as usize))
+}
+
+/// The turn of a picture of `width` x `height`, scaled to the size asked for; one side alone keeps
+/// the proportions.
+fn geometry(params: &Params, width: usize, height: usize) -> Result<Geometry, Refusal> {
+    let scaled = |side: usize, to: usize, of: usize| ((side * to + of / 2) / of).max(1);
+    let asked = (params.width.map(|w| w as usize), params.height.map(|h| h as usize));
+    let size = match asked {
+        (None, None) => (width, height),
+        (Some(w), Some(h)) => (w, h),
+        (Some(w), None) => (w, scaled(height, w, width)),
+        (None, Some(h)) => (scaled(width, h, height), h),
+    };
+    if width > size.0 * MOST_SHRINKING || height > size.1 * MOST_SHRINKING {
+        return Err(Refusal::BadRequest(format!(
+            "width and height would scale {width}x{height} pixels to {}x{}; at most \
+             {MOST_SHRINKING} times smaller is possible",
+            size.0, size.1
+        )));
+    }
+    Ok(Geometry::new(params.angle, (width, height), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(query: &str, source: Source) -> Result<Outcome, Refusal> {
+        run(&Params::from_query(query.as_bytes())?, source, &Limits::default())
+    }
+
+    #[test]
+    fn one_side_alone_keeps_a_files_proportions() {
+        let file = || Source::File([&b"P6 4 2 255\n"[..], &[50; 24]].concat());
+        let size = |query| answered(query, file()).unwrap().size;
+        assert_eq!(size("angle=0"), (4, 2));
+        assert_eq!(size("angle=90&width=8"), (4, 8));
+        assert_eq!(size("angle=0&height=8"), (16, 8));
+        assert_eq!(size("angle=0&height=8&width=3"), (3, 8));
+        assert_eq!(answered("angle=0&width=7", Source::Pattern).unwrap().size, (7, 7));
+    }
+
+    #[test]
+    fn a_summary_tells_of_the_picture_it_stands_for() {
+        let query = "angle=20&width=50&height=40&format=ppm";
+        let picture = answered(query, Source::Pattern).unwrap();
+        let summary = answered(&format!("{query}&reply=summary"), Source::Pattern).unwrap();
+        let expected = format!(
+            "width=61 height=55 format=ppm bytes={} crc32={:08x}\n",
+            picture.body.len(),
+            crc32fast::hash(&picture.body)
+        );
+        assert_eq!(String::from_utf8(summary.body).unwrap(), expected);
+    }
+
+    #[test]
+    fn extreme_scaling_is_refused_and_none_of_it_overflows() {
+        let tall = |query| {
+            answered(query, Source::File([&b"P6 1 65535 255\n"[..], &[1; 65535 * 3]].concat()))
+        };
+        assert!(matches!(tall("angle=0.5&width=1000&height=255"), Err(Refusal::BadRequest(_))));
+        assert!(tall("angle=0.5&width=1000&height=256").is_ok());
+        assert!(matches!(tall("angle=0&width=65535"), Err(Refusal::TooLarge(_))));
+    }
+}
