@@ -1,1 +1,39 @@
-//! To be filled.
+//! Concurrent HTTP clients that time a service.
+//!
+//! Two ways to ask: the paper's *closed loop* (§4, macro benchmark: N clients, each sends M requests
+//! one after the other, the whole repeated R times), and an *open loop* at a constant rate, where a
+//! response time counts from the instant at which the request was due and not from the one at which
+//! a late client got round to it (coordinated omission). Each request is a row; a failed one is a
+//! row with its cause and never enters the statistics of the good ones.
+//!
+//! # Why hyper carries the measured path
+//! reqwest, the usual client, is built on hyper and puts a connection pool, redirects, proxies and
+//! decompression between the caller and the socket. Driving hyper's HTTP/1 connection directly on a
+//! current-thread tokio runtime saves that work for every request (`bench.sh` measures both in one
+//! run), lets every client own its connection, so that none of its requests can travel on another
+//! one's, and lets the socket be wrapped: first and last byte are stamped at the read itself
+//! ([`Request::first_byte_ns`](model::sample::Request::first_byte_ns)), which reqwest cannot tell.
+//!
+//! All instants are CLOCK_MONOTONIC in nanoseconds.
+
+mod alarm;
+pub mod cli;
+mod client;
+pub mod config;
+mod exchange;
+pub mod failure;
+mod link;
+pub mod output;
+pub mod rate;
+mod record;
+pub mod run;
+mod stamp;
+pub mod summary;
+pub mod target;
+
+pub use config::Config;
+pub use failure::Failure;
+pub use rate::Rate;
+pub use run::{Repetition, Run, RunError, run};
+pub use summary::Summary;
+pub use target::Target;

@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use model::{Exit, duration, exit::EXIT_HELP, sample};
+use thiserror::Error;
+
+use crate::{
+    Config, Rate, RunError, Summary, Target,
+    output::{self, OutputError},
+    run::run,
+    summary,
+    target::TargetError,
+};
+
+/// Concurrent HTTP clients: N clients send M requests each, one after the other (closed loop), or
+/// all of them together at a constant rate (open loop).
+#[derive(Debug, Parser)]
+#[command(name = "webload", version, after_help = EXIT_HELP)]
+pub struct Args {
+    /// Where to (http only); given several times, client i uses URL number i modulo their count
+    #[arg(long = "url", value_name = "URL", required = true)]
+    urls: Vec<String>,
+    /// Clients that ask at the same time
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    clients: u32,
+    /// Measured requests per client and repetition
+    #[arg(long, value_name = "M", default_value_t = 10)]
+    requests: u64,
+    /// How often the whole is repeated
+    #[arg(long, value_name = "R", default_value_t = 1)]
+    repetitions: u32,
+    /// Open loop: constant rate of all clients together, as in 50/s; response times count from the
+    /// instant at which a request was due
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// A request without a whole answer after this time has failed
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Requests per client before the first repetition: counted, not recorded
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    warm_up: u64,
+    /// Keep connections from one request to the next [default: a new connection for each]
+    #[arg(long)]
+    keep_alive: bool,
+    /// Run the clients on this CPU only
+    #[arg(long, value_name = "CPU")]
+    cpu: Option<u32>,
+    /// Share of failed requests above which the exit code is 4, for example 0.05
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    max_failures: f64,
+    /// What stands in the column `experiment`
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    /// Write every measured request as CSV
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    hist_log: Option<PathBuf>,
+    /// What is printed on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    summary: Format,
+}
+
+/// The format of the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// What ended the program early.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// A URL that cannot be asked.
+    #[error("--url: {0}")]
+    Target(#[from] TargetError),
+    /// A run that could not take place.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file that cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No signal handler, or standard output is gone.
+    #[error("{doing}: {error}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl CliError {
+    /// The exit code: 2 where the input was wrong and nothing was sent, else 1.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Target(_)
+            | Self::Run(RunError::Config(_) | RunError::Cpu { .. })
+            | Self::Output(OutputError::Create { .. }) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// A share from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("`{text}` is not a share; write a number from 0 to 1"))
+}
+
+impl Args {
+    /// The plain data, checked as far as no host is needed (host names are resolved).
+    fn config(&self) -> Result<Config, CliError> {
+        let targets =
+            self.urls.iter().map(|url| Target::new(url)).collect::<Result<Vec<_>, _>>()?;
+        let config = Config {
+            clients: self.clients,
+            requests: self.requests,
+            repetitions: self.repetitions,
+            warm_up: self.warm_up,
+            rate: self.rate,
+            timeout: self.timeout,
+            keep_alive: self.keep_alive,
+            cpu: self.cpu,
+            experiment: self.experiment.clone(),
+            ..Config::new(targets)
+        };
+        config.total().map_err(RunError::Config)?;
+        Ok(config)
+    }
+}
+
+/// Does what the command line says: runs, writes the files, prints the summary.
+///
+/// # Errors
+/// [`CliError`], each with its exit code.
+pub fn execute(args: &Args) -> Result<Exit, CliError> {
+    let config = args.config()?;
+    for path in args.out.iter().chain(&args.hist_log) {
+        output::probe(path)?;
+    }
+    let stop = stop_on_signals()?;
+    let run = run(&config, &stop, |one| {
+        if config.repetitions > 1 {
+            eprintln!("{}", summary::progress(one, config.repetitions, config.first_repetition));
+        }
+    })?;
+    if let Some(path) = &args.out {
+        sample::write_csv(path, &run.rows).map_err(OutputError::Csv)?;
+    }
+    if let Some(path) = &args.hist_log {
+        output::write_histograms(path, &run)?;
+    }
+    let summary = Summary::of(&config, &run);
+    print(&summary, args.summary)?;
+    Ok(if run.interrupted {
+        Exit::Interrupted
+    } else if summary.fails(args.max_failures) {
+        Exit::NotHeld
+    } else {
+        Exit::Done
+    })
+}
+
+/// A flag that SIGINT and SIGTERM set; a second one ends the program at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, CliError> {
+    let fail = |error| CliError::Io { doing: "cannot handle signals", error };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let code = Exit::Interrupted as i32;
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))
+            .map_err(fail)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(fail)?;
+    }
+    Ok(stop)
+}
+
+fn print(summary: &Summary, format: Format) -> Result<(), CliError> {
+    let text = match format {
+        Format::Text => summary.to_string(),
+        Format::Json => {
+            let json = serde_json::to_string(summary).expect("plain data with string keys");
+            format!("{json}\n")
+        }
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| CliError::Io { doing: "cannot write to standard output", error })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_the_papers() {
+        let args = Args::parse_from(["webload", "--url", "http://127.0.0.1:1/"]);
+        let config = args.config().unwrap();
+        assert_eq!(config.total(), Ok(100));
+        assert!(!config.keep_alive && config.rate.is_none());
+        assert_eq!(config.timeout, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_share_lies_between_0_and_1() {
+        assert_eq!(share("0.05"), Ok(0.05));
+        for text in ["5%", "-0.1", "1.1", "nan", ""] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+}

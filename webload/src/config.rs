@@ -1,0 +1,141 @@
+//! What a run is to do, as plain data.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{Rate, Target};
+
+/// One run: who asks whom, how often, and how.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to; client i uses the target i modulo their number, so that each client can have a
+    /// forwarded port of its own. At least one.
+    pub targets: Vec<Target>,
+    /// Clients that ask at the same time.
+    pub clients: u32,
+    /// Measured requests per client and repetition; an open loop sends `clients` × `requests` in
+    /// all, each by the first client that is free.
+    pub requests: u64,
+    /// Repetitions (the paper's simulations), one after the other.
+    pub repetitions: u32,
+    /// The number that the first repetition carries in its rows.
+    pub first_repetition: u32,
+    /// Requests per client before the first repetition, counted but not recorded.
+    pub warm_up: u64,
+    /// An open loop at this rate; `None` is the closed loop.
+    pub rate: Option<Rate>,
+    /// Time from the start of a request after which it is given up.
+    pub timeout: Duration,
+    /// Keep a client's connection from one request to the next, else open one for each, as the
+    /// paper's clients do.
+    pub keep_alive: bool,
+    /// The only CPU that the clients run on.
+    pub cpu: Option<u32>,
+    /// What stands in the column `experiment`.
+    pub experiment: Option<String>,
+}
+
+/// A combination of settings that cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// A count that must be at least 1 is 0.
+    #[error("`{0}` is 0; it must be at least 1")]
+    Zero(&'static str),
+    /// A time-out of zero.
+    #[error("the timeout is 0; every request would fail")]
+    NoTime,
+    /// More rows than memory is kept for.
+    #[error(
+        "{clients} clients x {requests} requests x {repetitions} repetitions are more than {} requests in one run",
+        Config::MAX_REQUESTS
+    )]
+    TooMany {
+        /// As configured.
+        clients: u32,
+        /// As configured.
+        requests: u64,
+        /// As configured.
+        repetitions: u32,
+    },
+}
+
+impl Config {
+    /// The most requests of a run: their samples are kept in memory, about 150 bytes each.
+    pub const MAX_REQUESTS: u64 = 10_000_000;
+
+    /// The paper's load on `targets`: 10 clients with 10 requests each, once, in a closed loop, a
+    /// new connection for each request, given up after 120 s.
+    #[must_use]
+    pub fn new(targets: Vec<Target>) -> Self {
+        Self {
+            targets,
+            clients: 10,
+            requests: 10,
+            repetitions: 1,
+            first_repetition: 0,
+            warm_up: 0,
+            rate: None,
+            timeout: Duration::from_secs(120),
+            keep_alive: false,
+            cpu: None,
+            experiment: None,
+        }
+    }
+
+    /// Checks what no single setting can tell; returns the measured requests of the whole run.
+    ///
+    /// # Errors
+    /// One [`ConfigError`] a rule.
+    pub fn total(&self) -> Result<u64, ConfigError> {
+        let counts = [
+            ("url", self.targets.len() as u64),
+            ("clients", u64::from(self.clients)),
+            ("requests", self.requests),
+            ("repetitions", u64::from(self.repetitions)),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError::Zero(name));
+        }
+        if self.timeout.is_zero() {
+            return Err(ConfigError::NoTime);
+        }
+        u64::from(self.clients)
+            .checked_mul(self.requests)
+            .and_then(|all| all.checked_mul(u64::from(self.repetitions)))
+            .filter(|all| *all <= Self::MAX_REQUESTS)
+            .ok_or(ConfigError::TooMany {
+                clients: self.clients,
+                requests: self.requests,
+                repetitions: self.repetitions,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(vec![Target::new("http://127.0.0.1:1/").unwrap()])
+    }
+
+    #[test]
+    fn counts_the_requests() {
+        assert_eq!(Config { repetitions: 20, ..config() }.total(), Ok(2000));
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        assert_eq!(Config { targets: vec![], ..config() }.total(), Err(ConfigError::Zero("url")));
+        assert_eq!(Config { requests: 0, ..config() }.total(), Err(ConfigError::Zero("requests")));
+        assert_eq!(
+            Config { timeout: Duration::ZERO, ..config() }.total(),
+            Err(ConfigError::NoTime)
+        );
+        for requests in [10_000_000, u64::MAX] {
+            let error = Config { requests, ..config() }.total().unwrap_err();
+            assert!(matches!(error, ConfigError::TooMany { .. }), "{requests}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One request and its answer: sent, received, verified.
+
+use std::rc::Rc;
+
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT},
+};
+use kernel::clock::monotonic_ns;
+
+use crate::{
+    Failure, Target,
+    link::{Ask, Link},
+    stamp::Stamps,
+};
+
+/// The header in which a service tells the CRC-32 (ISO-HDLC, 8 hexadecimal digits) of its body.
+const CHECKSUM: HeaderName = HeaderName::from_static("x-content-crc32");
+
+/// What is known of an answer so far; filled on the way, so that a request which is given up still
+/// tells how far it came.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// How long the connection took, where one was opened.
+    pub(crate) connect_ns: Option<u64>,
+    pub(crate) status: Option<u16>,
+    pub(crate) bytes: u64,
+    /// Whether something told where the body ends, so that a cut could be seen.
+    pub(crate) delimited: bool,
+}
+
+/// What a client sends every time.
+pub(crate) struct Template(Ask);
+
+impl Template {
+    pub(crate) fn new(target: &Target, keep_alive: bool) -> Self {
+        let mut ask = Request::new(http_body_util::Empty::new());
+        *ask.uri_mut() = target.path.clone();
+        let headers = ask.headers_mut();
+        let host = HeaderValue::from_str(&target.host).expect("a URL's authority is visible ASCII");
+        headers.insert(HOST, host);
+        headers.insert(USER_AGENT, HeaderValue::from_static("webload"));
+        if !keep_alive {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Self(ask)
+    }
+}
+
+/// Sends the request over `link`, or over a new connection where there is none that is usable, and
+/// reads the whole answer. `link` holds the connection afterwards where it can be used again.
+pub(crate) async fn exchange(
+    link: &mut Option<Link>,
+    target: &Target,
+    template: &Template,
+    stamps: &Rc<Stamps>,
+    answer: &mut Answer,
+) -> Result<(), Failure> {
+    let kept = match link.take() {
+        Some(mut kept) => kept.is_usable().await.then_some(kept),
+        None => None,
+    };
+    let mut own = match kept {
+        Some(kept) => kept,
+        None => {
+            let began = monotonic_ns();
+            let new = Link::open(target, Rc::clone(stamps)).await?;
+            answer.connect_ns = Some(monotonic_ns() - began);
+            new
+        }
+    };
+    let response = own.send(template.0.clone()).await?;
+    answer.status = Some(response.status().as_u16());
+    answer.delimited =
+        response.body().size_hint().exact().is_some() || is_chunked(response.headers());
+    let announced = receive(&mut own, response, answer).await?;
+    if own.is_usable().await {
+        *link = Some(own);
+        return Ok(());
+    }
+    match (own.has_unread_bytes(), announced) {
+        (true, Some(announced)) => Err(Failure::TooLong(announced)),
+        (true, None) => Err(Failure::Malformed("bytes after the last chunk".to_owned())),
+        (false, _) => Ok(()),
+    }
+}
+
+/// Reads and verifies the body; returns its announced length.
+async fn receive(
+    link: &mut Link,
+    response: Response<Incoming>,
+    answer: &mut Answer,
+) -> Result<Option<u64>, Failure> {
+    let status = response.status();
+    let checksum = checksum(response.headers());
+    let mut body = response.into_body();
+    let announced = body.size_hint().exact();
+    let mut crc = crc32fast::Hasher::new();
+    while let Some(frame) = link.frame(&mut body).await {
+        let bytes = frame.map_err(|error| Failure::of_body(&error, answer.bytes, announced))?;
+        answer.bytes += bytes.len() as u64;
+        if checksum.is_some() {
+            crc.update(&bytes);
+        }
+    }
+    if !status.is_success() {
+        return Err(Failure::Status(status.as_u16()));
+    }
+    if let Some(expected) = checksum.transpose()? {
+        let got = crc.finalize();
+        if got != expected {
+            return Err(Failure::Checksum { got, announced: expected });
+        }
+    }
+    Ok(announced)
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// The checksum that the service sent, where it sent one.
+fn checksum(headers: &HeaderMap) -> Option<Result<u32, Failure>> {
+    let value = headers.get(CHECKSUM)?;
+    let digits = value.to_str().ok().filter(|text| text.len() == 8);
+    let parsed = digits.and_then(|text| u32::from_str_radix(text, 16).ok());
+    Some(parsed.ok_or_else(|| {
+        Failure::Malformed(format!("X-Content-CRC32 {value:?} is not 8 hexadecimal digits"))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_eight_hexadecimal_digits() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CHECKSUM, HeaderValue::from_static(text));
+            checksum(&headers).unwrap()
+        };
+        assert_eq!(of("cbf43926"), Ok(0xcbf4_3926));
+        for text in ["", "cbf4392", "cbf4392g", "+bf43926x"] {
+            assert!(matches!(of(text), Err(Failure::Malformed(_))), "{text}");
+        }
+        assert!(checksum(&HeaderMap::new()).is_none());
+    }
+}

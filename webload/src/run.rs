@@ -1,0 +1,252 @@
+//! A run: warm-up, then the repetitions, on a thread of its own.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use futures_util::{
+    future::{Either, select},
+    stream::{FuturesUnordered, TryStreamExt},
+};
+use kernel::clock::monotonic_ns;
+use model::sample::Request;
+use thiserror::Error;
+
+use crate::{
+    Config,
+    client::{Client, Schedule},
+    config::ConfigError,
+    record::{Sample, room_for},
+};
+
+/// How soon a request to stop is noticed.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// Why a run could not take place; failed requests are no such reason.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The clients cannot be put on the CPU.
+    #[error("cannot run the clients on CPU {cpu}: {error}")]
+    Cpu {
+        /// The CPU asked for.
+        cpu: u32,
+        /// What the kernel says.
+        #[source]
+        error: io::Error,
+    },
+    /// No event loop, timer or thread.
+    #[error("cannot set up the clients: {0}")]
+    Setup(#[source] io::Error),
+}
+
+/// One repetition, when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repetition {
+    /// Its number, from [`Config::first_repetition`].
+    pub number: u32,
+    /// When its first request could go out.
+    pub start_ns: u64,
+    /// When its last request was done, or given up.
+    pub end_ns: u64,
+    /// Requests recorded.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Whether all its requests were sent.
+    pub complete: bool,
+}
+
+/// Requests that are not in the statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct WarmUp {
+    /// All of them.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Every measured request, in the order in which they ended.
+    pub rows: Vec<Request>,
+    /// Connections opened for measured requests: how long each took, in nanoseconds. Linux sends a
+    /// connection request again after 1 s at the earliest, so a value below that had none lost.
+    pub connects_ns: Vec<u64>,
+    /// Causes of the failures, one a failed request.
+    pub causes: Vec<&'static str>,
+    /// Good answers that told no length, so that a cut could not have been seen.
+    pub unverified: u64,
+    /// The requests before the measured ones.
+    pub warm_up: WarmUp,
+    /// The repetitions that were begun.
+    pub repetitions: Vec<Repetition>,
+    /// Whether it was told to stop before it was done; requests in flight then are not recorded.
+    pub interrupted: bool,
+}
+
+/// Runs `config` until done or until `stop` is set (noticed within 20 ms, requests in flight
+/// dropped); `progress` hears of each repetition that ended.
+///
+/// The clients share one thread, made for the run and put on [`Config::cpu`]; the caller's affinity
+/// does not change.
+///
+/// # Errors
+/// [`RunError`]; a request that fails is a row instead.
+pub fn run(
+    config: &Config,
+    stop: &AtomicBool,
+    progress: impl FnMut(&Repetition) + Send,
+) -> Result<Run, RunError> {
+    let total = config.total()?;
+    thread::scope(|scope| {
+        let measure = move || {
+            if let Some(cpu) = config.cpu {
+                kernel::affinity::set(kernel::affinity::SELF, &[cpu])
+                    .map_err(|error| RunError::Cpu { cpu, error })?;
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(RunError::Setup)?;
+            runtime.block_on(measure(config, total, stop, progress))
+        };
+        let thread = thread::Builder::new()
+            .name("webload".to_owned())
+            .spawn_scoped(scope, measure)
+            .map_err(RunError::Setup)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// All of a run, on the runtime.
+async fn measure(
+    config: &Config,
+    total: u64,
+    stop: &AtomicBool,
+    mut progress: impl FnMut(&Repetition),
+) -> Result<Run, RunError> {
+    let mut clients = (0..config.clients)
+        .map(|id| Client::new(config, id))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(RunError::Setup)?;
+    let warm_up = warm(config, &mut clients, stop).await;
+    let samples = RefCell::new(room_for(total as usize));
+    let mut repetitions = Vec::new();
+    for number in (config.first_repetition..).take(config.repetitions as usize) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let repetition = repeat(config, &mut clients, number, &samples, stop).await?;
+        progress(&repetition);
+        repetitions.push(repetition);
+    }
+    let complete = repetitions.len() == config.repetitions as usize
+        && repetitions.iter().all(|repetition| repetition.complete);
+    Ok(Run::of(config, &samples.into_inner(), warm_up, repetitions, !complete))
+}
+
+/// The requests that nobody wants to measure.
+async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) -> WarmUp {
+    let samples = RefCell::new(Vec::new());
+    let all: FuturesUnordered<_> = clients
+        .iter_mut()
+        .map(async |client| {
+            client.closed(0, config.warm_up, &samples).await;
+            io::Result::Ok(())
+        })
+        .collect();
+    let _stopped = until_stopped(all.try_collect::<()>(), stop).await;
+    let samples = samples.into_inner();
+    let failures = samples.iter().filter(|sample| sample.failure.is_some()).count() as u64;
+    WarmUp { requests: samples.len() as u64, failures }
+}
+
+/// One repetition: all clients from the same start.
+async fn repeat(
+    config: &Config,
+    clients: &mut [Client<'_>],
+    number: u32,
+    samples: &RefCell<Vec<Sample>>,
+    stop: &AtomicBool,
+) -> Result<Repetition, RunError> {
+    let ahead: FuturesUnordered<_> = clients
+        .iter_mut()
+        .map(async |client| {
+            client.connect_ahead().await;
+            io::Result::Ok(())
+        })
+        .collect();
+    let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
+    let before = samples.borrow().len();
+    let start_ns = monotonic_ns();
+    let total = u64::from(config.clients) * config.requests;
+    let schedule = config.rate.map(|rate| Schedule { rate, start_ns, total, next: Cell::new(0) });
+    let all: FuturesUnordered<_> = clients
+        .iter_mut()
+        .map(async |client| match &schedule {
+            Some(schedule) => client.open(number, schedule, samples).await,
+            None => {
+                client.closed(number, config.requests, samples).await;
+                Ok(())
+            }
+        })
+        .collect();
+    let complete = match until_stopped(all.try_collect::<()>(), stop).await {
+        Some(done) => done.map(|()| true).map_err(RunError::Setup)?,
+        None => false,
+    };
+    let samples = samples.borrow();
+    let own = &samples[before..];
+    Ok(Repetition {
+        number,
+        start_ns,
+        end_ns: monotonic_ns(),
+        requests: own.len() as u64,
+        failures: own.iter().filter(|sample| sample.failure.is_some()).count() as u64,
+        complete,
+    })
+}
+
+/// The outcome of `work`, or `None` where `stop` was set first.
+async fn until_stopped<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> Option<T> {
+    let stopped = pin!(async {
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    });
+    match select(pin!(work), stopped).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+impl Run {
+    /// Turns the samples into rows.
+    fn of(
+        config: &Config,
+        samples: &[Sample],
+        warm_up: WarmUp,
+        repetitions: Vec<Repetition>,
+        interrupted: bool,
+    ) -> Self {
+        let unverified = |sample: &&Sample| sample.failure.is_none() && !sample.delimited;
+        Self {
+            rows: samples.iter().map(|sample| sample.row(config.experiment.as_deref())).collect(),
+            connects_ns: samples.iter().filter_map(|sample| sample.connect_ns).collect(),
+            causes: samples.iter().filter_map(|s| s.failure.as_ref()).map(|f| f.cause()).collect(),
+            unverified: samples.iter().filter(unverified).count() as u64,
+            warm_up,
+            repetitions,
+            interrupted,
+        }
+    }
+}

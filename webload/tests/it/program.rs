@@ -1,0 +1,140 @@
+//! The program: exit codes, files, standard output, signals.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::common::{answering, head, ok, server};
+use model::sample::{self, Request};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+fn webload() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_webload"))
+}
+
+fn run(args: &[&str]) -> Output {
+    webload().args(args).output().expect("the program starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn writes_rows_histograms_and_one_json_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, log) = (folder.path().join("requests.csv"), folder.path().join("requests.hlog"));
+    let url = format!("http://{}/", answering(ok("body"), true));
+    let output = webload()
+        .args(["--url", &url, "--clients", "2", "--requests", "5", "--repetitions", "2"])
+        .args(["--warm-up", "1", "--timeout", "5s", "--experiment", "e1", "--summary", "json"])
+        .args([Path::new("--out"), &csv, Path::new("--hist-log"), &log])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((&summary["requests"], &summary["failures"]), (&20.into(), &0.into()));
+    for key in ["min", "mean", "stddev", "p50", "p90", "p99", "max"] {
+        assert!(summary["response_ns"][key].is_number(), "{key}: {summary}");
+    }
+    assert_eq!(summary["warm_up"]["requests"], 2);
+    assert_eq!(stderr(&output).lines().count(), 2, "a line of progress a repetition");
+    let rows: Vec<Request> = sample::read_csv(&csv).unwrap();
+    assert_eq!(rows.len(), 20);
+    assert!(rows.iter().all(|row| row.experiment.as_deref() == Some("e1")));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("Tag=response,") && log.contains("Tag=uncorrected,"), "{log}");
+}
+
+#[test]
+fn too_many_failures_are_exit_code_4() {
+    let address = answering("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", true);
+    let good = format!("http://{}/", answering(ok("body"), true));
+    let bad = format!("http://{address}/");
+    let code = |args: &[&str]| run(&[args, &["--requests", "2", "--clients", "2"]].concat());
+    assert_eq!(code(&["--url", &good]).status.code(), Some(0));
+    let both = ["--url", &good, "--url", &bad];
+    assert_eq!(code(&both).status.code(), Some(4), "by default none may fail");
+    let limit = |share| [&both[..], &["--max-failures", share]].concat();
+    assert_eq!(code(&limit("0.4")).status.code(), Some(4));
+    assert_eq!(code(&limit("0.5")).status.code(), Some(0));
+    let all_bad = code(&["--url", &bad, "--max-failures", "1", "--summary", "json"]);
+    assert_eq!(all_bad.status.code(), Some(4), "nothing succeeded");
+    let summary: Value = serde_json::from_slice(&all_bad.stdout).unwrap();
+    assert!(summary["response_ns"].is_null(), "unknown is null, not 0: {summary}");
+}
+
+#[test]
+fn bad_input_is_exit_code_2_with_the_reason() {
+    let url = ["--url", "http://127.0.0.1:9/"];
+    for (args, reason) in [
+        (&["--url", "https://127.0.0.1/"][..], "only http is supported"),
+        (&["--url", "127.0.0.1:80"], "not a URL"),
+        (&[&url[..], &["--clients", "0"]].concat(), "`clients` is 0"),
+        (&[&url[..], &["--requests", "-1"]].concat(), "-1"),
+        (&[&url[..], &["--timeout", "120"]].concat(), "has no unit"),
+        (&[&url[..], &["--timeout", "0"]].concat(), "timeout is 0"),
+        (&[&url[..], &["--rate", "50"]].concat(), "for example `50/s`"),
+        (&[&url[..], &["--max-failures", "5%"]].concat(), "not a share"),
+        (&[&url[..], &["--cpu", "4096"]].concat(), "CPU 4096"),
+        (&[&url[..], &["--out", "/nonexistent/x.csv"]].concat(), "/nonexistent/x.csv"),
+        (&[][..], "--url"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(reason), "{args:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let output = run(&["--help"]);
+    let help = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+    assert!(help.contains("130 interrupted"), "{help}");
+}
+
+/// A run that is interrupted while a server hangs on one of its clients.
+fn interrupted(csv: &Path, signal: Signal) -> Output {
+    let hanging = server(|mut stream| {
+        head(&mut stream);
+        thread::sleep(Duration::from_secs(60));
+    });
+    let good = answering(ok("body"), true);
+    let child: Child = webload()
+        .args(["--url", &format!("http://{hanging}/"), "--url", &format!("http://{good}/")])
+        .args(["--clients", "2", "--requests", "5", "--summary", "json", "--out"])
+        .arg(csv)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(700));
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_signal_stops_it_and_what_was_measured_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let csv = folder.path().join("requests.csv");
+        let began = Instant::now();
+        let output = interrupted(&csv, signal);
+        assert!(began.elapsed() < Duration::from_secs(20), "did not wait for the server");
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&summary["requests"], &summary["interrupted"]), (&5.into(), &true.into()));
+        let rows: Vec<Request> = sample::read_csv(&csv).unwrap();
+        assert_eq!(rows.len(), 5);
+        assert!(rows.iter().all(|row| row.client == 1 && row.error.is_none()));
+    }
+}
