@@ -1,1 +1,23 @@
-//! To be filled.
+//! Reports from result folders: statistics, CDF figures, tables, the scorecard and the page.
+//!
+//! A folder is read once into [`Results`]; everything else is a function of that. Nothing here
+//! touches the host, and nothing is written but the folder's own `report/`.
+
+pub mod claims;
+pub mod cli;
+pub mod cluster;
+pub mod compare;
+pub mod error;
+pub mod figure;
+pub mod folder;
+pub mod grid;
+pub mod page;
+pub mod predict;
+pub mod render;
+pub mod series;
+pub mod stats;
+pub mod table;
+pub mod units;
+
+pub use error::ReportError;
+pub use folder::Results;

@@ -1,0 +1,131 @@
+//! The scorecard: what the paper says about its figures 1 to 4, held against a result folder.
+//!
+//! Each rule stands here as code and in `docs/method.md` as text. A rule compares with what the
+//! analysis promises or with another case of the same folder, never with the paper's milliseconds,
+//! so that it means the same on any machine; the paper's value is shown beside ours.
+
+mod case;
+mod fig1_fig2;
+mod fig3;
+mod fig4;
+mod theory;
+mod write;
+
+use std::collections::BTreeMap;
+
+use model::Exit;
+use serde::Serialize;
+
+pub use self::write::{Tally, json, text};
+use crate::folder::Results;
+
+/// How a claim came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The rule is met.
+    Holds,
+    /// The rule is broken.
+    Fails,
+    /// The folder does not hold what the rule needs.
+    NotMeasurable,
+}
+
+impl Verdict {
+    /// The word used in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::NotMeasurable => "not-measurable",
+        }
+    }
+}
+
+/// One row of the scorecard.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Claim {
+    /// Never changes once published.
+    pub id: &'static str,
+    /// Which figure of the paper it is about.
+    pub figure: &'static str,
+    /// What the paper says, in one sentence.
+    pub says: &'static str,
+    /// The paper's value.
+    pub paper: &'static str,
+    /// Ours, with the unit; none where it could not be measured.
+    pub measured: Option<String>,
+    /// When the claim holds.
+    pub rule: String,
+    /// Whether it does.
+    pub verdict: Verdict,
+    /// Why it could not be measured.
+    pub reason: Option<String>,
+    /// The numbers behind the verdict; the unit is in the name.
+    pub values: Values,
+}
+
+/// Named numbers.
+pub type Values = BTreeMap<&'static str, f64>;
+
+/// What the paper says, before it is held against anything.
+struct Statement {
+    id: &'static str,
+    figure: &'static str,
+    says: &'static str,
+    paper: &'static str,
+    rule: String,
+}
+
+/// What a rule found: the text, the numbers and whether it is met; or why it cannot be applied.
+type Finding = Result<Judged, String>;
+
+struct Judged {
+    holds: bool,
+    measured: String,
+    values: Values,
+}
+
+impl Statement {
+    fn judged(self, finding: Finding) -> Claim {
+        let Self { id, figure, says, paper, rule } = self;
+        let claim = |verdict, measured, reason, values| Claim {
+            id,
+            figure,
+            says,
+            paper,
+            measured,
+            rule,
+            verdict,
+            reason,
+            values,
+        };
+        match finding {
+            Ok(Judged { holds, measured, values }) => {
+                let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
+                claim(verdict, Some(measured), None, values)
+            }
+            Err(reason) => claim(Verdict::NotMeasurable, None, Some(reason), Values::new()),
+        }
+    }
+}
+
+/// All claims, in the order of the paper.
+#[must_use]
+pub fn all(results: &Results) -> Vec<Claim> {
+    [
+        fig1_fig2::claims(results),
+        fig3::claims(results),
+        fig4::claims(results),
+        theory::claims(results),
+    ]
+    .concat()
+}
+
+/// Exit code 4 where one fails, else 0.
+#[must_use]
+pub fn exit(claims: &[Claim]) -> Exit {
+    let fails = claims.iter().any(|claim| claim.verdict == Verdict::Fails);
+    if fails { Exit::NotHeld } else { Exit::Done }
+}

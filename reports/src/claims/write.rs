@@ -1,0 +1,91 @@
+//! The scorecard as text and as JSON.
+
+use serde::Serialize;
+
+use super::{Claim, Verdict};
+use crate::{folder::Results, units::count};
+
+/// How many claims hold, fail and could not be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Those that hold.
+    pub holds: usize,
+    /// Those that fail.
+    pub fails: usize,
+    /// Those that could not be measured.
+    pub not_measurable: usize,
+}
+
+impl Tally {
+    /// Counts them.
+    #[must_use]
+    pub fn of(claims: &[Claim]) -> Self {
+        let count =
+            |verdict| claims.iter().filter(|claim: &&Claim| claim.verdict == verdict).count();
+        Self {
+            holds: count(Verdict::Holds),
+            fails: count(Verdict::Fails),
+            not_measurable: count(Verdict::NotMeasurable),
+        }
+    }
+
+    /// One sentence.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        let total = self.holds + self.fails + self.not_measurable;
+        format!(
+            "Of {}, {} hold, {} fail, {} not measurable here.",
+            count(total, "claim"),
+            self.holds,
+            self.fails,
+            self.not_measurable
+        )
+    }
+}
+
+/// A block of lines for each claim, and the tally.
+#[must_use]
+pub fn text(claims: &[Claim]) -> String {
+    let mut out = String::new();
+    for claim in claims {
+        let mark = match claim.verdict {
+            Verdict::Holds => "✓ holds",
+            Verdict::Fails => "✗ FAILS",
+            Verdict::NotMeasurable => "? not measurable",
+        };
+        out.push_str(&format!("{mark}  {}  {}\n", claim.id, claim.says));
+        out.push_str(&format!("    paper: {}\n", claim.paper));
+        match (&claim.measured, &claim.reason) {
+            (Some(measured), _) => out.push_str(&format!("    ours:  {measured}\n")),
+            (None, Some(reason)) => out.push_str(&format!("    ours:  not measured: {reason}\n")),
+            (None, None) => {}
+        }
+        out.push_str(&format!("    rule:  {}\n", claim.rule));
+    }
+    out.push_str(&format!("\n{}\n", Tally::of(claims).sentence()));
+    out
+}
+
+/// What `reports claims --summary json` prints, and `claims.json` holds.
+#[derive(Serialize)]
+struct Scorecard<'a> {
+    suite: &'a str,
+    started_utc: &'a str,
+    accelerator: Option<&'a str>,
+    #[serde(flatten)]
+    tally: Tally,
+    claims: &'a [Claim],
+}
+
+/// The scorecard as one JSON object, with a newline at the end.
+#[must_use]
+pub fn json(results: &Results, claims: &[Claim]) -> String {
+    let scorecard = Scorecard {
+        suite: &results.manifest.suite.name,
+        started_utc: &results.manifest.started_utc,
+        accelerator: results.accelerator(),
+        tally: Tally::of(claims),
+        claims,
+    };
+    serde_json::to_string_pretty(&scorecard).expect("plain data with text keys") + "\n"
+}

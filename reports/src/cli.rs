@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::{io::Write, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use model::{Exit, exit::EXIT_HELP};
+
+use crate::{
+    claims, compare, error::ReportError, folder::Results, grid::Format, render, series::Selection,
+    table,
+};
+
+/// Figures, tables and the scorecard, made from a result folder.
+#[derive(Debug, Parser)]
+#[command(name = "reports", version, after_help = EXIT_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Draw the figures and write the page, into DIR/report
+    #[command(after_help = EXIT_HELP)]
+    Render {
+        /// A result folder, as `orchestrator run` writes it
+        dir: PathBuf,
+    },
+    /// Print the statistics of every task of every experiment
+    #[command(after_help = EXIT_HELP)]
+    Table {
+        /// A result folder
+        dir: PathBuf,
+        /// How to write it: milliseconds for people, nanoseconds in CSV
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Which jobs: all, or only those that no stall of the machine disturbed
+        #[arg(long, value_enum, default_value_t)]
+        jobs: Selection,
+    },
+    /// Hold the paper's statements against the results; exit code 4 if one fails
+    #[command(after_help = EXIT_HELP)]
+    Claims {
+        /// A result folder
+        dir: PathBuf,
+        /// Print one JSON object instead of text
+        #[arg(long, value_enum)]
+        summary: Option<Summary>,
+    },
+    /// Show two result folders side by side, with the size of each difference
+    #[command(after_help = EXIT_HELP)]
+    Compare {
+        /// The folder to compare with
+        first: PathBuf,
+        /// The folder that is compared
+        second: PathBuf,
+        /// How to write it: milliseconds for people, nanoseconds in CSV
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Which jobs: all, or only those that no stall of the machine disturbed
+        #[arg(long, value_enum, default_value_t)]
+        jobs: Selection,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Summary {
+    Json,
+}
+
+/// Does what the command line says; results go to `out`, messages to standard error.
+///
+/// # Errors
+/// [`ReportError`]; its [`ReportError::exit`] is the exit code.
+pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
+    let (text, exit) = match cli.command {
+        Command::Render { dir } => (rendered(&dir)?, Exit::Done),
+        Command::Table { dir, format, jobs } => {
+            let results = Results::read(&dir)?;
+            (table::grid(&results, jobs, format).write(format), Exit::Done)
+        }
+        Command::Claims { dir, summary } => {
+            let results = Results::read(&dir)?;
+            let claims = claims::all(&results);
+            let text = match summary {
+                Some(Summary::Json) => claims::json(&results, &claims),
+                None => claims::text(&claims),
+            };
+            (text, claims::exit(&claims))
+        }
+        Command::Compare { first, second, format, jobs } => {
+            let (first, second) = (Results::read(&first)?, Results::read(&second)?);
+            let comparison = compare::compare(&first, &second, jobs);
+            (compare::grid(&comparison, format).write(format), Exit::Done)
+        }
+    };
+    // A reader that closed the pipe has seen what it wanted.
+    match out.write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(ReportError::Write { path: "standard output".to_owned(), error })
+        }
+        _ => Ok(exit),
+    }
+}
+
+fn rendered(dir: &std::path::Path) -> Result<String, ReportError> {
+    let results = Results::read(dir)?;
+    for gap in &results.gaps {
+        eprintln!("reports: {gap}");
+    }
+    Ok(format!("{}\n", render::render(&results)?.index.display()))
+}

@@ -1,0 +1,326 @@
+//! What each figure shows: the CDFs of the paper's figures, and response times over time.
+
+use super::{Bound, Color, Figure, Line, Panel, Stroke};
+use crate::{
+    folder::{Case, Results},
+    series::{Run, SERVICE, Selection, Series},
+    stats::cdf,
+    units::{count, short},
+};
+
+/// Blue, vermillion, green, purple, sky and orange of Okabe and Ito (2008): they stay apart for
+/// colour-blind readers.
+const COLORS: [Color; 6] =
+    [(0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 68, 153), (86, 180, 233), (230, 159, 0)];
+
+/// A curve shows at most this many samples.
+const MOST_STEPS: usize = 3000;
+
+/// Tasks whose 99th percentiles differ by more than this factor get axes of their own.
+const APART: f64 = 4.0;
+
+/// The figures of a result folder: fig1, fig2, fig3, fig4 (both cases on one pair of axes), then
+/// one for every other measured experiment; after an unbounded case, its responses over time.
+#[must_use]
+pub fn figures(results: &Results) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut rest: Vec<&Case> = results.cases.iter().filter(|case| case.is_measured()).collect();
+    while !rest.is_empty() {
+        let name = figure_name(rest[0].name()).to_owned();
+        let (own, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|case| figure_name(case.name()) == name);
+        figures.push(cdf_figure(&name, &own));
+        figures.extend(own.iter().filter(|case| grows(case)).map(|case| over_time(case)));
+        rest = others;
+    }
+    figures.sort_by_key(|figure| !figure.name.starts_with("fig"));
+    figures
+}
+
+/// The figure in which a case is drawn: `fig4-unloaded` and `fig4-loaded` share `fig4`.
+fn figure_name(case: &str) -> &str {
+    match case {
+        "fig4-unloaded" | "fig4-loaded" => "fig4",
+        name => name,
+    }
+}
+
+/// Whether the analysis leaves a periodic task without a bound.
+fn grows(case: &Case) -> bool {
+    case.judged() == Selection::All && case.series.iter().any(|own| own.deadline_ns.is_some())
+}
+
+fn cdf_figure(name: &str, cases: &[&Case]) -> Figure {
+    let curves: Vec<Curve> =
+        cases.iter().enumerate().flat_map(|(at, case)| curves(at, case, cases.len())).collect();
+    let spread = |pick: fn(f64, f64) -> f64, from| curves.iter().map(Curve::p99).fold(from, pick);
+    let apart = spread(f64::max, 0.0) > APART * spread(f64::min, f64::INFINITY);
+    let mut panels = Vec::new();
+    let mut beyond = Vec::new();
+    if apart {
+        for curve in &curves {
+            panels.push(cdf_panel(std::slice::from_ref(curve), &mut beyond));
+        }
+    } else {
+        panels.push(cdf_panel(&curves, &mut beyond));
+    }
+    Figure {
+        name: name.to_owned(),
+        title: title(name, cases[0]),
+        caption: caption(cases, &beyond),
+        panels,
+    }
+}
+
+/// One task of one case, ready to be drawn.
+struct Curve<'a> {
+    case: &'a Case,
+    series: &'a Series,
+    label: String,
+    color: Color,
+    stroke: Stroke,
+}
+
+impl Curve<'_> {
+    fn sorted(&self, selection: Selection) -> Vec<u64> {
+        let mut responses = self.series.responses(selection);
+        responses.sort_unstable();
+        responses
+    }
+
+    fn p99(&self) -> f64 {
+        model::stats::percentile(&self.sorted(Selection::All), 99.0).unwrap_or(0) as f64
+    }
+}
+
+/// The second of two cases is drawn dark and narrow over the pale and broad first one, so that
+/// both are seen where they coincide.
+fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
+    let of = |(task, series): (usize, &'a Series)| {
+        let color = COLORS[task % COLORS.len()];
+        let below = cases > 1 && at == 0;
+        let condition = if case.experiment.load.is_some() { "loaded" } else { "unloaded" };
+        let suffix = if cases > 1 { format!(", {condition}") } else { String::new() };
+        Curve {
+            case,
+            series,
+            label: format!("{}{suffix}", task_label(case, &series.task)),
+            color: if below { pale(color) } else { color },
+            stroke: if below { Stroke::Broad } else { Stroke::Solid },
+        }
+    };
+    case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
+}
+
+fn pale((r, g, b): Color) -> Color {
+    let lighter = |part: u8| (f64::from(part) * 0.45 + 255.0 * 0.55).round() as u8;
+    (lighter(r), lighter(g), lighter(b))
+}
+
+/// `τ1 (30 ms, 150 ms)`, as the paper writes a task.
+fn task_label(case: &Case, name: &str) -> String {
+    let Some(index) = name.strip_prefix("tau").and_then(|digits| digits.parse::<usize>().ok())
+    else {
+        return if name == SERVICE { "requests".to_owned() } else { name.to_owned() };
+    };
+    let task = index.checked_sub(1).and_then(|at| case.experiment.tasks.get(at));
+    let parameters = task.map_or_else(String::new, |task| {
+        let text = |duration: std::time::Duration| plain(duration.as_nanos() as f64);
+        format!(" ({}, {})", text(task.execution()), text(task.period()))
+    });
+    format!("τ{index}{parameters}")
+}
+
+/// Nanoseconds with the unit and without trailing zeros: `30 ms`.
+fn plain(ns: f64) -> String {
+    let (value, unit) = if ns < 1e6 { (ns / 1e3, "µs") } else { (ns / 1e6, "ms") };
+    let text = format!("{value:.3}");
+    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
+    let largest = curves
+        .iter()
+        .map(|curve| curve.p99().max(curve.case.bound_ns(&curve.series.task).unwrap_or(0) as f64))
+        .fold(0.0, f64::max);
+    let x_max = round_up(largest / 1e6 * 1.08);
+    let end_ns = (x_max * 1e6) as u64;
+    let mut dashed = Vec::new();
+    let mut solid = Vec::new();
+    let mut bounds: Vec<Bound> = Vec::new();
+    for curve in curves {
+        let judged = curve.case.judged();
+        let line = |selection, stroke, label: &str| Line {
+            label: label.to_owned(),
+            color: curve.color,
+            stroke,
+            points: clipped(&curve.sorted(selection), end_ns),
+        };
+        solid.push(line(judged, curve.stroke, &curve.label));
+        if judged == Selection::Undisturbed && curve.series.disturbed().is_some_and(|n| n > 0) {
+            dashed.push(line(Selection::All, Stroke::Dashed, "all jobs, stalled ones included"));
+        }
+        let all = curve.sorted(Selection::All);
+        let outside = all.len() - all.partition_point(|&sample| sample <= end_ns);
+        if outside > 0 {
+            let largest = short(all[all.len() - 1] as f64);
+            beyond.push(format!(
+                "{}: {} beyond the right edge, up to {largest}.",
+                curve.label,
+                count(outside, "job")
+            ));
+        }
+        bounds.extend(bound(curve).filter(|own| bounds.iter().all(|other| other.x != own.x)));
+    }
+    // Pale lines first, then dark ones, then the thin dashes, which would else vanish.
+    solid.sort_by_key(|line| line.stroke != Stroke::Broad);
+    let mut lines = solid;
+    lines.extend(dashed);
+    Panel {
+        x_label: "response time x (ms)".to_owned(),
+        y_label: "C(x) = P{response time < x}".to_owned(),
+        x_max,
+        y_max: 1.0,
+        lines,
+        bounds,
+    }
+}
+
+/// The step curve in milliseconds, cut off at the right edge.
+fn clipped(sorted: &[u64], end_ns: u64) -> Vec<(f64, f64)> {
+    let steps = cdf::steps(sorted, end_ns, MOST_STEPS);
+    let inside = steps.partition_point(|step| step.0 <= end_ns);
+    let mut points: Vec<(f64, f64)> =
+        steps[..inside].iter().map(|&(ns, share)| (ns as f64 / 1e6, share)).collect();
+    if inside < steps.len() {
+        points.push((end_ns as f64 / 1e6, points.last().map_or(0.0, |point| point.1)));
+    }
+    points
+}
+
+fn bound(curve: &Curve) -> Option<Bound> {
+    let ns = curve.case.bound_ns(&curve.series.task)? as f64;
+    let at = curve.case.series.iter().position(|own| own.task == curve.series.task)?;
+    Some(Bound { x: ns / 1e6, label: plain(ns), color: COLORS[at % COLORS.len()] })
+}
+
+/// The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    steps.into_iter().map(|step| step * power).find(|end| *end >= value).unwrap_or(10.0 * power)
+}
+
+fn title(name: &str, case: &Case) -> String {
+    match name {
+        "fig1" => "Figure 1: on the host".to_owned(),
+        "fig2" => "Figure 2: in a guest, host unloaded".to_owned(),
+        "fig3" => "Figure 3: in a guest, host loaded, no reservation".to_owned(),
+        "fig4" => {
+            let reservation = case.experiment.reservation.as_ref();
+            let pair = reservation.map_or_else(String::new, |own| {
+                let ns = |duration: std::time::Duration| plain(duration.as_nanos() as f64);
+                format!(" with a ({}, {}) reservation", ns(own.budget), ns(own.period))
+            });
+            format!("Figure 4: in a guest{pair}")
+        }
+        other => other.to_owned(),
+    }
+}
+
+fn caption(cases: &[&Case], beyond: &[String]) -> String {
+    let mut sentences = Vec::new();
+    for case in cases {
+        let series: Vec<String> = case.series.iter().map(|own| sizes(case, own)).collect();
+        sentences.push(format!("{}: {}.", case.name(), series.join(", ")));
+    }
+    if let Some(bounds) = cases.iter().find_map(|case| case.bounds.as_ref()) {
+        sentences.push(format!("Dotted: analytic worst case ({}).", bounds.supply));
+    }
+    sentences.extend(beyond.iter().cloned());
+    sentences.join(" ")
+}
+
+fn sizes(case: &Case, series: &Series) -> String {
+    let noun = if series.task == SERVICE { "request" } else { "job" };
+    let jobs = format!("{} {}", task_short(&series.task), count(series.len(), noun));
+    match (case.judged(), series.disturbed()) {
+        (Selection::Undisturbed, Some(n)) if n > 0 => {
+            format!("{jobs} of which {n} stalled (left out of the solid curve)")
+        }
+        _ => jobs,
+    }
+}
+
+fn task_short(name: &str) -> String {
+    name.strip_prefix("tau").map_or_else(|| name.to_owned(), |index| format!("τ{index}"))
+}
+
+/// Response time against release, a panel for each task: what has no bound shows it here.
+fn over_time(case: &Case) -> Figure {
+    let panel = |(at, series): (usize, &Series)| {
+        let points: Vec<(f64, f64)> = series.runs.iter().flat_map(run_points).collect();
+        let largest = |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(0.0, f64::max);
+        Panel {
+            x_label: "release (s)".to_owned(),
+            y_label: "response time (ms)".to_owned(),
+            x_max: round_up(largest(|point| point.0)),
+            y_max: round_up(largest(|point| point.1) * 1.05),
+            lines: vec![Line {
+                label: task_label(case, &series.task),
+                color: COLORS[at % COLORS.len()],
+                stroke: Stroke::Dots,
+                points,
+            }],
+            bounds: Vec::new(),
+        }
+    };
+    let measured = case.series.iter().filter(|series| !series.is_empty());
+    Figure {
+        name: format!("{}-time", case.name()),
+        title: format!("{}: response time over time", case.name()),
+        caption: format!(
+            "Every job of {}, by its release within the repetition.",
+            count(case.counted.len(), "repetition")
+        ),
+        panels: measured.enumerate().map(panel).collect(),
+    }
+}
+
+fn run_points(run: &Run) -> Vec<(f64, f64)> {
+    let stride = run.samples.len().div_ceil(MOST_STEPS).max(1);
+    let point =
+        |job: &crate::series::Sample| (job.at_ns as f64 / 1e9, job.response_ns as f64 / 1e6);
+    run.samples.iter().step_by(stride).map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        for (value, end) in
+            [(0.0, 1.0), (1.0, 1.0), (86.4, 100.0), (133.9, 150.0), (11_664.0, 12_000.0)]
+        {
+            assert!((round_up(value) - end).abs() < 1e-9, "{value}");
+        }
+    }
+
+    #[test]
+    fn numbers_without_trailing_zeros() {
+        assert_eq!(
+            (plain(3e7), plain(2.5e6), plain(2.5e5)),
+            ("30 ms".into(), "2.5 ms".into(), "250 µs".into())
+        );
+    }
+
+    #[test]
+    fn a_curve_is_cut_at_the_edge() {
+        let points = clipped(&[10_000_000, 30_000_000], 20_000_000);
+        assert_eq!(points, [(0.0, 0.0), (10.0, 0.0), (10.0, 0.5), (20.0, 0.5)]);
+    }
+}

@@ -1,0 +1,243 @@
+//! Puts a [`Figure`] on a canvas of the plotters library.
+
+use plotters::{
+    coord::{Shift, types::RangedCoordf64},
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
+
+use super::{Bound, Color as Rgb, Figure, Line, Panel, Stroke};
+
+/// Canvas pixels per unit of length below: fine enough that steps keep their place.
+pub const SCALE: u32 = 4;
+
+const PANEL_WIDTH: u32 = 440;
+const LEAST_WIDTH: u32 = 760;
+const PANEL_HEIGHT: u32 = 400;
+const TITLE_HEIGHT: u32 = 46;
+const LEGEND_ROW: u32 = 24;
+const TEXT: u32 = 15;
+const HEADING: u32 = 20;
+const INK: RGBColor = RGBColor(51, 51, 51);
+const GRID: RGBColor = RGBColor(228, 228, 228);
+
+type Canvas<'a, B> = DrawingArea<B, Shift>;
+type Failure = Box<dyn std::error::Error>;
+
+/// Width and height of the figure, in units; multiply by [`SCALE`] for the canvas.
+#[must_use]
+pub fn size(figure: &Figure) -> (u32, u32) {
+    let width = (figure.panels.len() as u32 * PANEL_WIDTH).max(LEAST_WIDTH);
+    let rows = legend_rows(figure, width).len() as u32;
+    (width, TITLE_HEIGHT + PANEL_HEIGHT + rows * LEGEND_ROW + LEGEND_ROW / 2)
+}
+
+/// Draws the figure over the whole canvas.
+///
+/// # Errors
+/// What the drawing backend says.
+pub fn draw<B: DrawingBackend>(root: &Canvas<'_, B>, figure: &Figure) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let (width, height) = size(figure);
+    root.fill(&WHITE)?;
+    let title = text(HEADING, INK, HPos::Left, VPos::Center);
+    root.draw_text(&figure.title, &title, (px(20), px(TITLE_HEIGHT / 2)))?;
+    let (_, below) = root.split_vertically(px(TITLE_HEIGHT));
+    let (plots, legend) = below.split_vertically(px(PANEL_HEIGHT));
+    for (area, panel) in plots.split_evenly((1, figure.panels.len())).iter().zip(&figure.panels) {
+        draw_panel(area, panel)?;
+    }
+    debug_assert!(height > TITLE_HEIGHT + PANEL_HEIGHT);
+    draw_legend(&legend, figure, width)
+}
+
+fn draw_panel<B: DrawingBackend>(area: &Canvas<'_, B>, panel: &Panel) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let mut chart = ChartBuilder::on(area)
+        .margin_left(px(12))
+        .margin_right(px(24))
+        .margin_top(px(if panel.bounds.is_empty() { 8 } else { 24 }))
+        .x_label_area_size(px(50))
+        .y_label_area_size(px(62))
+        .build_cartesian_2d(0.0..panel.x_max, 0.0..panel.y_max)?;
+    chart
+        .configure_mesh()
+        .x_desc(&panel.x_label)
+        .y_desc(&panel.y_label)
+        .x_labels(7)
+        .y_labels(if panel.y_max <= 1.0 { 6 } else { 7 })
+        .x_label_formatter(&tick)
+        .y_label_formatter(&tick)
+        .label_style(text(TEXT - 1, INK, HPos::Left, VPos::Top))
+        .axis_desc_style(text(TEXT, INK, HPos::Left, VPos::Top))
+        .axis_style(INK.stroke_width(SCALE))
+        .bold_line_style(GRID.stroke_width(SCALE))
+        .light_line_style(TRANSPARENT)
+        .set_all_tick_mark_size(px(4))
+        .draw()?;
+    for bound in &panel.bounds {
+        draw_bound(&mut chart, bound, panel.y_max)?;
+    }
+    for line in &panel.lines {
+        draw_line(&mut chart, line)?;
+    }
+    Ok(())
+}
+
+/// Axis numbers without needless zeros.
+fn tick(value: &f64) -> String {
+    let rounded = format!("{value:.2}");
+    rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+type Chart<'a, 'b, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+fn draw_line<B: DrawingBackend>(chart: &mut Chart<'_, '_, B>, line: &Line) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let style = stroke_style(line.color, line.stroke);
+    let points = line.points.iter().copied();
+    match line.stroke {
+        Stroke::Broad | Stroke::Solid => {
+            chart.draw_series(LineSeries::new(points, style))?;
+        }
+        Stroke::Dashed => {
+            chart.draw_series(DashedLineSeries::new(points, 5 * SCALE, 3 * SCALE, style))?;
+        }
+        Stroke::Dots => {
+            let dot = |point| Circle::new(point, 2 * SCALE, rgb(line.color).filled());
+            chart.draw_series(points.map(dot))?;
+        }
+    }
+    Ok(())
+}
+
+/// A dotted line over the whole height, its label above the frame.
+fn draw_bound<B: DrawingBackend>(
+    chart: &mut Chart<'_, '_, B>,
+    bound: &Bound,
+    y_max: f64,
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let style = rgb(bound.color).stroke_width(3 * SCALE / 2);
+    let ends = [(bound.x, 0.0), (bound.x, y_max)];
+    chart.draw_series(DashedLineSeries::new(ends, 2 * SCALE, 3 * SCALE, style))?;
+    let label = text(TEXT - 1, rgb(bound.color), HPos::Center, VPos::Bottom);
+    let area = chart.plotting_area();
+    let ((x, y), (left, top)) = (area.map_coordinate(&(bound.x, y_max)), area.get_base_pixel());
+    let above = (x - left, y - top - px(4));
+    area.strip_coord_spec().draw_text(&bound.label, &label, above)?;
+    Ok(())
+}
+
+fn stroke_style(color: Rgb, stroke: Stroke) -> ShapeStyle {
+    let width = match stroke {
+        Stroke::Broad => 6 * SCALE,
+        Stroke::Solid | Stroke::Dots => 2 * SCALE,
+        Stroke::Dashed => SCALE,
+    };
+    rgb(color).stroke_width(width)
+}
+
+/// What a legend entry shows before its text.
+struct Entry<'a> {
+    label: &'a str,
+    color: Rgb,
+    stroke: Stroke,
+}
+
+/// Legend entries, broken into rows that fit `width` units.
+fn legend_rows(figure: &Figure, width: u32) -> Vec<Vec<(Entry<'_>, u32)>> {
+    let mut rows: Vec<Vec<(Entry, u32)>> = vec![Vec::new()];
+    let mut used = 0;
+    for entry in entries(figure) {
+        let needed = 60 + entry.label.chars().count() as u32 * 8;
+        if used + needed > width - 40 && used > 0 {
+            rows.push(Vec::new());
+            used = 0;
+        }
+        let at = used;
+        used += needed;
+        rows.last_mut().expect("one row at least").push((entry, at));
+    }
+    rows
+}
+
+/// One entry for each label; dashes are grey there, since they stand for several colours.
+fn entries(figure: &Figure) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for line in figure.panels.iter().flat_map(|panel| &panel.lines) {
+        let color = if line.stroke == Stroke::Dashed { (90, 90, 90) } else { line.color };
+        if entries.iter().all(|entry| entry.label != line.label) {
+            entries.push(Entry { label: &line.label, color, stroke: line.stroke });
+        }
+    }
+    entries.sort_by_key(|entry| entry.stroke == Stroke::Dashed);
+    entries
+}
+
+fn draw_legend<B: DrawingBackend>(
+    area: &Canvas<'_, B>,
+    figure: &Figure,
+    width: u32,
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let label = text(TEXT, INK, HPos::Left, VPos::Center);
+    for (row, entries) in legend_rows(figure, width).into_iter().enumerate() {
+        let y = px(row as u32 * LEGEND_ROW + LEGEND_ROW / 2);
+        for (entry, at) in entries {
+            let x = px(76 + at);
+            draw_sample(area, &entry, (x, y))?;
+            area.draw_text(entry.label, &label, (x + px(36), y))?;
+        }
+    }
+    Ok(())
+}
+
+/// A short piece of the line that the entry stands for.
+fn draw_sample<B: DrawingBackend>(
+    area: &Canvas<'_, B>,
+    entry: &Entry,
+    (x, y): (i32, i32),
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let style = stroke_style(entry.color, entry.stroke);
+    let piece =
+        |from: u32, to: u32| PathElement::new(vec![(x + px(from), y), (x + px(to), y)], style);
+    match entry.stroke {
+        Stroke::Broad | Stroke::Solid => area.draw(&piece(0, 28))?,
+        Stroke::Dashed => {
+            for from in [0, 8, 16, 24] {
+                area.draw(&piece(from, from + 5))?;
+            }
+        }
+        Stroke::Dots => {
+            let dot = Circle::new((x + px(14), y), 3 * SCALE, rgb(entry.color).filled());
+            area.draw(&dot)?;
+        }
+    }
+    Ok(())
+}
+
+fn text(size: u32, color: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
+    ("sans-serif", f64::from(size * SCALE) * 1.24).into_font().color(&color).pos(Pos::new(h, v))
+}
+
+fn rgb((r, g, b): Rgb) -> RGBColor {
+    RGBColor(r, g, b)
+}
+
+fn px(units: u32) -> i32 {
+    (units * SCALE) as i32
+}

@@ -1,0 +1,88 @@
+//! Figures as SVG text and as PNG bytes.
+
+use std::{io::Cursor, sync::Once};
+
+use image::{ImageFormat, RgbImage, imageops};
+use plotters::prelude::*;
+
+use super::{
+    Figure,
+    draw::{self, SCALE},
+};
+use crate::error::ReportError;
+
+/// PNG pixels per unit of length: twice, so that it is sharp on a fine screen.
+const PNG_SCALE: u32 = 2;
+
+/// The figure as an SVG document; text stays text, in the reader's sans-serif font.
+///
+/// # Errors
+/// What the drawing library says.
+pub fn svg(figure: &Figure) -> Result<String, ReportError> {
+    let (width, height) = draw::size(figure);
+    let mut out = String::new();
+    {
+        let canvas = (width * SCALE, height * SCALE);
+        let root = SVGBackend::with_string(&mut out, canvas).into_drawing_area();
+        put(figure, &root)?;
+    }
+    // Drawn in fine units, shown in its own size, and no wider than the page.
+    let (fine, shown) = (
+        format!("width=\"{}\" height=\"{}\"", width * SCALE, height * SCALE),
+        format!("width=\"{width}\" height=\"{height}\" style=\"max-width:100%;height:auto\""),
+    );
+    Ok(out.replacen(&fine, &shown, 1))
+}
+
+/// The figure as a PNG file's bytes.
+///
+/// # Errors
+/// What the drawing library or the encoder says.
+pub fn png(figure: &Figure) -> Result<Vec<u8>, ReportError> {
+    let (width, height) = draw::size(figure);
+    let (fine_width, fine_height) = (width * SCALE, height * SCALE);
+    let mut pixels = vec![255; (fine_width * fine_height * 3) as usize];
+    {
+        let root =
+            BitMapBackend::with_buffer(&mut pixels, (fine_width, fine_height)).into_drawing_area();
+        put(figure, &root)?;
+    }
+    let fine = RgbImage::from_raw(fine_width, fine_height, pixels).expect("three bytes a pixel");
+    let filter = imageops::FilterType::CatmullRom;
+    let small = imageops::resize(&fine, width * PNG_SCALE, height * PNG_SCALE, filter);
+    let mut bytes = Vec::new();
+    small
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .map_err(|error| failed(figure, &error))?;
+    Ok(bytes)
+}
+
+fn put<B: DrawingBackend>(
+    figure: &Figure,
+    root: &DrawingArea<B, plotters::coord::Shift>,
+) -> Result<(), ReportError>
+where
+    B::ErrorType: 'static,
+{
+    font();
+    draw::draw(root, figure).map_err(|error| failed(figure, &*error))?;
+    root.present().map_err(|error| failed(figure, &error))
+}
+
+fn failed(figure: &Figure, error: &dyn std::error::Error) -> ReportError {
+    ReportError::Draw { figure: figure.name.clone(), message: error.to_string() }
+}
+
+/// Brings the font along, so that no host needs one.
+fn font() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for (style, bytes) in
+            [(FontStyle::Normal, notosans::REGULAR_TTF), (FontStyle::Bold, notosans::BOLD_TTF)]
+        {
+            // Its error type says nothing; the crate's own tests draw with this font.
+            let registered = plotters::style::register_font("sans-serif", style, bytes);
+            assert!(registered.is_ok(), "Noto Sans is a valid font");
+        }
+    });
+}

@@ -1,0 +1,78 @@
+//! Figures as plain data, and how they are drawn.
+//!
+//! [`build`] decides what is shown; [`draw`] only puts it on a canvas; [`export`] writes SVG and
+//! PNG. So tests can ask a figure what it shows without reading pixels.
+
+pub mod build;
+pub mod draw;
+pub mod export;
+
+/// A picture: panels side by side, and one legend below them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    /// Its file name without extension: `fig1`, …
+    pub name: String,
+    /// Above the panels.
+    pub title: String,
+    /// What a reader needs beside the picture, in sentences.
+    pub caption: String,
+    /// From left to right; at least one.
+    pub panels: Vec<Panel>,
+}
+
+/// A pair of axes and what is drawn on them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    /// Label of the horizontal axis, with the unit.
+    pub x_label: String,
+    /// Label of the vertical axis.
+    pub y_label: String,
+    /// Right end of the horizontal axis, which begins at 0.
+    pub x_max: f64,
+    /// Upper end of the vertical axis, which begins at 0.
+    pub y_max: f64,
+    /// Drawn in this order.
+    pub lines: Vec<Line>,
+    /// Vertical reference lines.
+    pub bounds: Vec<Bound>,
+}
+
+/// A curve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Its entry in the legend; lines with the same label share one.
+    pub label: String,
+    /// Red, green and blue.
+    pub color: Color,
+    /// How it is drawn.
+    pub stroke: Stroke,
+    /// In axis units.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A vertical reference line: an analytic worst case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// Where, in axis units.
+    pub x: f64,
+    /// Written beside its upper end.
+    pub label: String,
+    /// Red, green and blue.
+    pub color: Color,
+}
+
+/// Red, green and blue.
+pub type Color = (u8, u8, u8);
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stroke {
+    /// Broad, to lie under another line.
+    Broad,
+    /// The usual one.
+    Solid,
+    /// Thin and dashed: all jobs, stalled ones included.
+    Dashed,
+    /// A dot at every point.
+    Dots,
+}

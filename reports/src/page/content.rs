@@ -1,0 +1,255 @@
+//! What stands on the page, as tables and sentences.
+
+use model::{
+    duration,
+    suite::{Emulator, EmulatorPlace, Experiment, Place},
+};
+
+use crate::{
+    claims::Claim,
+    folder::{Case, Results},
+    grid::{Format, Grid},
+    series::Selection,
+    table,
+    units::{UNKNOWN, percent, short},
+};
+
+/// The page's parts, in the order in which they stand there.
+pub struct Content<'a> {
+    /// The suite's name and when it ran.
+    pub title: String,
+    /// Which protocol this is, and what a reader must know before the numbers.
+    pub lead: Vec<String>,
+    /// The scorecard.
+    pub claims: &'a [Claim],
+    /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
+    pub statistics: Vec<(&'static str, Grid)>,
+    /// The experiments as run.
+    pub protocol: Grid,
+    /// Attempts, failures and stalls.
+    pub noise: Grid,
+    /// Machine, programs, settings.
+    pub provenance: Grid,
+    /// Warnings of the run and things that are missing.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Content<'a> {
+    /// Gathers it.
+    #[must_use]
+    pub fn of(results: &Results, claims: &'a [Claim]) -> Self {
+        let manifest = &results.manifest;
+        Self {
+            title: format!("{}, {}", manifest.suite.name, manifest.started_utc),
+            lead: lead(results),
+            claims,
+            statistics: statistics(results),
+            protocol: protocol(results),
+            noise: noise(results),
+            provenance: provenance(results),
+            warnings: warnings(results),
+        }
+    }
+}
+
+fn lead(results: &Results) -> Vec<String> {
+    let manifest = &results.manifest;
+    let mut lead = Vec::new();
+    if !manifest.suite.description.is_empty() {
+        lead.push(manifest.suite.description.clone());
+    }
+    if let Some(facts) = &manifest.accelerator {
+        lead.push(match facts.name.as_str() {
+            "tcg" => format!("Guests were emulated (TCG), not virtualised: {}.", facts.reason),
+            name => format!("Guests ran under {}: {}.", name.to_uppercase(), facts.reason),
+        });
+    }
+    if manifest.finished_utc.is_none() {
+        lead.push("The run is not finished: this is what there is so far.".to_owned());
+    }
+    lead.extend(table::attempts_note(results));
+    lead
+}
+
+fn statistics(results: &Results) -> Vec<(&'static str, Grid)> {
+    let grid = |selection| table::grid(results, selection, Format::Text);
+    let mut grids = vec![("All jobs", grid(Selection::All))];
+    let disturbed =
+        results.cases.iter().flat_map(|case| &case.series).filter_map(|one| one.disturbed());
+    if disturbed.sum::<usize>() > 0 {
+        grids.push(("Jobs that no stall disturbed", grid(Selection::Undisturbed)));
+    }
+    grids
+}
+
+fn grid(header: &[&str], texts: usize, rows: Vec<Vec<String>>) -> Grid {
+    let header = header.iter().map(|title| (*title).to_owned()).collect();
+    Grid { header, rows, texts, notes: Vec::new() }
+}
+
+fn protocol(results: &Results) -> Grid {
+    let row = |case: &Case| {
+        let experiment = &case.experiment;
+        vec![
+            experiment.name.clone(),
+            match experiment.place {
+                Place::Host => "host",
+                Place::Guest => "guest",
+            }
+            .to_owned(),
+            tasks(&experiment.tasks),
+            load(experiment),
+            reservation(experiment),
+            emulator(experiment),
+            experiment.repetitions.to_string(),
+            duration::format(experiment.duration),
+        ]
+    };
+    let header =
+        ["experiment", "where", "tasks", "host load", "reservation", "emulator", "times", "each"];
+    grid(&header, 6, results.cases.iter().map(row).collect())
+}
+
+fn tasks(tasks: &model::TaskSet) -> String {
+    if tasks.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn load(experiment: &Experiment) -> String {
+    experiment.load.as_ref().map_or_else(
+        || "none".to_owned(),
+        |load| format!("{} (backlog: {})", tasks(&load.tasks), load.backlog.name()),
+    )
+}
+
+fn reservation(experiment: &Experiment) -> String {
+    experiment.reservation.as_ref().map_or_else(
+        || "none".to_owned(),
+        |own| format!("{} by {}", own.reservation(), own.mechanism),
+    )
+}
+
+fn emulator(experiment: &Experiment) -> String {
+    match (experiment.place, experiment.emulator) {
+        (Place::Host, _) => UNKNOWN.to_owned(),
+        (_, Emulator::Place(EmulatorPlace::Housekeeping)) => "housekeeping CPUs".to_owned(),
+        (_, Emulator::Place(EmulatorPlace::Shared)) => "measured CPU".to_owned(),
+        (_, Emulator::Reserved(own)) => format!(
+            "measured CPU, {}/{}",
+            duration::format(own.budget),
+            duration::format(own.period)
+        ),
+    }
+}
+
+fn noise(results: &Results) -> Grid {
+    let row = |case: &Case| {
+        let shares: Vec<String> = case
+            .counted
+            .iter()
+            .map(|record| record.stalled_share.map_or_else(|| UNKNOWN.to_owned(), percent))
+            .collect();
+        vec![
+            case.name().to_owned(),
+            case.attempts.to_string(),
+            case.failed.to_string(),
+            case.noisy.to_string(),
+            case.counted.len().to_string(),
+            if shares.is_empty() { "not measured".to_owned() } else { shares.join(", ") },
+        ]
+    };
+    let header =
+        ["experiment", "attempts", "failed", "noisy", "counted", "stalled, of the counted"];
+    let mut noise = grid(&header, 1, results.cases.iter().map(row).collect());
+    let settings = &results.manifest.suite.noise;
+    noise.notes.push(format!(
+        "A repetition is noisy where the measured CPU ran nobody for more than {} of the time; it \
+         is tried again up to {} times, and the quietest attempt counts.",
+        percent(settings.max_stalled),
+        settings.retries
+    ));
+    noise
+}
+
+fn provenance(results: &Results) -> Grid {
+    let (manifest, host) = (&results.manifest, &results.manifest.host);
+    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    let guests = manifest.accelerator.is_some();
+    let mut rows = vec![
+        ("processor", known(host.cpu_model.clone())),
+        ("CPUs online", host.cpus.to_string()),
+        ("measured CPU", host.measured_cpu.to_string()),
+        (
+            "memory",
+            known(host.memory_bytes.map(|b| format!("{:.1} GiB", b as f64 / f64::from(1 << 30)))),
+        ),
+        ("hypervisor below", host.hypervisor.clone().unwrap_or_else(|| "none seen".to_owned())),
+        ("system", known(host.os.clone())),
+        ("kernel", host.kernel.clone()),
+        ("tick", known(host.tick_hz.map(|hz| format!("{hz} Hz")))),
+        ("budgets enforced finer than a tick (HRTICK_DL)", known(host.hrtick_dl.map(yes_no))),
+        ("clock source", known(host.clock_source.clone())),
+        ("real-time throttling", throttling(results)),
+        ("cpuset controller", known(host.cpuset_version.map(|v| format!("cgroup v{v}")))),
+        ("measured CPU kept awake", awake(results)),
+        ("this project", manifest.versions.bench.clone()),
+    ];
+    if guests {
+        rows.push(("QEMU", known(manifest.versions.qemu.clone())));
+        rows.push(("guest kernel", known(manifest.versions.guest_kernel.clone())));
+    }
+    rows.push(("seed", manifest.seed.to_string()));
+    rows.push(("started", manifest.started_utc.clone()));
+    let finished = manifest.finished_utc.clone();
+    rows.push(("finished", finished.unwrap_or_else(|| "not yet".to_owned())));
+    let cells = rows.into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
+    grid(&["", ""], 2, cells)
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn throttling(results: &Results) -> String {
+    let host = &results.manifest.host;
+    match (host.rt_runtime_us, host.rt_period_us) {
+        (Some(runtime), _) if runtime < 0 => "off".to_owned(),
+        (Some(runtime), Some(period)) => format!("{runtime} of {period} µs"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn awake(results: &Results) -> String {
+    let keep = &results.manifest.keep_awake;
+    let cost = keep.idle_cost.map_or_else(
+        || "what leaving idle costs was not measured".to_owned(),
+        |cost| format!("leaving idle costs {}", percent(cost)),
+    );
+    format!("{} ({}; {cost})", yes_no(keep.on), keep.reason)
+}
+
+fn warnings(results: &Results) -> Vec<String> {
+    let mut warnings = results.gaps.clone();
+    for record in &results.manifest.repetitions {
+        let place = format!("{}/rep-{:03}", record.experiment, record.attempt);
+        if let Some(error) = &record.error {
+            warnings.push(format!("{place} failed: {error}"));
+        }
+        if record.counts && record.noisy {
+            let share = record.stalled_share.map_or_else(|| "an unknown share".to_owned(), percent);
+            warnings.push(format!("{place} counts although it is noisy: {share} of it stalled"));
+        }
+        warnings.extend(record.facts.warnings.iter().map(|warning| format!("{place}: {warning}")));
+    }
+    let boots: Vec<u64> =
+        results.manifest.repetitions.iter().filter_map(|record| record.facts.boot_ns).collect();
+    if let Some(slowest) = boots.iter().max() {
+        let limit = 3_000_000_000;
+        if *slowest > limit {
+            warnings.push(format!("the slowest guest took {} to start", short(*slowest as f64)));
+        }
+    }
+    warnings
+}

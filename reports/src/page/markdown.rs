@@ -1,0 +1,71 @@
+//! The same as Markdown, for a repository or a review; figures are links to the PNG files.
+
+use super::content::Content;
+use crate::{
+    claims::{Claim, Tally, Verdict},
+    figure::Figure,
+    grid::{Format, Grid},
+    units::UNKNOWN,
+};
+
+/// The document.
+#[must_use]
+pub fn write(content: &Content, figures: &[Figure]) -> String {
+    let mut out = format!("# {}\n\n", content.title);
+    for sentence in &content.lead {
+        out.push_str(&format!("{sentence}\n\n"));
+    }
+    out.push_str("## What the paper says, and what was measured here\n\n");
+    out.push_str(&format!("{}\n\n", Tally::of(content.claims).sentence()));
+    out.push_str(&scorecard(content.claims).write(Format::Markdown));
+    if !figures.is_empty() {
+        out.push_str("\n## Figures\n\n");
+    }
+    for figure in figures {
+        out.push_str(&format!(
+            "![{}]({}.png)\n\n{}\n\n",
+            figure.title, figure.name, figure.caption
+        ));
+    }
+    out.push_str("## Response times\n\n");
+    for (title, grid) in &content.statistics {
+        out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
+    }
+    for (title, grid) in [
+        ("What was run", &content.protocol),
+        ("How quiet it was", &content.noise),
+        ("Where", &content.provenance),
+    ] {
+        out.push_str(&format!("## {title}\n\n{}\n", grid.write(Format::Markdown)));
+    }
+    if !content.warnings.is_empty() {
+        out.push_str("## Warnings\n\n");
+        out.extend(content.warnings.iter().map(|warning| format!("- {warning}\n")));
+    }
+    out.trim_end().to_owned() + "\n"
+}
+
+/// The scorecard as a table: claim, paper, ours, verdict.
+#[must_use]
+pub fn scorecard(claims: &[Claim]) -> Grid {
+    let row = |claim: &Claim| {
+        let reason = claim.reason.as_ref().map(|reason| format!("not measured: {reason}"));
+        let word = match claim.verdict {
+            Verdict::Holds => "holds",
+            Verdict::Fails => "**fails**",
+            Verdict::NotMeasurable => "not measurable",
+        };
+        vec![
+            claim.says.to_owned(),
+            claim.paper.to_owned(),
+            claim.measured.clone().or(reason).unwrap_or_else(|| UNKNOWN.to_owned()),
+            word.to_owned(),
+        ]
+    };
+    Grid {
+        header: ["claim", "paper", "here", "verdict"].map(str::to_owned).into(),
+        rows: claims.iter().map(row).collect(),
+        texts: 4,
+        notes: Vec::new(),
+    }
+}

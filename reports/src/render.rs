@@ -1,0 +1,69 @@
+//! `reports render`: everything into the folder's `report/`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    claims,
+    error::ReportError,
+    figure::{build, export},
+    folder::Results,
+    grid::Format,
+    page::{content::Content, html, markdown},
+    series::Selection,
+    table,
+};
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The page to open first.
+    pub index: PathBuf,
+    /// Every file, relative to the report's folder, in the order written.
+    pub files: Vec<String>,
+}
+
+/// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `report.md` and `index.html`.
+///
+/// The page is written last, so that it never speaks of a figure that is not there.
+///
+/// # Errors
+/// A figure that cannot be drawn, or a file that cannot be written.
+pub fn render(results: &Results) -> Result<Rendered, ReportError> {
+    let folder = results.path.join("report");
+    fs::create_dir_all(&folder).map_err(|error| ReportError::write(&folder, error))?;
+    let mut files = Vec::new();
+    let mut put = |name: String, bytes: &[u8]| write(&folder, name, bytes, &mut files);
+    let mut drawn = Vec::new();
+    for figure in build::figures(results) {
+        let svg = export::svg(&figure)?;
+        put(format!("{}.svg", figure.name), svg.as_bytes())?;
+        put(format!("{}.png", figure.name), &export::png(&figure)?)?;
+        drawn.push((figure, svg));
+    }
+    let claims = claims::all(results);
+    put("claims.json".to_owned(), claims::json(results, &claims).as_bytes())?;
+    let statistics = table::grid(results, Selection::All, Format::Csv).write(Format::Csv);
+    put("table.csv".to_owned(), statistics.as_bytes())?;
+    let content = Content::of(results, &claims);
+    let figures: Vec<_> = drawn.iter().map(|(figure, _)| figure.clone()).collect();
+    put("report.md".to_owned(), markdown::write(&content, &figures).as_bytes())?;
+    put("index.html".to_owned(), html::write(&content, &drawn).as_bytes())?;
+    Ok(Rendered { index: folder.join("index.html"), files })
+}
+
+/// Written beside and renamed, so that a reader never sees half a file.
+fn write(
+    folder: &Path,
+    name: String,
+    bytes: &[u8],
+    files: &mut Vec<String>,
+) -> Result<(), ReportError> {
+    let (path, beside) = (folder.join(&name), folder.join(format!(".{name}.part")));
+    fs::write(&beside, bytes).map_err(|error| ReportError::write(&beside, error))?;
+    fs::rename(&beside, &path).map_err(|error| ReportError::write(&path, error))?;
+    files.push(name);
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! `reports table`: the statistics of every task (or service) of every experiment.
+
+use model::stats::Summary;
+
+use crate::{
+    folder::{Case, Results},
+    grid::{Format, Grid},
+    series::{DISTURBED_NS, Selection, Series},
+    stats::interval::{self, MeanInterval, Unit},
+    units::{UNKNOWN, count, ms, ms_or_unknown, percent, short},
+};
+
+/// The statistics of one task in one experiment; times in nanoseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The experiment.
+    pub experiment: String,
+    /// The task or service; none where nothing was measured.
+    pub task: Option<String>,
+    /// Independent runs.
+    pub runs: usize,
+    /// Disturbed jobs; none where no sentinel watched.
+    pub disturbed: Option<usize>,
+    /// Selected jobs that missed their deadline; none for requests.
+    pub misses: Option<usize>,
+    /// Requests that failed.
+    pub failures: u64,
+    /// Of the selected samples; none where there are none.
+    pub summary: Option<Summary>,
+    /// 90 % confidence interval of the mean; none where the samples are too few.
+    pub interval: Option<MeanInterval>,
+    /// The analytic worst case.
+    pub bound_ns: Option<u64>,
+}
+
+/// One row per experiment and task, in the suite's order.
+#[must_use]
+pub fn rows(results: &Results, selection: Selection) -> Vec<Row> {
+    results.cases.iter().flat_map(|case| case_rows(case, selection)).collect()
+}
+
+fn case_rows(case: &Case, selection: Selection) -> Vec<Row> {
+    let of = |series: &Series| Row {
+        experiment: case.name().to_owned(),
+        task: Some(series.task.clone()),
+        runs: series.runs.len(),
+        disturbed: series.disturbed(),
+        misses: series.deadline_ns.map(|_| series.misses(selection)),
+        failures: series.failures,
+        summary: Summary::of(&mut series.responses(selection)),
+        interval: interval::mean_interval(&series.responses_by_run(selection)),
+        bound_ns: case.bound_ns(&series.task),
+    };
+    if case.series.is_empty() {
+        return vec![unmeasured(case)];
+    }
+    case.series.iter().map(of).collect()
+}
+
+fn unmeasured(case: &Case) -> Row {
+    Row {
+        experiment: case.name().to_owned(),
+        task: None,
+        runs: 0,
+        disturbed: None,
+        misses: None,
+        failures: 0,
+        summary: None,
+        interval: None,
+        bound_ns: None,
+    }
+}
+
+/// The table in the units of `format`: milliseconds for people, whole nanoseconds in CSV.
+#[must_use]
+pub fn grid(results: &Results, selection: Selection, format: Format) -> Grid {
+    let rows = rows(results, selection);
+    if format == Format::Csv {
+        return machine_grid(&rows, selection);
+    }
+    let header = [
+        "experiment",
+        "task",
+        "jobs",
+        "stalled",
+        "misses",
+        "min",
+        "mean",
+        "± 90 %",
+        "std. dev.",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "analytic",
+    ];
+    Grid {
+        header: header.map(str::to_owned).into(),
+        rows: rows.iter().map(human_cells).collect(),
+        texts: 2,
+        notes: notes(results, &rows, selection),
+    }
+}
+
+fn human_cells(row: &Row) -> Vec<String> {
+    let known = |n: Option<usize>| n.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
+    let Some(task) = &row.task else {
+        let mut cells = vec![row.experiment.clone(), "not measured".to_owned()];
+        cells.resize(14, UNKNOWN.to_owned());
+        return cells;
+    };
+    let of = |pick: fn(&Summary) -> f64| ms_or_unknown(row.summary.as_ref().map(pick));
+    vec![
+        row.experiment.clone(),
+        task.clone(),
+        row.summary.map_or(0, |summary| summary.count).to_string(),
+        known(row.disturbed),
+        known(row.misses),
+        of(|s| s.min as f64),
+        of(|s| s.mean),
+        ms_or_unknown(row.interval.map(|interval| interval.half)),
+        ms_or_unknown(row.summary.and_then(|summary| summary.stddev)),
+        of(|s| s.p50 as f64),
+        of(|s| s.p90 as f64),
+        of(|s| s.p99 as f64),
+        of(|s| s.max as f64),
+        row.bound_ns.map_or_else(|| UNKNOWN.to_owned(), |ns| ms(ns as f64)),
+    ]
+}
+
+/// What the numbers are, how they came about, and what is missing.
+fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
+    let mut notes = vec![format!(
+        "Response times in milliseconds, of {}. A job is stalled where the machine ran nobody for \
+         more than {} since its busy period began.",
+        match selection {
+            Selection::All => "all jobs",
+            Selection::Undisturbed => "the jobs that no stall disturbed",
+        },
+        short(DISTURBED_NS as f64)
+    )];
+    notes.extend(interval_note(rows));
+    notes.extend(attempts_note(results));
+    for row in rows.iter().filter(|row| row.failures > 0) {
+        notes.push(format!("{}: {} failed and are in no statistic.", row.experiment, {
+            count(row.failures as usize, "request")
+        }));
+    }
+    notes.extend(results.gaps.iter().map(|gap| format!("Missing: {gap}.")));
+    notes
+}
+
+fn interval_note(rows: &[Row]) -> Option<String> {
+    let mut units: Vec<Unit> = rows.iter().filter_map(|row| Some(row.interval?.unit)).collect();
+    units.dedup();
+    let unit = match units[..] {
+        [] => return None,
+        [Unit::Runs] => "repetitions".to_owned(),
+        [Unit::Batches] => format!(
+            "{} consecutive batches of each repetition, since there are fewer than {} repetitions",
+            interval::BATCHES,
+            interval::MIN_RUNS
+        ),
+        _ => format!(
+            "repetitions, or {} consecutive batches of each where there are fewer than {}",
+            interval::BATCHES,
+            interval::MIN_RUNS
+        ),
+    };
+    Some(format!("Confidence interval of the mean: Student's t over the means of {unit}."))
+}
+
+/// One sentence on attempts that failed or were noisy, where there were some.
+#[must_use]
+pub fn attempts_note(results: &Results) -> Option<String> {
+    let sum = |of: fn(&Case) -> usize| results.cases.iter().map(of).sum::<usize>();
+    let (attempts, failed, noisy) =
+        (sum(|case| case.attempts), sum(|case| case.failed), sum(|case| case.noisy));
+    let still_noisy =
+        results.cases.iter().flat_map(|case| &case.counted).filter(|record| record.noisy).count();
+    (failed + noisy > 0).then(|| {
+        format!(
+            "Of {}, {failed} failed and {noisy} stalled for more than {} of the time; {} of the \
+             noisy ones count, since no quieter attempt was made.",
+            count(attempts, "attempt"),
+            percent(results.manifest.suite.noise.max_stalled),
+            if still_noisy == 0 { "none".to_owned() } else { still_noisy.to_string() }
+        )
+    })
+}
+
+const MACHINE_COLUMNS: [&str; 19] = [
+    "experiment",
+    "task",
+    "samples",
+    "repetitions",
+    "jobs",
+    "stalled",
+    "misses",
+    "failures",
+    "min_ns",
+    "mean_ns",
+    "mean_ci90_ns",
+    "ci_unit",
+    "ci_units",
+    "stddev_ns",
+    "p50_ns",
+    "p90_ns",
+    "p99_ns",
+    "max_ns",
+    "analytic_ns",
+];
+
+fn machine_grid(rows: &[Row], selection: Selection) -> Grid {
+    Grid {
+        header: MACHINE_COLUMNS.map(str::to_owned).into(),
+        rows: rows.iter().map(|row| machine_cells(row, selection)).collect(),
+        texts: 3,
+        notes: Vec::new(),
+    }
+}
+
+fn machine_cells(row: &Row, selection: Selection) -> Vec<String> {
+    fn cell(value: Option<impl ToString>) -> String {
+        value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
+    }
+    let whole = |value: f64| value.round() as u64;
+    let summary = row.summary;
+    vec![
+        row.experiment.clone(),
+        cell(row.task.clone()),
+        selection.name().to_owned(),
+        row.runs.to_string(),
+        summary.map_or(0, |s| s.count).to_string(),
+        cell(row.disturbed),
+        cell(row.misses),
+        row.failures.to_string(),
+        cell(summary.map(|s| s.min)),
+        cell(summary.map(|s| whole(s.mean))),
+        cell(row.interval.map(|interval| whole(interval.half))),
+        cell(row.interval.map(|interval| interval.unit.name())),
+        cell(row.interval.map(|interval| interval.units)),
+        cell(summary.and_then(|s| s.stddev).map(whole)),
+        cell(summary.map(|s| s.p50)),
+        cell(summary.map(|s| s.p90)),
+        cell(summary.map(|s| s.p99)),
+        cell(summary.map(|s| s.max)),
+        cell(row.bound_ns),
+    ]
+}

@@ -1,0 +1,71 @@
+//! Numbers as reports write them. An unknown one is [`UNKNOWN`], never zero.
+
+/// Stands for a value that was not measured or does not exist.
+pub const UNKNOWN: &str = "–";
+
+/// Nanoseconds as milliseconds with two decimals, without the unit.
+#[must_use]
+pub fn ms(ns: f64) -> String {
+    format!("{:.2}", ns / 1e6)
+}
+
+/// As [`ms`], [`UNKNOWN`] for none.
+#[must_use]
+pub fn ms_or_unknown(ns: Option<f64>) -> String {
+    ns.map_or_else(|| UNKNOWN.to_owned(), ms)
+}
+
+/// Nanoseconds as text with the unit, to about three digits: `31.2 ms`, `8.42 s`.
+#[must_use]
+pub fn short(ns: f64) -> String {
+    let (value, unit) = match ns.abs() {
+        size if size < 1e6 => (ns / 1e3, "µs"),
+        size if size < 1e9 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    let decimals = match value.abs() {
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// A share as per cent: `12.3 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let decimals = if share.abs() < 0.1 { 2 } else { 1 };
+    format!("{:.decimals$} %", share * 100.0)
+}
+
+/// A share as per cent, with its sign.
+#[must_use]
+pub fn signed_percent(share: f64) -> String {
+    format!("{:+.1} %", share * 100.0)
+}
+
+/// `1 job`, `2 jobs`.
+#[must_use]
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_a_unit() {
+        for (ns, text) in
+            [(950.0, "0.95 µs"), (31_234_567.0, "31.2 ms"), (8.42e9, "8.42 s"), (1.8e8, "180 ms")]
+        {
+            assert_eq!(short(ns), text);
+        }
+    }
+
+    #[test]
+    fn unknown_is_not_zero() {
+        assert_eq!(ms_or_unknown(None), UNKNOWN);
+        assert_eq!(ms_or_unknown(Some(0.0)), "0.00");
+    }
+}
