@@ -2,4 +2,7 @@
 //! measured into a result folder.
 
 pub mod error;
+pub mod helper;
 pub mod host;
+pub mod mechanism;
+pub mod run;

@@ -5,18 +5,28 @@
 //! After `kill -9` the journal is still there, and [`restore`] undoes what it lists.
 
 mod actions;
+mod background;
+mod cpus;
+mod facts;
 mod guard;
 mod journal;
+mod programs;
 mod restore;
 mod signals;
+mod stage;
 mod undo;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
 pub use actions::{Actions, Linux};
+pub use background::Background;
+pub use cpus::Cpus;
+pub use facts::{Counters, Roots, line_of};
 pub use guard::{Guard, Mark};
 pub use journal::{Journal, state_dir};
+pub use programs::program;
 pub use restore::{Restored, restore};
 pub use signals::{Stop, pause};
+pub use stage::{Stage, deadline_bandwidth_limit};
 pub use undo::Undo;

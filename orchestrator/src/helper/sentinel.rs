@@ -1,0 +1,70 @@
+//! The sentinel: sees when the measured CPU ran nobody.
+//!
+//! A SCHED_DEADLINE thread with a short deadline is first in the queue whenever it wakes, whatever
+//! reservation or real-time priority the others have. So when it wakes late, nobody ran: the
+//! hypervisor took the CPU, or firmware did. What the kernel's fair server or RT throttling takes
+//! from SCHED_FIFO threads does not delay it, and is thus no stall.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Result;
+use kernel::{affinity::SELF, clock, memory, sched};
+use model::sample::{Stall, write_csv};
+
+/// How often it wakes.
+pub const PERIOD: Duration = Duration::from_millis(1);
+/// What it may use in each period.
+pub const BUDGET: Duration = Duration::from_micros(50);
+/// Shorter than any reservation's, so that it goes first under EDF.
+const DEADLINE: Duration = Duration::from_micros(250);
+/// A wake-up later than this is a stall; leaving idle takes less.
+const THRESHOLD_NS: u64 = 200_000;
+/// Room for stalls, taken before it starts; 16 MiB.
+const CAPACITY: usize = 1 << 20;
+
+/// Watches until SIGTERM, then writes `stalls.csv` to `out`.
+///
+/// # Errors
+/// Where SCHED_DEADLINE is refused or the file cannot be written.
+pub fn run(out: &Path) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
+    // Without the lock a page fault could look like a stall; with too small a limit, so be it.
+    let _ = memory::lock_all();
+    let mut stalls = Vec::with_capacity(CAPACITY);
+    sched::set(
+        SELF,
+        sched::Policy::Deadline {
+            runtime: BUDGET,
+            deadline: DEADLINE,
+            period: PERIOD,
+            reclaim: false,
+        },
+    )?;
+    watch(&stop, &mut stalls);
+    sched::set(SELF, sched::Policy::Other { nice: 0 })?;
+    Ok(write_csv(out, &stalls)?)
+}
+
+fn watch(stop: &AtomicBool, stalls: &mut Vec<Stall>) {
+    let period = PERIOD.as_nanos() as u64;
+    let mut due = clock::monotonic_ns() + period;
+    while !stop.load(Ordering::Relaxed) && stalls.len() < CAPACITY {
+        if clock::sleep_until(due).is_err() {
+            continue; // A signal; the flag says whether it is ours.
+        }
+        let now = clock::monotonic_ns();
+        let late = now - due;
+        if late > THRESHOLD_NS {
+            stalls.push(Stall { start_ns: due, length_ns: late });
+        }
+        due += period * (late / period + 1);
+    }
+}

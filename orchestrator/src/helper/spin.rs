@@ -1,0 +1,17 @@
+//! Keeps its CPU out of idle, below everything else that wants to run.
+
+use std::hint::spin_loop;
+
+use anyhow::Result;
+use kernel::{affinity::SELF, sched};
+
+/// Spins in SCHED_IDLE until it is killed.
+///
+/// # Errors
+/// Where the policy is refused.
+pub fn run() -> Result<()> {
+    sched::set(SELF, sched::Policy::Idle)?;
+    loop {
+        spin_loop();
+    }
+}

@@ -1,0 +1,144 @@
+//! A process that runs beside the measurement, with its messages in a file.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Guard, Stop, pause};
+
+/// How long a process may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A child with a name and a log; killed when dropped.
+#[derive(Debug)]
+pub struct Background {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Background {
+    /// Starts `command`; what it prints on standard output and error goes to `log`.
+    ///
+    /// # Errors
+    /// Where the log cannot be made or the program not be started.
+    pub fn start(guard: &Guard, name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let out = File::create(log).with_context(|| log.display().to_string())?;
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let child = guard.spawn(command)?;
+        Ok(Self { name: name.to_owned(), log: log.to_owned(), child })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Waits until `line` stands in the log.
+    ///
+    /// # Errors
+    /// Where the process ends first, the limit passes, or a signal comes.
+    pub fn wait_for_line(&mut self, line: &str, limit: Duration, stop: &Stop) -> Result<()> {
+        let end = Instant::now() + limit;
+        loop {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if log.lines().any(|one| one == line) {
+                return Ok(());
+            }
+            self.check()?;
+            if Instant::now() > end {
+                bail!("{} did not say `{line}` within {limit:?}: {}", self.name, log.trim());
+            }
+            pause(Duration::from_millis(10), stop)?;
+        }
+    }
+
+    /// Fails once the process has ended by itself.
+    ///
+    /// # Errors
+    /// With its exit status and the end of its log.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended early ({status}): {}", self.name, self.last_lines()),
+        }
+    }
+
+    /// The last lines of the log, on one line.
+    fn last_lines(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Errors
+    /// Where it fails, takes longer than `limit`, or a signal comes (which is passed on to it).
+    pub fn finish(mut self, limit: Duration, stop: &Stop) -> Result<()> {
+        let end = Instant::now() + limit;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                bail!("{} did not end within {limit:?}", self.name);
+            }
+            if let Err(interrupted) = pause(Duration::from_millis(20), stop) {
+                self.terminate()?;
+                return Err(interrupted.into());
+            }
+        };
+        if !status.success() {
+            bail!("{} failed ({status}): {}", self.name, self.last_lines());
+        }
+        Ok(())
+    }
+
+    /// Ends the process with SIGTERM, and with SIGKILL where it takes too long.
+    ///
+    /// # Errors
+    /// Where it had ended with an error of its own.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.terminate()?;
+        let by_us = std::os::unix::process::ExitStatusExt::signal(&status).is_some()
+            || matches!(status.code(), Some(0 | 130));
+        if by_us { Ok(()) } else { bail!("{} failed ({status}): {}", self.name, self.last_lines()) }
+    }
+
+    fn terminate(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM)?;
+        let end = Instant::now() + GRACE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            sleep(Duration::from_millis(5));
+        }
+        self.child.kill()?;
+        self.child.wait()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // After `stop` or `finish` it has ended, and both calls do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

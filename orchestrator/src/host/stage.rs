@@ -1,0 +1,133 @@
+//! The prepared host: a partition for the measured CPU, and processes placed on it.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use kernel::{affinity, cpuset::Cpusets, dma_latency::DmaLatency};
+
+use super::{Background, Cpus, Guard, Linux, Roots, Stop, state_dir};
+use crate::error::Refusal;
+
+/// The host while a run goes on. Dropping it undoes everything.
+pub struct Stage {
+    /// Journals and undoes.
+    pub guard: Guard,
+    /// How the CPUs are divided.
+    pub cpus: Cpus,
+    /// Where facts are read.
+    pub roots: Roots,
+    /// Set by a signal.
+    pub stop: Stop,
+    /// The hierarchy in which the measured CPU has a partition.
+    pub cpusets: Cpusets,
+    /// What keeps the measured CPU awake.
+    awake: Option<(Background, Option<DmaLatency>)>,
+}
+
+impl Stage {
+    /// Gives the measured CPU a root domain of its own, and keeps this process off it.
+    ///
+    /// # Errors
+    /// [`Refusal::Lacking`] in the chain without privilege or a cpuset controller.
+    pub fn prepare(cpus: Cpus, stop: Stop) -> Result<Self> {
+        let roots = Roots::default();
+        let mounts = roots.proc.text("mounts")?;
+        let cpusets =
+            Cpusets::find(&mounts).map_err(|error| Refusal::Lacking(error.to_string()))?;
+        let steps = cpusets.isolate(cpus.measured, &cpus.all())?;
+        affinity::set(affinity::SELF, &cpus.housekeeping)
+            .context("keeping orchestrator on the housekeeping CPUs")?;
+        let mut guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        guard.take(&steps).map_err(|error| privilege(error, &cpusets))?;
+        cpusets.verify()?;
+        Ok(Self { guard, cpus, roots, stop, cpusets, awake: None })
+    }
+
+    /// The cpuset group of the measured CPU.
+    #[must_use]
+    pub fn measured_group(&self) -> PathBuf {
+        self.cpusets.measured()
+    }
+
+    /// A command that runs on the measured CPU from its first instruction.
+    ///
+    /// # Errors
+    /// Where this program cannot find itself.
+    pub fn on_measured<I, S>(&self, program: &Path, arguments: I) -> Result<Command>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = Command::new(env::current_exe()?);
+        command
+            .args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"])
+            .arg(self.measured_group())
+            .arg("--")
+            .arg(program)
+            .args(arguments);
+        Ok(command)
+    }
+
+    /// Starts the stall sentinel, which writes `out` when it is stopped.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_sentinel(&self, out: &Path, log: &Path) -> Result<Background> {
+        let arguments = ["helper", "sentinel", "--out"].map(OsStr::new);
+        let arguments = arguments.into_iter().chain([out.as_os_str()]);
+        let mut command = self.on_measured(&env::current_exe()?, arguments)?;
+        Background::start(&self.guard, "the stall sentinel", &mut command, log)
+    }
+
+    /// Keeps the measured CPU out of idle until the stage is dropped: a SCHED_IDLE spinner, and no
+    /// deep sleep states where the kernel takes the wish.
+    ///
+    /// # Errors
+    /// Where the spinner cannot be started.
+    pub fn keep_awake(&mut self) -> Result<()> {
+        let exe = env::current_exe()?;
+        let mut command = self.on_measured(&exe, ["helper", "spin"])?;
+        let log = Path::new("/dev/null");
+        let spinner = Background::start(&self.guard, "the idle spinner", &mut command, log)?;
+        let latency = DmaLatency::hold(Path::new("/dev/cpu_dma_latency")).ok();
+        self.awake = Some((spinner, latency));
+        Ok(())
+    }
+}
+
+/// Names the privilege that is missing, where that is the cause.
+fn privilege(error: anyhow::Error, cpusets: &Cpusets) -> anyhow::Error {
+    let denied = error.downcast_ref::<std::io::Error>().is_some_and(|io| {
+        matches!(
+            io.kind(),
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+        )
+    });
+    if !denied {
+        return error.context("giving the measured CPU a cpuset partition");
+    }
+    let text = format!(
+        "cannot change cpusets below {} ({error}); run as root, outside of unprivileged containers",
+        cpusets.root.display()
+    );
+    Refusal::Lacking(text).into()
+}
+
+/// The limit of SCHED_DEADLINE bandwidth on a CPU, rt_runtime / rt_period; 1 where admission
+/// control is off.
+#[must_use]
+pub fn deadline_bandwidth_limit(roots: &Roots) -> f64 {
+    let read = |name: &str| -> Option<f64> {
+        fs::read_to_string(roots.proc.path(&format!("sys/kernel/{name}"))).ok()?.trim().parse().ok()
+    };
+    match (read("sched_rt_runtime_us"), read("sched_rt_period_us")) {
+        (Some(runtime), Some(period)) if runtime >= 0.0 && period > 0.0 => runtime / period,
+        _ => 1.0,
+    }
+}

@@ -1,0 +1,139 @@
+//! SCHED_DEADLINE: a hard constant bandwidth server for each vCPU thread.
+
+use anyhow::{Context, Result};
+use kernel::{
+    affinity::{self, Tid},
+    sched::{Policy, SchedError},
+};
+use model::Reservation;
+use nix::errno::Errno;
+
+use super::{Enforce, Vm, place};
+use crate::host::{Roots, Stage, deadline_bandwidth_limit, line_of};
+
+pub(super) struct Deadline;
+
+impl Enforce for Deadline {
+    fn attach(&self, stage: &mut Stage, vm: &Vm, reservation: Option<Reservation>) -> Result<()> {
+        let reservation = reservation.context("the mechanism `deadline` needs a reservation")?;
+        for &tid in &vm.vcpus {
+            place(stage, vm.pid, tid)?;
+            reserve(stage, tid, reservation)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives a thread that is on the measured CPU its reservation.
+///
+/// # Errors
+/// The refusal, with its cause and remedy.
+pub(super) fn reserve(stage: &mut Stage, tid: Tid, reservation: Reservation) -> Result<()> {
+    let policy = Policy::deadline(reservation.budget(), reservation.period());
+    stage.guard.set_scheduling(tid, policy).map_err(|error| {
+        let cause = error
+            .downcast_ref::<SchedError>()
+            .map(|refused| explain(refused.errno, &Circumstances::of(tid, reservation, stage)));
+        match cause {
+            Some(cause) => error.context(cause),
+            None => error,
+        }
+    })
+}
+
+/// What decides which of an errno's causes it is.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// What was asked for.
+    pub reservation: Reservation,
+    /// Whether the caller is root.
+    pub root: bool,
+    /// The thread's CPUs.
+    pub affinity: Vec<u32>,
+    /// The CPUs of its root domain.
+    pub root_domain: Vec<u32>,
+    /// The admissible share of a CPU.
+    pub limit: f64,
+    /// `sched_deadline_period_min_us` and `_max_us`.
+    pub period_us: (Option<u64>, Option<u64>),
+}
+
+impl Circumstances {
+    fn of(tid: Tid, reservation: Reservation, stage: &Stage) -> Self {
+        let bound = |which: &str| {
+            let path = format!("sys/kernel/sched_deadline_period_{which}_us");
+            line_of(&Roots::default().proc.path(&path))?.parse().ok()
+        };
+        Self {
+            reservation,
+            root: nix::unistd::geteuid().is_root(),
+            affinity: affinity::get(tid).unwrap_or_default(),
+            root_domain: vec![stage.cpus.measured],
+            limit: deadline_bandwidth_limit(&stage.roots),
+            period_us: (bound("min"), bound("max")),
+        }
+    }
+}
+
+/// The cause behind an errno of SCHED_DEADLINE, and the remedy, in one sentence.
+#[must_use]
+pub fn explain(errno: Errno, circumstances: &Circumstances) -> String {
+    let Circumstances { reservation, root, affinity, root_domain, limit, period_us } =
+        circumstances;
+    match errno {
+        Errno::EPERM if !root => {
+            format!("reservation {reservation}: no privilege; run as root or with CAP_SYS_NICE")
+        }
+        Errno::EPERM if !root_domain.iter().all(|cpu| affinity.contains(cpu)) => format!(
+            "reservation {reservation}: the thread may run on CPUs {affinity:?} only, but its root \
+             domain is {root_domain:?}; give these CPUs an exclusive cpuset partition"
+        ),
+        Errno::EPERM => format!(
+            "reservation {reservation}: the kernel denies it even to root; SCHED_DEADLINE may be \
+             blocked by a security module or a container"
+        ),
+        Errno::EBUSY => format!(
+            "reservation {reservation} asks for {:.3} of the CPU, but at most {limit:.3} can be \
+             reserved on it, other SCHED_DEADLINE threads and the stall sentinel included; lower \
+             the budget or end them (bandwidth leaked by a thread that has gone comes back when \
+             the cpusets are rebuilt: run the command again)",
+            reservation.bandwidth()
+        ),
+        Errno::EINVAL => format!(
+            "reservation {reservation} has parameters that the kernel does not take: the budget is \
+             at least 1.024us, the period between {} and {} us",
+            period_us.0.map_or_else(|| "?".to_owned(), |us| us.to_string()),
+            period_us.1.map_or_else(|| "?".to_owned(), |us| us.to_string()),
+        ),
+        Errno::ESRCH => format!("reservation {reservation}: the thread has ended"),
+        other => format!("reservation {reservation}: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circumstances() -> Circumstances {
+        Circumstances {
+            reservation: "28ms/50ms".parse().unwrap(),
+            root: true,
+            affinity: vec![1],
+            root_domain: vec![1],
+            limit: 0.95,
+            period_us: (Some(100), Some(4_194_304)),
+        }
+    }
+
+    #[test]
+    fn causes_that_share_an_errno_are_told_apart() {
+        let unprivileged = Circumstances { root: false, ..circumstances() };
+        assert!(explain(Errno::EPERM, &unprivileged).contains("CAP_SYS_NICE"));
+        let narrow = Circumstances { root_domain: vec![0, 1], ..circumstances() };
+        assert!(explain(Errno::EPERM, &narrow).contains("exclusive cpuset"));
+        assert!(explain(Errno::EPERM, &circumstances()).contains("security module"));
+        assert!(explain(Errno::EBUSY, &circumstances()).contains("0.560 of the CPU"));
+        assert!(explain(Errno::EINVAL, &circumstances()).contains("between 100 and 4194304 us"));
+        assert!(explain(Errno::ESRCH, &circumstances()).contains("ended"));
+    }
+}

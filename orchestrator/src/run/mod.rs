@@ -1,0 +1,3 @@
+//! Runs a suite: plan, prepare, measure, collect, restore.
+
+pub mod stalls;
