@@ -1,1 +1,20 @@
-//! To be filled.
+//! Periodic tasks with constant execution time: the load of the micro benchmarks.
+//!
+//! [`run`] measures a task set, [`load`] keeps a CPU busy in the background, [`calibration`] finds
+//! out how much work an execution time is. The three commands of the program call exactly these.
+
+pub mod calibration;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod load;
+pub mod options;
+pub mod output;
+pub mod plan;
+pub mod policy;
+pub mod run;
+pub mod signals;
+pub mod warning;
+pub mod work;
+
+pub use error::Error;

@@ -1,0 +1,71 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use model::{Exit, exit::EXIT_HELP};
+
+use crate::{
+    Error, calibration, load,
+    options::{CalibrateArgs, LoadArgs, RunArgs},
+    output, plan, run,
+    signals::Signals,
+};
+
+/// Periodic tasks with constant execution time
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The three things that rtload does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a task set and measure it; prints `ready` on standard error when all tasks wait for
+    /// their first release
+    #[command(after_help = EXIT_HELP)]
+    Run(RunArgs),
+    /// Load a CPU in the background until SIGTERM or SIGINT (exit code 0: its ordinary end); dies
+    /// with the thread that started it; prints `ready` on standard error when all tasks wait for their first release
+    #[command(after_help = EXIT_HELP)]
+    Load(LoadArgs),
+    /// Measure how much work an execution time is, and store it
+    #[command(after_help = EXIT_HELP)]
+    Calibrate(CalibrateArgs),
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Those of the command.
+pub fn execute(cli: Cli) -> Result<Exit, Error> {
+    match cli.command {
+        Command::Run(args) => run::command(&args),
+        Command::Load(args) => load::command(&args),
+        Command::Calibrate(args) => calibrate(&args),
+    }
+}
+
+fn calibrate(args: &CalibrateArgs) -> Result<Exit, Error> {
+    plan::above_zero("--for", args.length)?;
+    let signals = Signals::block()?;
+    let cpu = plan::choose_cpu(args.cpu)?;
+    let (fresh, warnings) = calibration::renew(cpu, args.length, &|| !signals.pending())?;
+    if let Some(file) = &args.save {
+        calibration::save(file, &fresh)?;
+    }
+    output::print_calibration(&fresh, &warnings, args.summary);
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,156 @@
+//! The thread of one task.
+
+use std::sync::{
+    atomic::{AtomicBool, Ordering},
+    mpsc::{Receiver, Sender},
+};
+
+use kernel::{
+    affinity::{self, SELF},
+    clock::{monotonic_ns, sleep_until, thread_cpu_ns},
+    memory, sched,
+};
+use model::{duration::as_ns, load::Backlog};
+
+use super::record::{Record, Recorder};
+use crate::{
+    Error,
+    plan::{Plan, PlannedTask, pin_error, releases},
+    policy::refused,
+    work::burn,
+};
+
+/// The longest sleep without a look at the flag that stops the thread; longer ones are cut.
+const LONGEST_SLEEP_NS: u64 = 250_000_000;
+
+/// The absolute schedule of a task.
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
+    first_ns: u64,
+    period_ns: u64,
+    jobs: u64,
+}
+
+impl Schedule {
+    fn release(self, job: u64) -> u64 {
+        self.first_ns + job * self.period_ns
+    }
+
+    /// The job to run after `job` was finished at `now_ns`.
+    fn next(self, job: u64, now_ns: u64, backlog: Backlog) -> u64 {
+        match backlog {
+            Backlog::Keep => job + 1,
+            Backlog::Drop => {
+                let to_come = now_ns.saturating_sub(self.first_ns).div_ceil(self.period_ns);
+                to_come.clamp(job + 1, self.jobs.max(job + 1))
+            }
+        }
+    }
+
+    /// Jobs released up to and including `now_ns`.
+    fn released(self, now_ns: u64) -> u64 {
+        let since = now_ns.checked_sub(self.first_ns);
+        since.map_or(0, |since| (since / self.period_ns + 1).min(self.jobs))
+    }
+}
+
+pub(super) struct Worker<'a> {
+    pub planned: &'a PlannedTask,
+    pub plan: &'a Plan,
+    pub stop: &'a AtomicBool,
+}
+
+impl Worker<'_> {
+    /// Sets itself up, reports, waits for the first release, and runs all jobs.
+    pub fn main(self, report: &Sender<Result<(), Error>>, gate: &Receiver<u64>) -> Recorder {
+        let jobs = releases(self.planned.task, self.plan.duration);
+        let room = if self.plan.keep_records { usize::try_from(jobs).unwrap_or(0) } else { 0 };
+        let mut recorder = Recorder::new(room);
+        // Where the receiver is gone, another thread has failed and no gate will open.
+        let _gone = report.send(self.set_up());
+        if let Ok(first_ns) = gate.recv() {
+            let period_ns = as_ns(self.planned.task.period());
+            self.run(Schedule { first_ns, period_ns, jobs }, &mut recorder);
+        }
+        recorder
+    }
+
+    fn set_up(&self) -> Result<(), Error> {
+        if let Some(cpu) = self.plan.pin {
+            affinity::set(SELF, &[cpu]).map_err(|error| pin_error(cpu, &error))?;
+        }
+        sched::set(SELF, self.planned.policy).map_err(refused)?;
+        memory::touch_stack();
+        // Code and clocks are paged in before they count.
+        burn(1_000, self.stop);
+        let _warm = (monotonic_ns(), thread_cpu_ns());
+        Ok(())
+    }
+
+    fn run(&self, schedule: Schedule, recorder: &mut Recorder) {
+        let deadline_ns = as_ns(self.planned.task.deadline());
+        let mut job = 0;
+        while job < schedule.jobs {
+            let release_ns = schedule.release(job);
+            if !self.sleep(release_ns) {
+                break;
+            }
+            let start_ns = monotonic_ns();
+            let cpu_ns = thread_cpu_ns();
+            if !burn(self.planned.iterations, self.stop) {
+                break;
+            }
+            let cpu_ns = thread_cpu_ns() - cpu_ns;
+            let finish_ns = monotonic_ns();
+            let late = finish_ns - release_ns > deadline_ns;
+            recorder.add(Record { job, start_ns, finish_ns, cpu_ns }, late);
+            let next = schedule.next(job, finish_ns, self.plan.backlog);
+            recorder.tally.skipped += next - job - 1;
+            job = next;
+        }
+        // Jobs before `job` were run or skipped; what else has been released is left over.
+        recorder.tally.unfinished = schedule.released(monotonic_ns()).saturating_sub(job);
+    }
+
+    /// Sleeps until `instant_ns`; `false` where the thread shall stop.
+    fn sleep(&self, instant_ns: u64) -> bool {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            let slice_end = instant_ns.min(monotonic_ns() + LONGEST_SLEEP_NS);
+            // An early return, by a signal, is as good as any: the loop looks at the clock.
+            let slept = sleep_until(slice_end);
+            if slept.is_ok() && slice_end == instant_ns {
+                return !self.stop.load(Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule { first_ns: 1_000, period_ns: 100, jobs: 10 };
+
+    #[test]
+    fn a_kept_backlog_runs_every_job() {
+        assert_eq!(SCHEDULE.next(0, 5_000, Backlog::Keep), 1);
+    }
+
+    #[test]
+    fn a_dropped_backlog_goes_on_with_the_next_release_to_come() {
+        for (now, next) in [(1_050, 1), (1_100, 1), (1_101, 2), (1_350, 4), (9_999, 10)] {
+            assert_eq!(SCHEDULE.next(0, now, Backlog::Drop), next, "at {now}");
+        }
+        assert_eq!(SCHEDULE.next(9, 9_999, Backlog::Drop), 10);
+    }
+
+    #[test]
+    fn releases_are_counted_up_to_now() {
+        for (now, released) in [(0, 0), (999, 0), (1_000, 1), (1_099, 1), (1_100, 2), (9_000, 10)] {
+            assert_eq!(SCHEDULE.released(now), released, "at {now}");
+        }
+    }
+}

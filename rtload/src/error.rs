@@ -1,0 +1,70 @@
+//! What can go wrong, and the exit code that says so.
+
+use std::io;
+
+use kernel::sched::SchedError;
+use model::{Exit, sample::SampleError};
+use thiserror::Error;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The command line asks for something that makes no sense or does not exist; the text is whole.
+    #[error("{0}")]
+    Usage(String),
+    /// The kernel refused a scheduling policy.
+    #[error("{source}; {remedy}")]
+    Policy {
+        /// What was refused.
+        #[source]
+        source: SchedError,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{what}: {source}")]
+    File {
+        /// What it is and its path.
+        what: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A call to the system failed where it never should.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The samples cannot be written.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// The histogram log cannot be written; the text has the path.
+    #[error("{0}")]
+    Histogram(String),
+    /// A signal came before anything was measured.
+    #[error("interrupted before anything was measured")]
+    Interrupted,
+}
+
+impl Error {
+    /// The exit code of the program.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Policy { .. } => Exit::Lacking,
+            Self::Interrupted => Exit::Interrupted,
+            Self::File { .. } | Self::System { .. } | Self::Sample(_) | Self::Histogram(_) => {
+                Exit::Failed
+            }
+        }
+    }
+
+    pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the user typed, as plain data.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use model::{Task, duration, load::Backlog};
+
+use crate::{calibration, policy::PolicyKind};
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+/// How the summary is printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// A table to read
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// `keep` or `drop`, as on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum BacklogArg {
+    /// Run every job, however late
+    #[default]
+    Keep,
+    /// Skip the releases that have passed
+    Drop,
+}
+
+impl From<BacklogArg> for Backlog {
+    fn from(arg: BacklogArg) -> Self {
+        match arg {
+            BacklogArg::Keep => Self::Keep,
+            BacklogArg::Drop => Self::Drop,
+        }
+    }
+}
+
+/// Where the amount of work comes from.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrationArgs {
+    /// Use this stored calibration as it is, so that two machines run the very same work
+    #[arg(long = "calibration", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Also write the calibration that is used to this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Look whether a stored calibration still holds (1.2 s of CPU time). Switch it off in a guest
+    /// under a reservation, where the guest's CPU time includes the host's preemption
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub check: Switch,
+    /// CPU time that a new calibration takes
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    pub length: Duration,
+}
+
+impl From<&CalibrationArgs> for calibration::Options {
+    fn from(args: &CalibrationArgs) -> Self {
+        Self {
+            file: args.file.clone(),
+            save: args.save.clone(),
+            check: args.check == Switch::On,
+            length: args.length,
+        }
+    }
+}
+
+/// How the tasks run, for `run` and `load` alike.
+#[derive(Debug, Clone, Args)]
+pub struct TaskArgs {
+    /// Scheduling policy of all tasks
+    #[arg(long, default_value = "fifo")]
+    pub policy: PolicyKind,
+    /// Priority of the task with the shortest period, the others below it (rate monotonic); or a
+    /// list, one for each task
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',')]
+    pub priority: Vec<u8>,
+    /// The CPU for all jobs of all tasks; by default the highest-numbered one allowed (with
+    /// --policy deadline: any)
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+    /// First release, on CLOCK_MONOTONIC in nanoseconds; by default 0.1 s after the set-up
+    #[arg(long, value_name = "NS")]
+    pub start_at: Option<u64>,
+    /// Hold /dev/cpu_dma_latency at 0, so that no CPU enters a slow sleep state
+    #[arg(long)]
+    pub hold_awake: bool,
+    /// Write a row for every job (CSV)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write an HdrHistogram log: tags tau1, tau2, … (response time) and tau1-cpu, … (CPU time)
+    #[arg(long, value_name = "FILE")]
+    pub hist_log: Option<PathBuf>,
+    /// Form of the summary on standard output
+    #[arg(long, default_value = "text")]
+    pub summary: Format,
+    /// Where the amount of work comes from.
+    #[command(flatten)]
+    pub calibration: CalibrationArgs,
+}
+
+/// `rtload run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more
+    #[arg(long = "task", value_name = "C/T[/D]", required = true)]
+    pub tasks: Vec<Task>,
+    /// Jobs are released for this long
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub duration: Duration,
+    /// Time after --duration for the jobs released before its end to finish; by default twice the
+    /// duration, at least 10s. Jobs still unfinished then are counted, but have no row
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub drain: Option<Duration>,
+    /// Fills the column `experiment`
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Fills the column `repetition`
+    #[arg(long, value_name = "N")]
+    pub repetition: Option<u32>,
+    /// Exit with 4 where a deadline was missed or a job was not finished
+    #[arg(long)]
+    pub fail_on_miss: bool,
+    /// How the tasks run.
+    #[command(flatten)]
+    pub common: TaskArgs,
+}
+
+/// `rtload load`.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
+    /// A task, execution/period[/deadline], for example 50ms/120ms; repeat it for more
+    #[arg(long = "task", value_name = "C/T[/D]", required_unless_present = "utilisation")]
+    pub tasks: Vec<Task>,
+    /// Instead of tasks: one that takes this share of the CPU, for example 0.9
+    #[arg(long, value_name = "U", conflicts_with = "tasks")]
+    pub utilisation: Option<f64>,
+    /// The period that --utilisation is in
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "10ms")]
+    pub period: Duration,
+    /// Stop after this long, if no SIGTERM or SIGINT came before
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
+    pub duration: Duration,
+    /// What happens to jobs that could not run in time
+    #[arg(long, default_value = "keep")]
+    pub backlog: BacklogArg,
+    /// Lift the safety limits: at most 95 % of a CPU at real-time priority, and never the only CPU
+    #[arg(long)]
+    pub force: bool,
+    /// How the tasks run.
+    #[command(flatten)]
+    pub common: TaskArgs,
+}
+
+/// `rtload calibrate`.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrateArgs {
+    /// The CPU to measure; by default the highest-numbered one allowed
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+    /// Also write the calibration to this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// CPU time to measure
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    pub length: Duration,
+    /// Form of the summary on standard output
+    #[arg(long, default_value = "text")]
+    pub summary: Format,
+}

@@ -1,0 +1,130 @@
+//! The summary of a run or a load; its JSON keys are promised in `docs/formats.md`.
+
+use model::{duration::as_ns, stats};
+use serde::Serialize;
+
+use super::{Labels, files::task_jobs, print_json, print_warnings, text};
+use crate::{
+    calibration::Calibration,
+    engine::{Outcome, TaskOutcome},
+    options::Format,
+    plan::Plan,
+    policy::PolicyKind,
+    warning::Warning,
+};
+
+/// One task; statistics are null where no job was recorded.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskSummary {
+    /// `tau1`, …
+    pub task: String,
+    /// C.
+    pub execution_ns: u64,
+    /// T.
+    pub period_ns: u64,
+    /// D.
+    pub deadline_ns: u64,
+    /// Jobs finished.
+    pub jobs: u64,
+    /// Jobs finished after their deadline.
+    pub misses: u64,
+    /// Jobs skipped (only where the backlog is dropped).
+    pub skipped: u64,
+    /// Jobs released but not finished.
+    pub unfinished: u64,
+    /// From scheduled release to finish.
+    pub response_ns: Option<stats::Summary>,
+    /// CPU time of the jobs.
+    pub cpu_ns: Option<stats::Summary>,
+    /// From scheduled release to start.
+    pub latency_ns: Option<stats::Summary>,
+}
+
+/// Everything that is said about a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The tasks, tau1 first.
+    pub tasks: Vec<TaskSummary>,
+    /// The policy of all tasks.
+    pub policy: PolicyKind,
+    /// The CPU of all tasks; null where they were not bound.
+    pub cpu: Option<u32>,
+    /// `keep` or `drop`.
+    pub backlog: &'static str,
+    /// The common first release on CLOCK_MONOTONIC.
+    pub first_release_ns: u64,
+    /// Releases were planned for this long.
+    pub duration_ns: u64,
+    /// From the first release to the end of the last job.
+    pub elapsed_ns: u64,
+    /// Whether a signal ended it.
+    pub interrupted: bool,
+    /// Jobs released but not finished, of all tasks.
+    pub unfinished: u64,
+    /// The calibration used.
+    pub calibration: Calibration,
+    /// What may have spoilt the figures.
+    pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// Summarises an outcome.
+    #[must_use]
+    pub fn new(
+        plan: &Plan,
+        policy: PolicyKind,
+        calibration: &Calibration,
+        outcome: &Outcome,
+    ) -> Self {
+        let summarise = |task| summarise(task, outcome.first_release_ns);
+        Self {
+            tasks: outcome.tasks.iter().map(summarise).collect(),
+            policy,
+            cpu: plan.pin,
+            backlog: plan.backlog.name(),
+            first_release_ns: outcome.first_release_ns,
+            duration_ns: as_ns(plan.duration),
+            elapsed_ns: outcome.end_ns.saturating_sub(outcome.first_release_ns),
+            interrupted: outcome.interrupted,
+            unfinished: outcome.tasks.iter().map(|task| task.tally.unfinished).sum(),
+            calibration: calibration.clone(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Adds a warning at the end.
+    pub fn add_warning(&mut self, warning: &Warning) {
+        self.warnings.push(warning.to_string());
+    }
+
+    /// Prints it on standard output, the warnings on standard error.
+    pub fn print(&self, format: Format) {
+        print_warnings(&self.warnings);
+        match format {
+            Format::Text => print!("{}", text::table(self)),
+            Format::Json => print_json(self),
+        }
+    }
+}
+
+fn summarise(outcome: &TaskOutcome, first_release_ns: u64) -> TaskSummary {
+    let labels = Labels { experiment: None, repetition: None };
+    let jobs: Vec<_> = task_jobs(&labels, first_release_ns, outcome).collect();
+    let of = |samples: &mut dyn Iterator<Item = u64>| {
+        stats::Summary::of(&mut samples.collect::<Vec<_>>())
+    };
+    let task = outcome.planned.task;
+    TaskSummary {
+        task: outcome.planned.name.clone(),
+        execution_ns: as_ns(task.execution()),
+        period_ns: as_ns(task.period()),
+        deadline_ns: as_ns(task.deadline()),
+        jobs: outcome.tally.done,
+        misses: outcome.tally.late,
+        skipped: outcome.tally.skipped,
+        unfinished: outcome.tally.unfinished,
+        response_ns: of(&mut jobs.iter().map(|job| job.response_ns)),
+        cpu_ns: of(&mut jobs.iter().filter_map(|job| job.cpu_ns)),
+        latency_ns: of(&mut jobs.iter().map(|job| job.start_ns - job.release_ns)),
+    }
+}

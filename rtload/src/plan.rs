@@ -1,0 +1,188 @@
+//! From what was asked to what will be done: checked before anything is touched.
+
+use std::{fs::OpenOptions, io, path::Path, thread, time::Duration};
+
+use kernel::{
+    affinity::{self, SELF},
+    sched::Policy,
+};
+use model::{Task, TaskSet, duration::as_ns, load::Backlog};
+use nix::{
+    errno::Errno,
+    unistd::{SysconfVar, sysconf},
+};
+
+use crate::{Error, calibration::Calibration};
+
+/// The most jobs that a run keeps in memory: 640 MB of records.
+const MOST_RECORDS: u64 = 20_000_000;
+
+/// A task with all that its thread needs.
+#[derive(Debug, Clone)]
+pub struct PlannedTask {
+    /// `tau1`, `tau2`, …
+    pub name: String,
+    /// C, T, D.
+    pub task: Task,
+    /// The thread's policy.
+    pub policy: Policy,
+    /// The work of a job.
+    pub iterations: u64,
+}
+
+/// Everything that [`crate::engine::execute`] does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The tasks, tau1 first.
+    pub tasks: Vec<PlannedTask>,
+    /// The CPU of all threads; none leaves them where they may run.
+    pub pin: Option<u32>,
+    /// Whether jobs that are late are run or skipped.
+    pub backlog: Backlog,
+    /// Releases happen in `[0, duration)` after the first.
+    pub duration: Duration,
+    /// Time after that for the released jobs to finish.
+    pub drain: Duration,
+    /// First release on CLOCK_MONOTONIC; none for soon.
+    pub start_at: Option<u64>,
+    /// Keep a record of every job.
+    pub keep_records: bool,
+}
+
+/// Joins tasks, policies and calibration.
+#[must_use]
+pub fn tasks(set: &TaskSet, policies: &[Policy], calibration: &Calibration) -> Vec<PlannedTask> {
+    set.iter()
+        .zip(policies)
+        .enumerate()
+        .map(|(index, (&task, &policy))| PlannedTask {
+            name: TaskSet::name(index),
+            task,
+            policy,
+            iterations: calibration.iterations(task.execution()),
+        })
+        .collect()
+}
+
+/// How many jobs of a task are released in `[0, duration)`.
+#[must_use]
+pub fn releases(task: Task, duration: Duration) -> u64 {
+    as_ns(duration).div_ceil(as_ns(task.period()))
+}
+
+/// The CPU that was asked for, or the highest-numbered one allowed.
+///
+/// # Errors
+/// [`Error::Usage`] where this process cannot use it.
+pub fn choose_cpu(asked: Option<u32>) -> Result<u32, Error> {
+    let Some(cpu) = asked else {
+        let allowed = affinity::get(SELF).map_err(Error::system("cannot read the affinity"))?;
+        return Ok(allowed.into_iter().max().unwrap_or(0));
+    };
+    // The mask that we inherited may be narrower than what is allowed, so trying is the only test.
+    thread::spawn(move || affinity::set(SELF, &[cpu]))
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .map_err(|error| pin_error(cpu, &error))?;
+    Ok(cpu)
+}
+
+/// Why a thread cannot be bound to `cpu`.
+pub(crate) fn pin_error(cpu: u32, error: &io::Error) -> Error {
+    let allowed = affinity::get(SELF).map(|cpus| affinity::format_list(&cpus)).unwrap_or_default();
+    Error::Usage(format!(
+        "--cpu {cpu}: no such CPU, or this process' cpuset excludes it ({error}); it may run on {allowed}"
+    ))
+}
+
+/// Whether this machine has more than one CPU online; assumed where it does not tell.
+#[must_use]
+pub fn has_spare_cpu() -> bool {
+    sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().is_none_or(|online| online > 1)
+}
+
+/// Refuses a duration of zero.
+///
+/// # Errors
+/// [`Error::Usage`] with the option's name.
+pub fn above_zero(option: &str, duration: Duration) -> Result<(), Error> {
+    if duration.is_zero() {
+        return Err(Error::Usage(format!(
+            "{option} 0: must be above zero, for example `{option} 30s`"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a run whose records would not fit into memory.
+///
+/// # Errors
+/// [`Error::Usage`] with the number of jobs.
+pub fn records_fit(set: &TaskSet, duration: Duration) -> Result<(), Error> {
+    let jobs: u64 = set.iter().map(|&task| releases(task, duration)).fold(0, u64::saturating_add);
+    if jobs > MOST_RECORDS {
+        return Err(Error::Usage(format!(
+            "these tasks release {jobs} jobs in that duration, and at most {MOST_RECORDS} can be \
+             recorded; shorten --duration"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a start that has passed.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn still_to_come(start_at: Option<u64>) -> Result<(), Error> {
+    let now = kernel::clock::monotonic_ns();
+    match start_at {
+        Some(at) if at <= now => Err(Error::Usage(format!(
+            "--start-at {at}: has passed, CLOCK_MONOTONIC is at {now} ns"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output file that cannot be written.
+///
+/// # Errors
+/// [`Error::Usage`] with the option and the path.
+pub fn writable(option: &str, path: Option<&Path>) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    match OpenOptions::new().create(true).append(true).open(path) {
+        Ok(_) => Ok(()),
+        // Pipes and devices refuse some of it, and are written to all the same.
+        Err(error) if error.raw_os_error() == Some(Errno::ESPIPE as i32) => Ok(()),
+        Err(error) => {
+            Err(Error::Usage(format!("{option} {}: cannot be written: {error}", path.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_lie_in_a_half_open_interval() {
+        let task: Task = "30ms/150ms".parse().unwrap();
+        for (ms, jobs) in [(1, 1), (150, 1), (151, 2), (300, 2), (30_000, 200)] {
+            assert_eq!(releases(task, Duration::from_millis(ms)), jobs, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_value() {
+        let usage = |result: Result<(), Error>| match result {
+            Err(Error::Usage(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(usage(choose_cpu(Some(999)).map(drop)).contains("--cpu 999"));
+        assert!(usage(above_zero("--duration", Duration::ZERO)).contains("--duration 0"));
+        assert!(usage(still_to_come(Some(1))).contains("--start-at 1"));
+        let nowhere = Path::new("/no/such/folder/jobs.csv");
+        assert!(usage(writable("--out", Some(nowhere))).contains("/no/such/folder/jobs.csv"));
+        let fast: TaskSet = ["1us/2us".parse().unwrap()].into_iter().collect();
+        assert!(usage(records_fit(&fast, Duration::from_secs(3600))).contains("shorten"));
+    }
+}

@@ -1,0 +1,101 @@
+//! What may spoil the figures; each warning says what to do about it.
+
+use std::fmt;
+
+/// Something that the user should know about the data.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Warning {
+    /// A short and a long stretch of work do not cost the same per iteration.
+    LengthsDisagree {
+        /// Relative difference of the two.
+        difference: f64,
+    },
+    /// The processor is faster or slower than when the calibration was taken.
+    SpeedChanged {
+        /// Undisturbed speed now against then, relative.
+        difference: f64,
+    },
+    /// A job costs more or less than when the calibration was taken, at the same processor speed.
+    CostChanged {
+        /// Cost now against then, relative.
+        difference: f64,
+    },
+    /// The calibration was taken on another processor.
+    OtherProcessor {
+        /// There.
+        then: String,
+        /// Here.
+        now: String,
+    },
+    /// The calibration could not be stored or the stored one could not be read.
+    Cache(String),
+    /// Memory is not locked.
+    MemoryNotLocked(String),
+    /// `/dev/cpu_dma_latency` cannot be held.
+    CannotHoldAwake(String),
+    /// The task set asks for more than the CPU has.
+    Overload {
+        /// Sum of C / T.
+        utilisation: f64,
+    },
+    /// Jobs were released, but not finished when the run had to end.
+    Unfinished {
+        /// How many.
+        jobs: u64,
+    },
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:+.2} %", fraction * 100.0)
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LengthsDisagree { difference } => write!(
+                f,
+                "calibration: work in pieces of 10 ms and of 30 ms differs by {} (at most 0.5 % is \
+                 good): the CPU is disturbed; quieten the machine or calibrate longer (--for 10s)",
+                percent(*difference)
+            ),
+            Self::SpeedChanged { difference } => write!(
+                f,
+                "calibration: an iteration takes {} against the stored calibration, undisturbed: \
+                 the clock frequency or the machine has changed; run `rtload calibrate` again",
+                percent(*difference)
+            ),
+            Self::CostChanged { difference } => write!(
+                f,
+                "calibration: a job costs {} against the stored calibration, at the same processor \
+                 speed: interrupts or the hypervisor take their share; quieten the machine, or run \
+                 `rtload calibrate` again",
+                percent(*difference)
+            ),
+            Self::OtherProcessor { then, now } => write!(
+                f,
+                "calibration: taken on `{then}`, used on `{now}`: the amount of work is the same, \
+                 the execution time may not be; leave --calibration out to calibrate here"
+            ),
+            Self::Cache(text) => write!(f, "calibration: {text}; give a file with --calibration"),
+            Self::MemoryNotLocked(text) => write!(
+                f,
+                "memory is not locked ({text}), page faults may delay jobs; run as root or raise \
+                 `ulimit -l`"
+            ),
+            Self::CannotHoldAwake(text) => {
+                write!(f, "--hold-awake has no effect here ({text}); run as root, or leave it out")
+            }
+            Self::Overload { utilisation } => write!(
+                f,
+                "the tasks ask for {:.1} % of the CPU: the backlog grows without bound; lower C or \
+                 raise T unless that is what you want to see",
+                utilisation * 100.0
+            ),
+            Self::Unfinished { jobs } => write!(
+                f,
+                "{jobs} jobs were released but not finished, and are in no statistic; a longer \
+                 --drain lets them end"
+            ),
+        }
+    }
+}
