@@ -4,7 +4,10 @@
 //! bound function, Spuri (1996) for response times. Windows open with all tasks released at once,
 //! which is the worst case for sporadic tasks and the safe side for tasks with known offsets.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+};
 
 use crate::{
     effort::{Effort, TooHard},
@@ -13,33 +16,43 @@ use crate::{
     response::Response,
     supply::Bound,
     utilisation::Utilisation,
+    witness::Point,
 };
-
-/// An instant at which more is asked for than supplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// Since the busy window opened.
-    pub at: Ns,
-    /// dbf(at), blocking included.
-    pub demand: Ns,
-    /// sbf(at).
-    pub supply: Ns,
-}
 
 /// Work that must be done within [0, t] of a busy window, and the blocking it can suffer.
 pub(crate) fn demand(items: &[Item], t: Ns) -> Ns {
-    let blocking =
-        items.iter().filter(|item| item.deadline <= t).map(|item| item.blocking).max().unwrap_or(0);
-    blocking + items.iter().map(|item| item.deadlines(t) * item.execution).sum::<Ns>()
+    let (mut work, mut blocking) = (0, 0);
+    for item in items {
+        let jobs = item.deadlines(t);
+        if jobs > 0 {
+            work += jobs * item.execution;
+            blocking = item.blocking.max(blocking);
+        }
+    }
+    work + blocking
+}
+
+/// Whether every deadline holds.
+pub(crate) fn schedulable(problem: &Problem) -> Result<bool, TooHard> {
+    let mut effort = Effort::default();
+    for scenario in &problem.scenarios {
+        let search = Search { items: &problem.items, bound: &scenario.bound };
+        if search.any_violation(&mut effort)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The earliest instant, over all scenarios, at which the demand exceeds the supply.
-pub(crate) fn first_violation(problem: &Problem) -> Result<Option<Violation>, TooHard> {
+pub(crate) fn first_violation(problem: &Problem) -> Result<Option<Point>, TooHard> {
     let mut effort = Effort::default();
-    let mut first: Option<Violation> = None;
+    let mut first: Option<Point> = None;
     for scenario in &problem.scenarios {
         let search = Search { items: &problem.items, bound: &scenario.bound };
-        let found = search.first(first.map(|violation| violation.at), &mut effort)?;
+        let Some(found) = search.any_violation(&mut effort)? else { continue };
+        let horizon = first.map_or(found, |first| first.at.min(found));
+        let found = search.first(horizon, &mut effort)?;
         first = match (first, found) {
             (Some(a), Some(b)) if a.at <= b.at => Some(a),
             (a, b) => b.or(a),
@@ -48,49 +61,87 @@ pub(crate) fn first_violation(problem: &Problem) -> Result<Option<Violation>, To
     Ok(first)
 }
 
+/// All deadlines of the busy window with the demand up to each; `None` where there are more than
+/// `most`, or no end of them.
+pub(crate) fn all_points(problem: &Problem, most: usize) -> Option<Vec<(Ns, Ns)>> {
+    let mut effort = Effort::default();
+    let scenario = problem.scenarios.first()?;
+    let search = Search { items: &problem.items, bound: &scenario.bound };
+    let horizon = search.horizon(&mut effort).ok()?;
+    let mut ahead = Deadlines::after(&problem.items, 0);
+    let mut points = Vec::new();
+    while points.len() <= most {
+        let at = ahead.pass();
+        if at > horizon {
+            return Some(points);
+        }
+        points.push((at, ahead.demand()));
+    }
+    None
+}
+
 struct Search<'a> {
     items: &'a [Item],
     bound: &'a Bound,
 }
 
 impl Search<'_> {
-    /// Walks up from deadline to deadline, and over whole stretches wherever the demand at their
-    /// end is within the supply at their start: both functions only grow.
-    fn first(&self, below: Option<Ns>, effort: &mut Effort) -> Result<Option<Violation>, TooHard> {
-        let horizon = self.horizon(effort)?.min(below.unwrap_or(FOREVER));
-        let (mut now, mut stride) = (0, horizon.min(1 << 20));
-        while now < horizon {
-            effort.spend(self.items.len())?;
-            let end = (now + stride).min(horizon);
-            if demand(self.items, end) <= self.bound.provided(now) {
-                (now, stride) = (end, stride * 2);
-                continue;
-            }
-            let Some(deadline) = self.deadline_after(now) else { break };
-            if deadline > horizon {
-                break;
-            }
+    /// An instant with a violation at or before it, by the quick processor-demand analysis (Zhang
+    /// and Burns, 2009) with sbf⁻¹ in place of t: walks down, and leaps over each stretch whose
+    /// whole demand is supplied at its start.
+    fn any_violation(&self, effort: &mut Effort) -> Result<Option<Ns>, TooHard> {
+        let horizon = self.horizon(effort)?;
+        if horizon >= FOREVER {
+            return Ok(Some(FOREVER));
+        }
+        let mut next = self.deadline_before(horizon + 1);
+        while let Some(now) = next {
             effort.spend(2 * self.items.len())?;
-            let (demand, supply) = (demand(self.items, deadline), self.bound.provided(deadline));
-            if demand > supply {
-                return Ok(Some(Violation { at: deadline, demand, supply }));
+            let demand = demand(self.items, now);
+            if demand > self.bound.provided(now) {
+                return Ok(Some(now));
             }
-            // A stretch worth trying reaches beyond the next deadline or so.
-            stride = (stride / 2).max(deadline - now);
-            now = deadline;
+            next = self.deadline_before(self.bound.time_for(demand));
         }
         Ok(None)
     }
 
-    /// The least absolute deadline in the window after `t`.
-    fn deadline_after(&self, t: Ns) -> Option<Ns> {
-        let next = |item: &Item| {
-            let nth = item.deadlines(t) * item.period + item.deadline;
-            // With jitter above D the first deadlines lie before the window; blocking waits for D.
-            let next = nth.saturating_sub(item.jitter);
-            if item.blocking > 0 && item.deadline > t { next.min(item.deadline) } else { next }
+    /// The greatest deadline in the window that lies before `t`.
+    fn deadline_before(&self, t: Ns) -> Option<Ns> {
+        let last = t.checked_sub(1)?;
+        let greatest = |item: &Item| {
+            let jobs = item.deadlines(last).checked_sub(1)?;
+            Some((jobs * item.period + item.deadline).saturating_sub(item.jitter))
         };
-        self.items.iter().map(next).filter(|&deadline| deadline > t).min()
+        self.items.iter().filter_map(greatest).max()
+    }
+
+    /// The first violation up to `horizon`, walking up: over whole stretches wherever the demand at
+    /// their end is within the supply at their start, else from deadline to deadline.
+    fn first(&self, horizon: Ns, effort: &mut Effort) -> Result<Option<Point>, TooHard> {
+        let (mut now, mut stride) = (0, 1 << 20);
+        loop {
+            effort.spend(2 * self.items.len())?;
+            let end = now + stride;
+            if end < horizon && demand(self.items, end) <= self.bound.provided(now) {
+                (now, stride) = (end, stride * 2);
+                continue;
+            }
+            let start = now;
+            let mut ahead = Deadlines::after(self.items, now);
+            for _ in 0..self.items.len() + 8 {
+                let supply = self.bound.provided(now);
+                if ahead.demand() > supply {
+                    return Ok(Some(Point { at: now, demand: ahead.demand(), supply }));
+                }
+                effort.spend(1)?;
+                now = ahead.pass();
+                if now > horizon {
+                    return Ok(None);
+                }
+            }
+            stride = 2 * (now - start);
+        }
     }
 
     /// No violation lies beyond this without one before it; [`FOREVER`] where there must be one.
@@ -104,6 +155,50 @@ impl Search<'_> {
         }
         let latest = self.items.iter().map(|item| item.deadline).max().unwrap_or(0);
         Ok(busy_window(self.items, self.bound, effort)?.max(latest))
+    }
+}
+
+/// The deadlines of a window in their order, and the demand up to the last one passed.
+struct Deadlines<'a> {
+    items: &'a [Item],
+    /// The next deadline of each rank.
+    next: BinaryHeap<Reverse<(Ns, usize)>>,
+    work: Ns,
+    blocking: Ns,
+}
+
+impl<'a> Deadlines<'a> {
+    fn after(items: &'a [Item], t: Ns) -> Self {
+        let next = |(rank, item): (usize, &Item)| {
+            Reverse((item.deadlines(t) * item.period + item.deadline - item.jitter, rank))
+        };
+        let passed = || items.iter().filter(|item| item.deadlines(t) > 0);
+        Self {
+            items,
+            next: items.iter().enumerate().map(next).collect(),
+            work: passed().map(|item| item.deadlines(t) * item.execution).sum(),
+            blocking: passed().map(|item| item.blocking).max().unwrap_or(0),
+        }
+    }
+
+    fn demand(&self) -> Ns {
+        self.work + self.blocking
+    }
+
+    /// Goes on to the next instant with a deadline, and past all deadlines there.
+    fn pass(&mut self) -> Ns {
+        let Some(&Reverse((now, _))) = self.next.peek() else { return FOREVER };
+        while let Some(mut top) = self.next.peek_mut() {
+            let Reverse((deadline, rank)) = *top;
+            if deadline > now {
+                break;
+            }
+            let item = &self.items[rank];
+            self.work += item.execution;
+            self.blocking = self.blocking.max(item.blocking);
+            *top = Reverse((deadline + item.period, rank));
+        }
+        now
     }
 }
 

@@ -3,7 +3,7 @@
 //! Joseph and Pandya (1986) and Lehoczky (1990) for a dedicated CPU; with a supply bound function
 //! in place of t as in Shin and Lee (2003), jitter and blocking as in Audsley et al. (1993).
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::ControlFlow};
 
 use crate::{
     effort::{Effort, TooHard},
@@ -36,21 +36,42 @@ pub(crate) fn responses(problem: &Problem) -> Vec<Response> {
     worst
 }
 
-/// The first rank that can miss its deadline; `None` where all hold.
-pub(crate) fn first_miss(problem: &Problem) -> Result<Option<usize>, TooHard> {
+/// Whether every deadline holds.
+pub(crate) fn schedulable(problem: &Problem) -> Result<bool, TooHard> {
+    let mut all = true;
+    find_misses(problem, |_| {
+        all = false;
+        ControlFlow::Break(())
+    })?;
+    Ok(all)
+}
+
+/// For each rank whether its deadline holds.
+pub(crate) fn deadlines_met(problem: &Problem) -> Result<Vec<bool>, TooHard> {
+    let mut met = vec![true; problem.items.len()];
+    find_misses(problem, |rank| {
+        met[rank] = false;
+        ControlFlow::Continue(())
+    })?;
+    Ok(met)
+}
+
+fn find_misses(
+    problem: &Problem,
+    mut on_miss: impl FnMut(usize) -> ControlFlow<()>,
+) -> Result<(), TooHard> {
     let mut effort = Effort::default();
-    let mut first = None;
     for scenario in &problem.scenarios {
         let mut window = Window::new(problem, scenario);
         for (rank, item) in problem.items.iter().enumerate() {
             let response = window.response(rank, Some(item.deadline), &mut effort);
-            if rank >= scenario.opener && !response.within(item.deadline)? {
-                first = Some(first.map_or(rank, |first: usize| first.min(rank)));
-                break;
+            let missed = rank >= scenario.opener && !response.within(item.deadline)?;
+            if missed && on_miss(rank).is_break() {
+                return Ok(());
             }
         }
     }
-    Ok(first)
+    Ok(())
 }
 
 /// The busy window of one scenario, to be asked for each rank in turn.
@@ -146,9 +167,8 @@ impl Jobs<'_> {
 
     /// Work of the more urgent ranks released in [0, t), or at 0.
     fn interference(&self, t: Ns) -> Ns {
+        let phase = |rank| self.window.phase(rank);
         let above = self.window.items[..self.rank].iter().enumerate();
-        above
-            .map(|(rank, item)| item.releases(t.max(1), self.window.phase(rank)) * item.execution)
-            .sum()
+        above.map(|(rank, item)| item.releases(t.max(1), phase(rank)) * item.execution).sum()
     }
 }

@@ -14,8 +14,11 @@
 //! assert_eq!(milliseconds, [52, 124]);
 //! ```
 
+mod analysis;
+mod budget;
 mod edf;
 mod effort;
+mod exact;
 mod fixed_priority;
 mod front;
 mod ns;
@@ -23,15 +26,20 @@ mod problem;
 mod response;
 pub mod supply;
 mod utilisation;
+mod witness;
 pub mod workload;
 
 use std::time::Duration;
 
 use model::TaskSet;
 
+pub use analysis::{Analysis, AnalysisError, TaskVerdict, analyse, schedulable};
+pub use budget::{Budget, BudgetError, Question, least_budget};
 pub use effort::TooHard;
+pub use exact::Fraction;
 pub use response::Response;
 pub use supply::{Costs, Model, Ratio, Supply};
+pub use witness::{Point, Witness};
 pub use workload::{Scheduler, TaskSpec, Workload, WorkloadError};
 
 use problem::Problem;

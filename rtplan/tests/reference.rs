@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Reservation, TaskSet};
-use rtplan::{Scheduler, Supply, wcrt};
+use rtplan::{Costs, Model, Question, Scheduler, Supply, Workload, least_budget, wcrt};
 
 fn reservation(text: &str) -> Reservation {
     text.parse().unwrap()
@@ -40,4 +40,36 @@ fn too_little_supply_has_no_bound() {
     assert!(worst[0].is_some());
     assert_eq!(worst[1], None);
     assert_eq!(wcrt(&TaskSet::paper(), &supply, Scheduler::Edf), [None, None]);
+}
+
+fn least(scheduler: Scheduler, model: Model, period_ms: u64) -> (u64, String) {
+    let question = Question {
+        scheduler,
+        model,
+        costs: Costs::default(),
+        period: Duration::from_millis(period_ms),
+    };
+    let workload = Workload::of(&TaskSet::paper()).unwrap();
+    let budget = least_budget(&workload, &question).unwrap().unwrap();
+    (budget.least.as_nanos() as u64, budget.exact.unwrap().to_string())
+}
+
+#[test]
+fn budgets_of_the_paper() {
+    let (rm, edf) = (Scheduler::RateMonotonic, Scheduler::Edf);
+    let expected = [
+        (rm, Model::TwoGap, 50, 32_000_000, "32ms"),
+        (rm, Model::OneGap, 50, 26_666_667, "80/3 ms"),
+        (rm, Model::Aligned, 50, 26_666_667, "80/3 ms"),
+        (edf, Model::TwoGap, 50, 26_000_000, "26ms"),
+        // The reference value 4.577 is this, rounded up.
+        (edf, Model::TwoGap, 10, 4_576_272, "270/59 ms"),
+        (rm, Model::TwoGap, 10, 5_625_000, "5.625ms"),
+        (rm, Model::OneGap, 10, 5_333_334, "16/3 ms"),
+        (rm, Model::Aligned, 10, 5_333_334, "16/3 ms"),
+    ];
+    for (scheduler, model, period, ns, exact) in expected {
+        let (least, fraction) = least(scheduler, model, period);
+        assert_eq!((least, fraction.as_str()), (ns, exact), "{scheduler:?} {model} {period}");
+    }
 }

@@ -123,6 +123,14 @@ impl Bound {
         }
     }
 
+    /// Whether every window opens at the start of a server period, or where it opens is the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        match self.shape {
+            Shape::Served { early, late, .. } => early == Some(0) && late.is_none(),
+            Shape::Full | Shape::Nothing | Shape::Gaps { .. } => true,
+        }
+    }
+
     /// CPU time that a unit of work takes.
     pub(crate) fn slow_down(&self) -> Ratio {
         self.slow_down
