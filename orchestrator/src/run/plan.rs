@@ -1,0 +1,272 @@
+//! From a suite to the list of what will be done, checked against this host before it is touched.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use model::{
+    Suite, duration,
+    suite::{self, Emulator, Experiment, Place},
+};
+
+use crate::{
+    error::Refusal,
+    helper::sentinel,
+    host::{Cpus, Roots, deadline_bandwidth_limit},
+};
+
+/// What booting, calibrating and collecting take beside the workload itself.
+const GUEST_OVERHEAD: Duration = Duration::from_secs(9);
+const HOST_OVERHEAD: Duration = Duration::from_secs(3);
+
+/// How long jobs released in time may still run after the end of the releases.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// A repetition to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// Its repetition, from 0.
+    pub repetition: u32,
+    /// What it will probably take, once.
+    pub estimate: Duration,
+}
+
+/// A validated plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The suite, with the selected experiments only.
+    pub suite: Suite,
+    /// The text of its file.
+    pub text: String,
+    /// How the CPUs are divided.
+    pub cpus: Cpus,
+    /// Round by round: the first repetition of each experiment, then the second, so that what
+    /// drifts on the host meets every experiment alike.
+    pub repetitions: Vec<Planned>,
+}
+
+impl Plan {
+    /// Reads the suite, selects `only` (all where empty), and checks it against the host.
+    ///
+    /// # Errors
+    /// [`Refusal::Usage`] that names what is wrong.
+    pub fn read(path: &Path, only: &[String]) -> Result<Self> {
+        let mut suite = suite::read(path).map_err(|error| Refusal::Usage(error.to_string()))?;
+        let file = path.display().to_string();
+        select(&mut suite, only, &file)?;
+        let text = fs::read_to_string(path)?;
+        let roots = Roots::default();
+        let cpus = Cpus::divide(&roots.sys, suite.host.measured_cpu)
+            .map_err(|refusal| in_file(refusal, &file))?;
+        let limit = deadline_bandwidth_limit(&roots);
+        for experiment in &suite.experiments {
+            admissible(experiment, suite.host.sentinel, limit)
+                .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
+        }
+        let repetitions = rounds(&suite);
+        Ok(Self { suite, text, cpus, repetitions })
+    }
+
+    /// What the whole run will probably take, noisy repetitions aside.
+    #[must_use]
+    pub fn estimate(&self) -> Duration {
+        self.repetitions.iter().map(|planned| planned.estimate).sum()
+    }
+
+    /// Whether any experiment runs in a guest.
+    #[must_use]
+    pub fn has_guest(&self) -> bool {
+        self.suite.experiments.iter().any(|experiment| experiment.place == Place::Guest)
+    }
+
+    /// The plan as `--dry-run` prints it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = format!(
+            "suite {}: measured on CPU {}, everything else on {:?}\n",
+            self.suite.name, self.cpus.measured, self.cpus.housekeeping
+        );
+        for (index, planned) in self.repetitions.iter().enumerate() {
+            let experiment = self.experiment(planned);
+            text += &format!(
+                "{:3}  {:16} repetition {}  {}  about {} s\n",
+                index + 1,
+                planned.experiment,
+                planned.repetition,
+                describe(experiment),
+                planned.estimate.as_secs()
+            );
+        }
+        let seconds = self.estimate().as_secs();
+        text += &format!(
+            "{} repetitions, about {} min {:02} s, and as long again for each that is too noisy \
+             (at most {} more times each)\n",
+            self.repetitions.len(),
+            seconds / 60,
+            seconds % 60,
+            self.suite.noise.retries
+        );
+        text
+    }
+
+    /// The experiment that a planned repetition belongs to.
+    ///
+    /// # Panics
+    /// Where `planned` is of another plan.
+    #[must_use]
+    pub fn experiment(&self, planned: &Planned) -> &Experiment {
+        self.suite.experiment(&planned.experiment).expect("planned from this suite")
+    }
+}
+
+fn describe(experiment: &Experiment) -> String {
+    let place = match experiment.place {
+        Place::Host => "host ",
+        Place::Guest => "guest",
+    };
+    let list = |tasks: &model::TaskSet| {
+        tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let load = experiment.load.as_ref().map_or_else(String::new, |load| {
+        format!(" load {} ({} backlog)", list(&load.tasks), load.backlog.name())
+    });
+    let reservation = experiment.reservation.as_ref().map_or_else(String::new, |settings| {
+        format!(" {} {}", settings.mechanism, settings.reservation())
+    });
+    format!(
+        "{place} {} for {}{load}{reservation}",
+        list(&experiment.tasks),
+        duration::format(experiment.duration)
+    )
+}
+
+fn in_file(refusal: Refusal, file: &str) -> Refusal {
+    match refusal {
+        Refusal::Usage(text) => Refusal::Usage(format!("{file}: key `host.measured_cpu`: {text}")),
+        other => other,
+    }
+}
+
+fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal> {
+    if let Some(name) = only.iter().find(|name| suite.experiment(name).is_none()) {
+        let names: Vec<_> = suite.experiments.iter().map(|one| one.name.as_str()).collect();
+        return Err(Refusal::Usage(format!(
+            "--only: `{name}` is not in {file}; it has {}",
+            names.join(", ")
+        )));
+    }
+    if !only.is_empty() {
+        suite.experiments.retain(|experiment| only.contains(&experiment.name));
+    }
+    Ok(())
+}
+
+/// All that is reserved on the measured CPU has to fit below the kernel's limit.
+fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(), String> {
+    let Some(settings) = &experiment.reservation else { return Ok(()) };
+    let reservation = settings.reservation();
+    let watch = if sentinel {
+        sentinel::BUDGET.as_secs_f64() / sentinel::PERIOD.as_secs_f64()
+    } else {
+        0.0
+    };
+    let emulator = match experiment.emulator {
+        Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
+        Emulator::Place(_) => 0.0,
+    };
+    let left = limit - watch - emulator;
+    if reservation.bandwidth() <= left {
+        return Ok(());
+    }
+    Err(format!(
+        "experiment `{}`: key `reservation`: {reservation} is {:.3} of the CPU, above the \
+         admissible {left:.3} (the kernel's limit {limit:.3}, less {watch:.3} for the stall \
+         sentinel and {emulator:.3} for the emulator)",
+        experiment.name,
+        reservation.bandwidth()
+    ))
+}
+
+fn rounds(suite: &Suite) -> Vec<Planned> {
+    let most = suite.experiments.iter().map(|one| one.repetitions).max().unwrap_or(0);
+    (0..most)
+        .flat_map(|repetition| {
+            suite.experiments.iter().filter(move |one| repetition < one.repetitions).map(
+                move |experiment| Planned {
+                    experiment: experiment.name.clone(),
+                    repetition,
+                    estimate: experiment.duration + overhead(experiment),
+                },
+            )
+        })
+        .collect()
+}
+
+fn overhead(experiment: &Experiment) -> Duration {
+    let backlogged = experiment.load.is_some() && experiment.reservation.is_none();
+    let drain = if backlogged { DRAIN } else { Duration::ZERO };
+    drain
+        + match experiment.place {
+            Place::Host => HOST_OVERHEAD,
+            Place::Guest => GUEST_OVERHEAD,
+        }
+}
+
+/// The folder in which `results/<suite>-<UTC time>` is made.
+#[must_use]
+pub fn default_out() -> PathBuf {
+    "results".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite() -> Suite {
+        let text = r#"
+            name = "s"
+            [[experiment]]
+            name = "a"
+            where = "host"
+            tasks = ["30ms/150ms"]
+            repetitions = 2
+            [[experiment]]
+            name = "b"
+            where = "guest"
+            tasks = ["30ms/150ms"]
+            reservation = { budget = "46ms", period = "50ms" }
+        "#;
+        suite::parse(text, "s.toml").unwrap()
+    }
+
+    #[test]
+    fn repetitions_come_in_rounds() {
+        let order: Vec<_> =
+            rounds(&suite()).iter().map(|p| format!("{}{}", p.experiment, p.repetition)).collect();
+        assert_eq!(order, ["a0", "b0", "a1"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_below_the_kernels_limit_is_refused() {
+        let suite = suite();
+        let reserved = suite.experiment("b").unwrap();
+        assert!(admissible(reserved, false, 0.95).is_ok());
+        let error = admissible(reserved, true, 0.95).unwrap_err();
+        assert!(error.contains("0.920") && error.contains("0.900"), "{error}");
+        assert!(admissible(suite.experiment("a").unwrap(), true, 0.95).is_ok());
+    }
+
+    #[test]
+    fn only_names_that_are_there_can_be_selected() {
+        let mut two = suite();
+        let error = select(&mut two, &["c".into()], "s.toml").unwrap_err().to_string();
+        assert!(error.contains("`c`") && error.contains("a, b"), "{error}");
+        select(&mut two, &["b".into()], "s.toml").unwrap();
+        assert_eq!(two.experiments.len(), 1);
+    }
+}
