@@ -1,6 +1,7 @@
 //! Small processes that a run keeps on the measured CPU. They are this program itself, under a
 //! hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
 
+pub mod idle_cost;
 pub mod join;
 pub mod sentinel;
 pub mod spin;
@@ -22,6 +23,8 @@ pub enum Helper {
     },
     /// Keep the CPU out of idle until killed.
     Spin,
+    /// Print what leaving idle costs on this CPU.
+    IdleCost,
     /// Become another program, on one CPU and in its cpuset.
     Join {
         /// The CPU.
@@ -44,6 +47,7 @@ impl Helper {
     pub fn run(self) -> Result<Exit> {
         match self {
             Self::Sentinel { out } => sentinel::run(&out)?,
+            Self::IdleCost => idle_cost::run()?,
             Self::Spin => spin::run()?,
             Self::Join { cpu, group, command } => join::run(cpu, group.as_deref(), &command)?,
         }

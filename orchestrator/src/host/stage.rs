@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -83,6 +83,18 @@ impl Stage {
         let arguments = arguments.into_iter().chain([out.as_os_str()]);
         let mut command = self.on_measured(&env::current_exe()?, arguments)?;
         Background::start(&self.guard, "the stall sentinel", &mut command, log)
+    }
+
+    /// Measures what leaving idle costs on the measured CPU, as a share of a burst's length.
+    ///
+    /// # Errors
+    /// Where the measurement cannot be started or says nothing.
+    pub fn idle_cost(&self) -> Result<f64> {
+        let mut command = self.on_measured(&env::current_exe()?, ["helper", "idle-cost"])?;
+        let child = self.guard.spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().with_context(|| format!("measuring idle: `{}`", text.trim()))
     }
 
     /// Keeps the measured CPU out of idle until the stage is dropped: a SCHED_IDLE spinner, and no

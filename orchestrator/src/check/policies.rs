@@ -1,0 +1,66 @@
+//! Each scheduling policy, tried by setting it.
+
+use std::{fs, thread, time::Duration};
+
+use kernel::{
+    affinity::SELF,
+    sched::{self, Policy},
+};
+
+use super::{Row, State};
+use crate::host::{Stage, pause};
+
+/// The policies that need no partition, tried on a thread that ends with the trial.
+pub(super) fn ordinary() -> Vec<Row> {
+    let unpinned = Policy::deadline(Duration::from_millis(1), Duration::from_millis(100));
+    [
+        ("SCHED_FIFO", Policy::Fifo { priority: 1 }, true),
+        ("SCHED_RR", Policy::Rr { priority: 1 }, false),
+        ("SCHED_IDLE", Policy::Idle, true),
+        ("SCHED_DEADLINE, unpinned", unpinned, false),
+    ]
+    .into_iter()
+    .map(|(name, policy, required)| {
+        let row = attempt(name, policy);
+        if required { row.required() } else { row }
+    })
+    .collect()
+}
+
+fn attempt(name: &str, policy: Policy) -> Row {
+    match thread::spawn(move || sched::set(SELF, policy)).join() {
+        Ok(Ok(())) => Row::new(name, State::Good, "set and taken back"),
+        Ok(Err(error)) => Row::new(name, State::Missing, error.errno.to_string()).advise(
+            "run as root or with CAP_SYS_NICE; under RT_GROUP_SCHED with cgroup v2 real-time \
+             policies work in the root group only",
+        ),
+        Err(_) => Row::new(name, State::Unknown, "the trial failed"),
+    }
+}
+
+/// SCHED_DEADLINE on the measured CPU, tried with the stall sentinel.
+pub(super) fn deadline_in_partition(stage: &Stage) -> Row {
+    const NAME: &str = "SCHED_DEADLINE, partition";
+    let folder = std::env::temp_dir().join(format!("rtvm-check-{}", std::process::id()));
+    let result = fs::create_dir_all(&folder).map_err(anyhow::Error::from).and_then(|()| {
+        let (out, log) = (folder.join("stalls.csv"), folder.join("sentinel.log"));
+        let sentinel = stage.start_sentinel(&out, &log)?;
+        pause(Duration::from_secs(1), &stage.stop)?;
+        sentinel.stop()?;
+        Ok(model::sample::read_csv::<model::sample::Stall>(&out)?)
+    });
+    // Left behind at worst: an empty folder below the temporary one.
+    let _ = fs::remove_dir_all(&folder);
+    match result {
+        Ok(stalls) => {
+            let stalled: u64 = stalls.iter().map(|stall| stall.length_ns).sum();
+            let found = format!(
+                "works; the CPU ran nobody for {:.2} % of a second while idle",
+                stalled as f64 / 1e7
+            );
+            Row::new(NAME, State::Good, found)
+        }
+        Err(error) => Row::new(NAME, State::Missing, format!("{error:#}"))
+            .advise("see docs/host-setup.md on SCHED_DEADLINE"),
+    }
+}

@@ -1,0 +1,143 @@
+//! Kernel settings, processors and programs.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{COSTLY_IDLE, Row, State};
+use crate::host::{Cpus, Roots, Stop, line_of};
+
+pub(super) fn privilege() -> Row {
+    let root = nix::unistd::geteuid().is_root();
+    let (state, found) = if root { (State::Good, "root") } else { (State::Missing, "not root") };
+    Row::new("privilege", state, found)
+        .advise("run with sudo: policies, cpusets and KVM need it")
+        .required()
+}
+
+pub(super) fn cpus(cpus: &Cpus) -> Row {
+    let found = format!("measured: {}; housekeeping: {:?}", cpus.measured, cpus.housekeeping);
+    Row::new("CPUs", State::Good, found).required()
+}
+
+pub(super) fn idle(cost: Option<f64>) -> Row {
+    const NAME: &str = "leaving idle";
+    match cost {
+        None => Row::new(NAME, State::Unknown, "could not be measured"),
+        Some(cost) if cost > COSTLY_IDLE => {
+            Row::new(NAME, State::Limited, format!("a burst takes {:.0} % longer", cost * 100.0))
+                .advise("suites keep the measured CPU awake (keep_awake = true is chosen here)")
+        }
+        Some(cost) => Row::new(NAME, State::Good, format!("costs {:.1} %", cost * 100.0)),
+    }
+}
+
+/// Everything that is read from files.
+pub(super) fn kernel(roots: &Roots, cpus: &Cpus) -> Vec<Row> {
+    vec![
+        tick(roots),
+        hrtick(roots),
+        throttling(roots),
+        fair_server(roots, cpus.measured),
+        clock_source(roots),
+        governor(roots, cpus.measured),
+        smt(roots),
+        tracefs(roots),
+    ]
+}
+
+fn tick(roots: &Roots) -> Row {
+    match roots.kernel_config("CONFIG_HZ") {
+        Some(hz) => Row::new("tick", State::Good, format!("{hz} Hz")),
+        None => Row::new("tick", State::Unknown, "the kernel's configuration is not readable"),
+    }
+}
+
+fn hrtick(roots: &Roots) -> Row {
+    let (state, found) = match roots.hrtick_dl() {
+        Some(true) => (State::Good, "on: SCHED_DEADLINE budgets end when they should"),
+        Some(false) => (State::Limited, "off: SCHED_DEADLINE budgets end at the next tick"),
+        None => (State::Unknown, "debugfs does not say; off unless somebody switched it on"),
+    };
+    Row::new("HRTICK_DL", state, found)
+        .advise("echo HRTICK_DL > /sys/kernel/debug/sched/features, where the kernel allows it")
+}
+
+fn throttling(roots: &Roots) -> Row {
+    let read = |name: &str| line_of(&roots.proc.path(&format!("sys/kernel/{name}")));
+    match (read("sched_rt_runtime_us"), read("sched_rt_period_us")) {
+        (Some(runtime), Some(period)) if runtime == "-1" => {
+            let found = format!("off (-1 / {period} us): admission control is off as well");
+            Row::new("RT throttling", State::Limited, found)
+                .advise("sysctl kernel.sched_rt_runtime_us=950000 brings the safety net back")
+        }
+        (Some(runtime), Some(period)) => {
+            Row::new("RT throttling", State::Good, format!("{runtime} of {period} us"))
+        }
+        _ => Row::new("RT throttling", State::Unknown, "no sysctl"),
+    }
+}
+
+fn fair_server(roots: &Roots, cpu: u32) -> Row {
+    let folder = roots.sys.join(format!("kernel/debug/sched/fair_server/cpu{cpu}"));
+    match (line_of(&folder.join("runtime")), line_of(&folder.join("period"))) {
+        (Some(runtime), Some(period)) => {
+            let found = format!("ordinary threads get {runtime} of every {period} ns");
+            Row::new("fair server", State::Good, found)
+        }
+        _ => Row::new(
+            "fair server",
+            State::Unknown,
+            "debugfs does not say; kernels from 6.12 on give ordinary threads 50 ms of each second",
+        ),
+    }
+}
+
+fn clock_source(roots: &Roots) -> Row {
+    let path = roots.sys.join("devices/system/clocksource/clocksource0/current_clocksource");
+    match line_of(&path) {
+        Some(name) if name == "tsc" || name.contains("kvm") => {
+            Row::new("clock source", State::Good, name)
+        }
+        Some(name) => Row::new("clock source", State::Limited, name)
+            .advise("reading it is slow; use tsc where the processor's is stable"),
+        None => Row::new("clock source", State::Unknown, "sysfs does not say"),
+    }
+}
+
+fn governor(roots: &Roots, cpu: u32) -> Row {
+    let path = format!("devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
+    match line_of(&roots.sys.join(path)) {
+        Some(name) if name == "performance" => Row::new("frequency governor", State::Good, name),
+        Some(name) => Row::new("frequency governor", State::Limited, name)
+            .advise("cpupower frequency-set -g performance"),
+        None => Row::new("frequency governor", State::Unknown, "no cpufreq (a VM?)"),
+    }
+}
+
+fn smt(roots: &Roots) -> Row {
+    match line_of(&roots.sys.join("devices/system/cpu/smt/active")).as_deref() {
+        Some("0") => Row::new("SMT", State::Good, "off"),
+        Some("1") => Row::new("SMT", State::Limited, "on")
+            .advise("the sibling of the measured CPU slows it down: keep it idle, or use nosmt"),
+        _ => Row::new("SMT", State::Unknown, "sysfs does not say"),
+    }
+}
+
+fn tracefs(roots: &Roots) -> Row {
+    let there = |folder: &str| roots.sys.join(folder).join("events/sched").is_dir();
+    if there("kernel/tracing") || there("kernel/debug/tracing") {
+        Row::new("tracefs", State::Good, "mounted, with sched events")
+    } else {
+        Row::new("tracefs", State::Missing, "not mounted or not readable")
+            .advise("mount -t tracefs tracefs /sys/kernel/tracing")
+    }
+}
+
+/// QEMU, the guest's kernel, and the accelerator by booting.
+pub(super) fn guests(stop: &Stop) -> Result<Vec<Row>> {
+    stop.check()?;
+    let qemu = Path::new("/usr/bin/qemu-system-x86_64").exists();
+    let state = if qemu { State::Good } else { State::Missing };
+    Ok(vec![Row::new("QEMU", state, "").required()])
+}
