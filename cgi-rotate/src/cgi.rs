@@ -1,7 +1,7 @@
 //! A CGI/1.1 request (RFC 3875) and its reply.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,7 +30,18 @@ pub fn is_request(get: &Environment, has_arguments: bool) -> bool {
 /// Serves one request, whose body is read from `body`; a refusal is a reply as well.
 pub fn respond(get: &Environment, body: &mut dyn Read) -> Reply {
     let method = text(get, "REQUEST_METHOD");
-    Reply::new(serve(get, &method, body), method != "HEAD")
+    let mut body = body.take(announced(get));
+    let result = serve(get, &method, &mut body);
+    // mod_cgid talks over one socket: to exit with unread bytes in it would reset the connection
+    // and lose the reply. A client that goes away meanwhile is found out when replying.
+    let _ = io::copy(&mut body, &mut io::sink());
+    Reply::new(result, method != "HEAD")
+}
+
+/// How many bytes the body has; chunked ones end with the input, as the server then promises.
+fn announced(get: &Environment) -> u64 {
+    let chunked = get("HTTP_TRANSFER_ENCODING").is_some();
+    text(get, "CONTENT_LENGTH").parse().unwrap_or(if chunked { u64::MAX } else { 0 })
 }
 
 fn serve(get: &Environment, method: &str, body: &mut dyn Read) -> Result<Outcome, Refusal> {

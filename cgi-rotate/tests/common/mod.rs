@@ -19,7 +19,8 @@ pub struct Answer {
 impl Answer {
     /// Takes a CGI or HTTP response apart.
     pub fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("headers end");
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no end of headers: {}", bytes.escape_ascii()));
         let head = std::str::from_utf8(&bytes[..end]).expect("headers are text");
         let mut lines = head.split("\r\n");
         let first = lines.next().expect("a status");
