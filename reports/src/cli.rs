@@ -84,7 +84,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             let claims = claims::all(&results);
             let text = match summary {
                 Some(Summary::Json) => claims::json(&results, &claims),
-                None => claims::text(&claims),
+                None => claims::text(&results, &claims),
             };
             (text, claims::exit(&claims))
         }

@@ -31,11 +31,12 @@ pub fn short(ns: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A share as per cent: `12.3 %`.
+/// A share as per cent, without needless zeros: `12.3 %`, `0.21 %`, `5 %`.
 #[must_use]
 pub fn percent(share: f64) -> String {
     let decimals = if share.abs() < 0.1 { 2 } else { 1 };
-    format!("{:.decimals$} %", share * 100.0)
+    let text = format!("{:.decimals$}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A share as per cent, with its sign.
@@ -60,6 +61,14 @@ mod tests {
             [(950.0, "0.95 µs"), (31_234_567.0, "31.2 ms"), (8.42e9, "8.42 s"), (1.8e8, "180 ms")]
         {
             assert_eq!(short(ns), text);
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (share, text) in [(0.123, "12.3 %"), (0.0021, "0.21 %"), (0.05, "5 %"), (1.0, "100 %")]
+        {
+            assert_eq!(percent(share), text);
         }
     }
 

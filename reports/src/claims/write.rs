@@ -43,10 +43,16 @@ impl Tally {
     }
 }
 
-/// A block of lines for each claim, and the tally.
+/// What was run and how, a block of lines for each claim, and the tally.
 #[must_use]
-pub fn text(claims: &[Claim]) -> String {
-    let mut out = String::new();
+pub fn text(results: &Results, claims: &[Claim]) -> String {
+    let manifest = &results.manifest;
+    let guests = match results.accelerator() {
+        Some("tcg") => ", guests emulated (TCG)".to_owned(),
+        Some(name) => format!(", guests under {}", name.to_uppercase()),
+        None => String::new(),
+    };
+    let mut out = format!("{}, {}{guests}\n\n", manifest.suite.name, manifest.started_utc);
     for claim in claims {
         let mark = match claim.verdict {
             Verdict::Holds => "✓ holds",

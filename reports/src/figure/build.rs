@@ -214,6 +214,14 @@ fn round_up(value: f64) -> f64 {
     steps.into_iter().map(|step| step * power).find(|end| *end >= value).unwrap_or(10.0 * power)
 }
 
+/// `Figure 3` for `fig3`; other names as they are.
+fn heading(name: &str) -> String {
+    match name.strip_prefix("fig").map(|number| number.parse::<u32>()) {
+        Some(Ok(number)) => format!("Figure {number}"),
+        _ => name.to_owned(),
+    }
+}
+
 fn title(name: &str, case: &Case) -> String {
     match name {
         "fig1" => "Figure 1: on the host".to_owned(),
@@ -281,7 +289,7 @@ fn over_time(case: &Case) -> Figure {
     let measured = case.series.iter().filter(|series| !series.is_empty());
     Figure {
         name: format!("{}-time", case.name()),
-        title: format!("{}: response time over time", case.name()),
+        title: format!("{}: response times over time", heading(case.name())),
         caption: format!(
             "Every job of {}, by its release within the repetition.",
             count(case.counted.len(), "repetition")

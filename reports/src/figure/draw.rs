@@ -16,9 +16,13 @@ const LEAST_WIDTH: u32 = 760;
 const PANEL_HEIGHT: u32 = 400;
 const TITLE_HEIGHT: u32 = 46;
 const LEGEND_ROW: u32 = 24;
+const LEGEND_GAP: u32 = 8;
+const LEGEND_LEFT: u32 = 76;
 const TEXT: u32 = 15;
 const HEADING: u32 = 20;
 const INK: RGBColor = RGBColor(51, 51, 51);
+const BOUND_WIDTH: u32 = 3 * SCALE / 2;
+const GREY: Rgb = (90, 90, 90);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
 type Canvas<'a, B> = DrawingArea<B, Shift>;
@@ -29,7 +33,7 @@ type Failure = Box<dyn std::error::Error>;
 pub fn size(figure: &Figure) -> (u32, u32) {
     let width = (figure.panels.len() as u32 * PANEL_WIDTH).max(LEAST_WIDTH);
     let rows = legend_rows(figure, width).len() as u32;
-    (width, TITLE_HEIGHT + PANEL_HEIGHT + rows * LEGEND_ROW + LEGEND_ROW / 2)
+    (width, TITLE_HEIGHT + PANEL_HEIGHT + rows * LEGEND_ROW + 2 * LEGEND_GAP)
 }
 
 /// Draws the figure over the whole canvas.
@@ -40,16 +44,16 @@ pub fn draw<B: DrawingBackend>(root: &Canvas<'_, B>, figure: &Figure) -> Result<
 where
     B::ErrorType: 'static,
 {
-    let (width, height) = size(figure);
+    let (width, _) = size(figure);
     root.fill(&WHITE)?;
-    let title = text(HEADING, INK, HPos::Left, VPos::Center);
+    let title = ("sans-serif", font_size(HEADING), FontStyle::Bold).into_font().color(&INK);
+    let title = title.pos(Pos::new(HPos::Left, VPos::Center));
     root.draw_text(&figure.title, &title, (px(20), px(TITLE_HEIGHT / 2)))?;
     let (_, below) = root.split_vertically(px(TITLE_HEIGHT));
     let (plots, legend) = below.split_vertically(px(PANEL_HEIGHT));
     for (area, panel) in plots.split_evenly((1, figure.panels.len())).iter().zip(&figure.panels) {
         draw_panel(area, panel)?;
     }
-    debug_assert!(height > TITLE_HEIGHT + PANEL_HEIGHT);
     draw_legend(&legend, figure, width)
 }
 
@@ -88,10 +92,14 @@ where
     Ok(())
 }
 
-/// Axis numbers without needless zeros.
+/// Axis numbers without needless zeros, thousands apart: `0.2`, `15 000`.
 fn tick(value: &f64) -> String {
     let rounded = format!("{value:.2}");
-    rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let short = rounded.trim_end_matches('0').trim_end_matches('.');
+    match short.len().checked_sub(3) {
+        Some(at) if *value >= 10_000.0 => format!("{}\u{a0}{}", &short[..at], &short[at..]),
+        _ => short.to_owned(),
+    }
 }
 
 type Chart<'a, 'b, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -126,7 +134,7 @@ fn draw_bound<B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    let style = rgb(bound.color).stroke_width(3 * SCALE / 2);
+    let style = rgb(bound.color).stroke_width(BOUND_WIDTH);
     let ends = [(bound.x, 0.0), (bound.x, y_max)];
     chart.draw_series(DashedLineSeries::new(ends, 2 * SCALE, 3 * SCALE, style))?;
     let label = text(TEXT - 1, rgb(bound.color), HPos::Center, VPos::Bottom);
@@ -150,36 +158,48 @@ fn stroke_style(color: Rgb, stroke: Stroke) -> ShapeStyle {
 struct Entry<'a> {
     label: &'a str,
     color: Rgb,
-    stroke: Stroke,
+    mark: Mark,
 }
 
-/// Legend entries, broken into rows that fit `width` units.
+/// What kind of line an entry stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Line(Stroke),
+    Bound,
+}
+
+/// Legend entries with their left edges, in columns of equal width that fit `width` units.
 fn legend_rows(figure: &Figure, width: u32) -> Vec<Vec<(Entry<'_>, u32)>> {
-    let mut rows: Vec<Vec<(Entry, u32)>> = vec![Vec::new()];
-    let mut used = 0;
-    for entry in entries(figure) {
-        let needed = 60 + entry.label.chars().count() as u32 * 8;
-        if used + needed > width - 40 && used > 0 {
+    let entries = entries(figure);
+    let longest = entries.iter().map(|entry| entry.label.chars().count()).max().unwrap_or(0);
+    let column = 70 + longest as u32 * 15 / 2;
+    let columns = ((width - LEGEND_LEFT) / column).clamp(1, 4) as usize;
+    // Two cases of two tasks each read best as two rows of two.
+    let columns = if entries.len() > columns { columns.min(2) } else { columns };
+    let mut rows: Vec<Vec<(Entry, u32)>> = Vec::new();
+    for (at, entry) in entries.into_iter().enumerate() {
+        if at % columns == 0 {
             rows.push(Vec::new());
-            used = 0;
         }
-        let at = used;
-        used += needed;
-        rows.last_mut().expect("one row at least").push((entry, at));
+        let left = LEGEND_LEFT + (at % columns) as u32 * column;
+        rows.last_mut().expect("just pushed").push((entry, left));
     }
     rows
 }
 
-/// One entry for each label; dashes are grey there, since they stand for several colours.
+/// One entry for each label; dashes and dots are grey, since they stand for several colours.
 fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::new();
     for line in figure.panels.iter().flat_map(|panel| &panel.lines) {
-        let color = if line.stroke == Stroke::Dashed { (90, 90, 90) } else { line.color };
+        let color = if line.stroke == Stroke::Dashed { GREY } else { line.color };
         if entries.iter().all(|entry| entry.label != line.label) {
-            entries.push(Entry { label: &line.label, color, stroke: line.stroke });
+            entries.push(Entry { label: &line.label, color, mark: Mark::Line(line.stroke) });
         }
     }
-    entries.sort_by_key(|entry| entry.stroke == Stroke::Dashed);
+    entries.sort_by_key(|entry| entry.mark == Mark::Line(Stroke::Dashed));
+    if figure.panels.iter().any(|panel| !panel.bounds.is_empty()) {
+        entries.push(Entry { label: "analytic worst case", color: GREY, mark: Mark::Bound });
+    }
     entries
 }
 
@@ -193,11 +213,11 @@ where
 {
     let label = text(TEXT, INK, HPos::Left, VPos::Center);
     for (row, entries) in legend_rows(figure, width).into_iter().enumerate() {
-        let y = px(row as u32 * LEGEND_ROW + LEGEND_ROW / 2);
-        for (entry, at) in entries {
-            let x = px(76 + at);
-            draw_sample(area, &entry, (x, y))?;
-            area.draw_text(entry.label, &label, (x + px(36), y))?;
+        let y = px(LEGEND_GAP + row as u32 * LEGEND_ROW + LEGEND_ROW / 2);
+        for (entry, left) in entries {
+            draw_sample(area, &entry, (px(left), y))?;
+            // The letters' middle lies a little below that of their box.
+            area.draw_text(entry.label, &label, (px(left + 38), y + px(2)))?;
         }
     }
     Ok(())
@@ -212,17 +232,22 @@ fn draw_sample<B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    let style = stroke_style(entry.color, entry.stroke);
-    let piece =
-        |from: u32, to: u32| PathElement::new(vec![(x + px(from), y), (x + px(to), y)], style);
-    match entry.stroke {
-        Stroke::Broad | Stroke::Solid => area.draw(&piece(0, 28))?,
-        Stroke::Dashed => {
-            for from in [0, 8, 16, 24] {
-                area.draw(&piece(from, from + 5))?;
-            }
+    let style = match entry.mark {
+        Mark::Line(stroke) => stroke_style(entry.color, stroke),
+        Mark::Bound => rgb(entry.color).stroke_width(BOUND_WIDTH),
+    };
+    let pieces = |length: u32, gap: u32| -> Result<(), Failure> {
+        for from in (0..28).step_by((length + gap) as usize) {
+            let ends = [from, from + length].map(|at| (x + px(at), y));
+            area.draw(&PathElement::new(ends, style))?;
         }
-        Stroke::Dots => {
+        Ok(())
+    };
+    match entry.mark {
+        Mark::Line(Stroke::Broad | Stroke::Solid) => pieces(28, 2)?,
+        Mark::Line(Stroke::Dashed) => pieces(5, 3)?,
+        Mark::Bound => pieces(2, 3)?,
+        Mark::Line(Stroke::Dots) => {
             let dot = Circle::new((x + px(14), y), 3 * SCALE, rgb(entry.color).filled());
             area.draw(&dot)?;
         }
@@ -232,6 +257,11 @@ where
 
 fn text(size: u32, color: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     ("sans-serif", f64::from(size * SCALE) * 1.24).into_font().color(&color).pos(Pos::new(h, v))
+}
+
+/// The library takes the height of a line of text, 1.24 times that of the font.
+fn font_size(units: u32) -> f64 {
+    f64::from(units * SCALE) * 1.24
 }
 
 fn rgb((r, g, b): Rgb) -> RGBColor {
