@@ -2,8 +2,11 @@
 //! measured into a result folder.
 
 pub mod check;
+pub mod cli;
 pub mod error;
+pub mod guest;
 pub mod helper;
 pub mod host;
 pub mod mechanism;
+pub mod reserve;
 pub mod run;

@@ -131,6 +131,14 @@ pub enum Status {
     Signal(i32),
 }
 
+impl Status {
+    /// Whether it is exit code 0.
+    #[must_use]
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

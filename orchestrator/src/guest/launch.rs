@@ -1,0 +1,223 @@
+//! From a description to a running guest: initramfs, sockets, QEMU, QMP, the agent's hello.
+
+use std::{
+    fs, io,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::AtomicBool,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use tempfile::TempDir;
+
+use super::{
+    Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp, initramfs, modules,
+    process::{Process, check},
+    qemu,
+};
+use crate::host::program;
+
+/// QEMU opens its sockets before it starts the guest.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+const QMP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longer paths do not fit into a socket's address.
+const LONGEST_FOLDER: usize = 80;
+
+/// A guest to launch.
+#[derive(Debug, Clone)]
+pub struct GuestSpec {
+    /// A word for the process list.
+    pub name: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// QEMU locks the guest's memory.
+    pub lock_memory: bool,
+    /// Programs and files in the guest.
+    pub contents: Contents,
+    /// Modules beside those that every guest needs.
+    pub modules: Vec<String>,
+    /// How the guest reaches others.
+    pub network: Network,
+    /// The folder for console.log, qemu.log and agent.log; made if needed.
+    pub logs: PathBuf,
+    /// The kernel.
+    pub kernel: KernelImage,
+    /// Where initramfs archives are kept.
+    pub cache: PathBuf,
+}
+
+/// A guest's network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// None at all.
+    None,
+    /// QEMU's user-mode network. (Port on the host's loopback, port in the guest.)
+    User {
+        /// Each listens with a backlog of 1: give each client its own.
+        forwards: Vec<(u16, u16)>,
+    },
+    /// A bridge of the host.
+    Tap {
+        /// Its name.
+        bridge: String,
+    },
+}
+
+impl Default for GuestSpec {
+    fn default() -> Self {
+        Self {
+            name: "guest".to_owned(),
+            memory_mib: 256,
+            vcpus: 1,
+            lock_memory: false,
+            contents: Contents::default(),
+            modules: Vec::new(),
+            network: Network::None,
+            logs: PathBuf::from("."),
+            kernel: KernelImage::default(),
+            cache: PathBuf::from("."),
+        }
+    }
+}
+
+impl GuestSpec {
+    fn modules(&self) -> Vec<&str> {
+        let mut names = vec!["virtio_pci", "virtio_console"];
+        if self.network != Network::None {
+            names.push("virtio_net");
+        }
+        names.extend(self.modules.iter().map(String::as_str));
+        names
+    }
+
+    /// The initramfs, built or found.
+    fn initramfs(&self) -> anyhow::Result<PathBuf> {
+        let agent = program("guest-agent")?;
+        let modules = modules::collect(&self.kernel.modules, &self.modules())?;
+        initramfs::build(&self.cache, &agent, &modules, &self.contents)
+    }
+}
+
+/// A guest that said hello.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub process: Process,
+    pub qmp: Qmp,
+    pub agent: Agent,
+    pub hello: Hello,
+    pub sockets: TempDir,
+    /// From QEMU's start to the hello.
+    pub boot: Duration,
+}
+
+/// Launches a guest and waits for the agent's hello, at most `limit`.
+pub(super) fn launch(
+    host: &dyn Launch,
+    qemu: &Qemu,
+    spec: &GuestSpec,
+    accelerator: Accelerator,
+    limit: Duration,
+    stop: &AtomicBool,
+) -> anyhow::Result<Launched> {
+    fs::create_dir_all(&spec.logs).with_context(|| spec.logs.display().to_string())?;
+    let initramfs = spec.initramfs()?;
+    let folder = socket_folder()?;
+    let sockets = qemu::Sockets::below(folder.path());
+    let (agent_listener, qmp_listener) = (listen(&sockets.agent)?, listen(&sockets.qmp)?);
+    let mut command =
+        qemu::command(qemu, spec, accelerator, &spec.kernel.image, &initramfs, &sockets);
+    let begin = Instant::now();
+    let mut process = Process::start(host, &mut command, &spec.logs)?;
+    let connected = (|| {
+        let agent = accept(&agent_listener, "the agent's port", &mut process, stop)?;
+        let qmp = accept(&qmp_listener, "QMP", &mut process, stop)?;
+        let qmp = Qmp::new(qmp, QMP_LIMIT, stop)?;
+        let left = limit.saturating_sub(begin.elapsed());
+        let (agent, hello) = Agent::greet(agent, &spec.logs.join("agent.log"), left, stop)?;
+        Ok((agent, hello, qmp))
+    })();
+    match connected {
+        Ok((agent, hello, qmp)) => {
+            let boot = begin.elapsed();
+            Ok(Launched { process, qmp, agent, hello, sockets: folder, boot })
+        }
+        Err(error) => Err(process
+            .explain(error)
+            .context(format!("the guest `{}` did not boot under {accelerator}", spec.name))),
+    }
+}
+
+/// A folder for sockets; a long TMPDIR is of no use for them.
+fn socket_folder() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("rtvm-");
+    let folder = std::env::temp_dir();
+    if folder.as_os_str().len() <= LONGEST_FOLDER {
+        builder.tempdir_in(folder)
+    } else {
+        builder.tempdir_in("/tmp")
+    }
+}
+
+fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// QEMU's connection, unless it ends before.
+fn accept(
+    listener: &UnixListener,
+    what: &str,
+    process: &mut Process,
+    stop: &AtomicBool,
+) -> anyhow::Result<UnixStream> {
+    let give_up = Instant::now() + CONNECT_LIMIT;
+    loop {
+        check(stop)?;
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(anyhow!(error).context(what.to_owned())),
+        }
+        if process.ended().is_some() {
+            bail!("QEMU ended before it opened {what}");
+        }
+        if Instant::now() > give_up {
+            bail!("QEMU did not open {what} within {CONNECT_LIMIT:?}");
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs a command line of QEMU that has no agent.
+pub(super) fn launch_bare(
+    host: &dyn Launch,
+    command: &mut Command,
+    logs: &Path,
+    stop: &AtomicBool,
+) -> anyhow::Result<(Process, Qmp, TempDir)> {
+    fs::create_dir_all(logs).with_context(|| logs.display().to_string())?;
+    let folder = socket_folder()?;
+    let sockets = qemu::Sockets::below(folder.path());
+    let listener = listen(&sockets.qmp)?;
+    command.arg("-chardev").arg(format!("socket,id=qmp,path={}", sockets.qmp.display()));
+    command.args(["-mon", "chardev=qmp,mode=control"]);
+    let mut process = Process::start(host, command, logs)?;
+    let qmp = accept(&listener, "QMP", &mut process, stop)
+        .and_then(|stream| Qmp::new(stream, QMP_LIMIT, stop));
+    match qmp {
+        Ok(qmp) => Ok((process, qmp, folder)),
+        Err(error) => Err(process.explain(error)),
+    }
+}

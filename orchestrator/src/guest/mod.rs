@@ -1,0 +1,29 @@
+//! Guests: real Linux machines under QEMU, made from the distribution's kernel, an initramfs built
+//! here, and the guest-agent as /init.
+
+mod accelerator;
+mod agent;
+mod boot_sector;
+mod clock;
+mod initramfs;
+mod kernel_image;
+mod launch;
+mod libraries;
+mod machine;
+mod modules;
+mod process;
+mod qemu;
+mod qmp;
+
+pub use accelerator::{Accelerator, Chosen, choose};
+pub use agent::{Agent, Closed, Output, Running};
+pub use boot_sector::{SpinningGuest, spin};
+pub use clock::ClockOffset;
+pub use guest_agent::message::{Hello, Status, Stream};
+pub use initramfs::{Contents, build};
+pub use kernel_image::{KernelImage, default_cache, ensure as ensure_kernel};
+pub use launch::{GuestSpec, Network};
+pub use machine::Guest;
+pub use process::{Launch, Plain};
+pub use qemu::{Qemu, find as find_qemu};
+pub use qmp::Qmp;

@@ -1,0 +1,170 @@
+//! Starting QEMU, watching whether it lives, and quoting what it said.
+
+use std::{
+    fs, io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::anyhow;
+
+use crate::{error::Refusal, host::Guard};
+
+/// How processes are started: by the host's guard in a run, so that none survives it.
+pub trait Launch {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// Where it cannot be started, with its name.
+    fn spawn(&self, command: &mut Command) -> io::Result<Child>;
+}
+
+impl Launch for Guard {
+    fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        Self::spawn(self, command)
+    }
+}
+
+/// Starts processes that end with the calling thread, and journals nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plain;
+
+impl Launch for Plain {
+    fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        kernel::process::spawn_bound(command)
+    }
+}
+
+/// An error once the user or the system asked the run to end.
+pub(super) fn check(stop: &AtomicBool) -> Result<(), Refusal> {
+    if stop.load(Ordering::Relaxed) { Err(Refusal::Interrupted) } else { Ok(()) }
+}
+
+/// A QEMU process and the files that it writes to. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    ended: Option<ExitStatus>,
+    qemu_log: PathBuf,
+    console_log: PathBuf,
+}
+
+impl Process {
+    /// Starts QEMU, with its output in `qemu.log`.
+    pub fn start(launch: &dyn Launch, command: &mut Command, logs: &Path) -> anyhow::Result<Self> {
+        let (qemu_log, console_log) = (logs.join("qemu.log"), logs.join("console.log"));
+        let log = fs::File::create(&qemu_log)
+            .map_err(|error| anyhow!(error).context(qemu_log.display().to_string()))?;
+        command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = launch.spawn(command)?;
+        Ok(Self { child, ended: None, qemu_log, console_log })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let give_up = Instant::now() + limit;
+        loop {
+            let ended = self.ended();
+            if ended.is_some() || Instant::now() > give_up {
+                return ended;
+            }
+            sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Ends it without asking.
+    pub fn kill(&mut self) {
+        if self.ended().is_none() {
+            // Both fail only where it is gone already.
+            let _ = self.child.kill();
+            self.ended = self.child.wait().ok();
+        }
+    }
+
+    /// Adds to an error what explains it: QEMU's end, its messages, and the console's last lines.
+    pub fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        // A closed socket is seen some moments before the process can be waited for.
+        let ended = self.wait(Duration::from_millis(500));
+        let text = match ended {
+            Some(status) => format!("QEMU (process {}) ended with {}", self.pid(), how(status)),
+            None => format!("QEMU (process {}) still runs", self.pid()),
+        };
+        error.context(text + &self.last_words())
+    }
+
+    /// The last lines of QEMU's messages and of the console.
+    pub fn last_words(&self) -> String {
+        quote("QEMU", &self.qemu_log) + &quote("console", &self.console_log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The last lines of a log, in one line; empty where there are none.
+fn quote(name: &str, path: &Path) -> String {
+    const LINES: usize = 5;
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.len() {
+        0 => String::new(),
+        length => format!("; {name}: {}", lines[length.saturating_sub(LINES)..].join(" | ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_explained_at_once() {
+        let logs = tempfile::tempdir().unwrap();
+        fs::write(logs.path().join("console.log"), "1\n2\n3\n4\n5\n\n6\r\n").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo unhappy >&2; exit 3"]);
+        let mut process = Process::start(&Plain, &mut command, logs.path()).unwrap();
+        let begin = Instant::now();
+        let text = format!("{:#}", process.explain(anyhow!("no hello")));
+        assert!(begin.elapsed() < Duration::from_millis(450), "waited for nothing");
+        assert!(text.contains("exit code 3; QEMU: unhappy; console: 2 | 3 | 4 | 5 | 6"), "{text}");
+        assert!(text.ends_with("no hello"), "{text}");
+    }
+
+    #[test]
+    fn dropping_kills() {
+        let logs = tempfile::tempdir().unwrap();
+        let process = Process::start(&Plain, Command::new("sleep").arg("60"), logs.path()).unwrap();
+        let path = format!("/proc/{}", process.pid());
+        assert!(Path::new(&path).exists());
+        drop(process);
+        assert!(!Path::new(&path).exists());
+    }
+}

@@ -1,0 +1,196 @@
+//! QEMU's command line.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use guest_agent::message::PORT_NAME;
+
+use super::{Accelerator, GuestSpec, Network};
+use crate::{error::Refusal, host::program};
+
+/// Warnings and worse go to the console; a panic ends QEMU at once (`-no-reboot`).
+const KERNEL_COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1";
+
+/// The QEMU of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    /// The program.
+    pub program: PathBuf,
+    /// Its version, for example `7.2.22`.
+    pub version: String,
+}
+
+/// Finds QEMU and asks for its version.
+///
+/// # Errors
+/// [`Refusal::Lacking`] where it is not installed.
+pub fn find() -> anyhow::Result<Qemu> {
+    let program = ["qemu-system-x86_64", "qemu-kvm"]
+        .into_iter()
+        .find_map(|name| program(name).ok())
+        .or_else(|| Some(PathBuf::from("/usr/libexec/qemu-kvm")).filter(|path| path.exists()))
+        .ok_or_else(|| {
+            Refusal::Lacking(
+                "QEMU is not installed: install qemu-system-x86 (Debian, Ubuntu) or qemu-kvm"
+                    .to_owned(),
+            )
+        })?;
+    let output = Command::new(&program)
+        .arg("--version")
+        .output()
+        .with_context(|| program.display().to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match version(&text) {
+        Some(version) => Ok(Qemu { program, version }),
+        None => bail!("{} --version says {:?}", program.display(), text.trim()),
+    }
+}
+
+fn version(text: &str) -> Option<String> {
+    let rest = text.lines().next()?.split_once("version ")?.1;
+    rest.split_whitespace().next().map(str::to_owned)
+}
+
+/// The sockets that QEMU connects to, and one on which it listens for others.
+#[derive(Debug, Clone)]
+pub(super) struct Sockets {
+    pub agent: PathBuf,
+    pub qmp: PathBuf,
+    /// For `orchestrator reserve --qmp`.
+    pub public_qmp: PathBuf,
+}
+
+impl Sockets {
+    pub fn below(folder: &Path) -> Self {
+        let path = |name: &str| folder.join(name);
+        Self { agent: path("agent"), qmp: path("qmp"), public_qmp: path("monitor") }
+    }
+}
+
+/// The command that runs a guest of `spec`.
+///
+/// QEMU connects to our sockets, rather than we to its: there is no moment at which they do not
+/// exist yet, and the guest sees at once that its host is gone.
+pub(super) fn command(
+    qemu: &Qemu,
+    spec: &GuestSpec,
+    accelerator: Accelerator,
+    image: &Path,
+    initramfs: &Path,
+    sockets: &Sockets,
+) -> Command {
+    let mut command = bare(qemu, accelerator, &spec.name, &spec.logs);
+    command
+        .args(["-m", &spec.memory_mib.to_string(), "-smp", &spec.vcpus.to_string()])
+        .arg("-kernel")
+        .arg(image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", KERNEL_COMMAND_LINE]);
+    command.args(["-device", "virtio-serial-pci"]);
+    command.arg("-chardev").arg(option("socket,id=agent,path=", &sockets.agent, ""));
+    command.args(["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
+    command.arg("-chardev").arg(option("socket,id=qmp,path=", &sockets.qmp, ""));
+    command.args(["-mon", "chardev=qmp,mode=control"]);
+    command.arg("-qmp").arg(option("unix:", &sockets.public_qmp, ",server=on,wait=off"));
+    network(&mut command, &spec.network);
+    if spec.lock_memory {
+        command.args(["-overcommit", "mem-lock=on"]);
+    }
+    command
+}
+
+/// What every machine here has: no devices but those named, the console in a file.
+pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str, logs: &Path) -> Command {
+    let mut command = Command::new(&qemu.program);
+    command
+        .args(["-name", &format!("rtvm-{name},debug-threads=on")])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args(["-M", "q35"])
+        .args(accelerator.arguments());
+    command.arg("-chardev").arg(option("file,id=console,path=", &logs.join("console.log"), ""));
+    command.args(["-serial", "chardev:console"]);
+    command
+}
+
+fn network(command: &mut Command, network: &Network) {
+    match network {
+        Network::None => {}
+        Network::User { forwards } => {
+            let mut user = "user,id=net".to_owned();
+            for (host, guest) in forwards {
+                user += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
+            }
+            command.args(["-netdev", &user, "-device", "virtio-net-pci,netdev=net,romfile="]);
+        }
+        Network::Tap { bridge } => {
+            let tap = format!("bridge,id=net,br={bridge}");
+            command.args(["-netdev", &tap, "-device", "virtio-net-pci,netdev=net,romfile="]);
+        }
+    }
+}
+
+/// A path inside an option, where QEMU wants commas doubled.
+fn option(before: &str, path: &Path, after: &str) -> OsString {
+    let mut text = OsString::from(before);
+    match path.to_str() {
+        Some(path) => text.push(path.replace(',', ",,")),
+        None => text.push(path),
+    }
+    text.push(after);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(command: &Command) -> String {
+        let words: Vec<_> =
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    fn line(accelerator: Accelerator, network: Network) -> String {
+        let qemu = Qemu { program: "qemu".into(), version: "7.2.22".into() };
+        let spec = GuestSpec { network, logs: "/logs,1".into(), ..GuestSpec::default() };
+        let sockets = Sockets::below(Path::new("/run/x"));
+        words(&command(&qemu, &spec, accelerator, "/k".as_ref(), "/i".as_ref(), &sockets))
+    }
+
+    #[test]
+    fn the_command_line() {
+        let line = line(Accelerator::Tcg, Network::None);
+        for part in [
+            "-name rtvm-guest,debug-threads=on",
+            "-accel tcg,thread=multi",
+            "-m 256 -smp 1 -kernel /k -initrd /i",
+            "-chardev file,id=console,path=/logs,,1/console.log",
+            "-chardev socket,id=agent,path=/run/x/agent",
+            "-qmp unix:/run/x/monitor,server=on,wait=off",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("net"), "{line}");
+    }
+
+    #[test]
+    fn forwarded_ports_listen_on_loopback_only() {
+        let network = Network::User { forwards: vec![(8001, 80), (8002, 80)] };
+        let line = line(Accelerator::Kvm, network);
+        assert!(line.contains("hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:80"));
+        assert!(line.contains("-accel kvm -cpu host"));
+    }
+
+    #[test]
+    fn versions_of_all_kinds() {
+        let text = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright";
+        assert_eq!(version(text), Some("7.2.22".into()));
+        assert_eq!(version("QEMU emulator version 10.0.2\n"), Some("10.0.2".into()));
+        assert_eq!(version("nonsense"), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! QMP, QEMU's control protocol: JSON objects, one a line.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::process::check;
+
+/// How often a wait looks at the stop flag.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// A connection to QEMU, past the greeting.
+#[derive(Debug)]
+pub struct Qmp {
+    stream: BufReader<UnixStream>,
+    /// A line of which only the beginning has come.
+    partial: Vec<u8>,
+    limit: Duration,
+}
+
+impl Qmp {
+    /// Connects to a QMP socket of any virtual machine.
+    ///
+    /// # Errors
+    /// Nobody listens, or what listens does not speak QMP within `limit`.
+    pub fn connect(socket: &Path, limit: Duration, stop: &AtomicBool) -> anyhow::Result<Self> {
+        let name = || format!("QMP socket {}", socket.display());
+        let stream = UnixStream::connect(socket).with_context(name)?;
+        Self::new(stream, limit, stop).with_context(name)
+    }
+
+    /// Takes the greeting and agrees on no capabilities. `limit` holds for each answer.
+    ///
+    /// # Errors
+    /// What is at the other end does not speak QMP.
+    pub fn new(stream: UnixStream, limit: Duration, stop: &AtomicBool) -> anyhow::Result<Self> {
+        stream.set_read_timeout(Some(SLICE))?;
+        stream.set_write_timeout(Some(limit))?;
+        let mut qmp = Self { stream: BufReader::new(stream), partial: Vec::new(), limit };
+        let greeting = qmp.message("the greeting", stop)?;
+        if greeting.get("QMP").is_none() {
+            bail!("not a QMP greeting: {greeting}");
+        }
+        qmp.execute("qmp_capabilities", stop)?;
+        Ok(qmp)
+    }
+
+    /// Executes a command without arguments; its `return`.
+    ///
+    /// # Errors
+    /// QEMU's refusal, a time-out, or the end of QEMU.
+    pub fn execute(&mut self, command: &str, stop: &AtomicBool) -> anyhow::Result<Value> {
+        let request = json!({ "execute": command });
+        writeln!(self.stream.get_mut(), "{request}").with_context(|| format!("QMP {command}"))?;
+        loop {
+            let mut message = self.message(command, stop)?;
+            if let Some(error) = message.get("error") {
+                let text = error.get("desc").and_then(Value::as_str).unwrap_or("unknown error");
+                bail!("QMP {command}: {text}");
+            }
+            if let Some(value) = message.get_mut("return") {
+                return Ok(value.take());
+            }
+            // Anything else is an event: not asked for, not needed.
+        }
+    }
+
+    /// QEMU's version, for example 7.2.22.
+    ///
+    /// # Errors
+    /// Those of [`Qmp::execute`].
+    pub fn version(&mut self, stop: &AtomicBool) -> anyhow::Result<String> {
+        let answer = self.execute("query-version", stop)?;
+        let part = |name| answer["qemu"][name].as_u64().context("QMP query-version: no number");
+        Ok(format!("{}.{}.{}", part("major")?, part("minor")?, part("micro")?))
+    }
+
+    /// Whether the guest runs (`running`), and if not, why.
+    ///
+    /// # Errors
+    /// Those of [`Qmp::execute`].
+    pub fn status(&mut self, stop: &AtomicBool) -> anyhow::Result<String> {
+        let answer = self.execute("query-status", stop)?;
+        Ok(answer["status"].as_str().unwrap_or("unknown").to_owned())
+    }
+
+    /// The vCPUs' threads on the host, in the order of the vCPUs, each once: under TCG with one
+    /// thread all vCPUs have the same.
+    ///
+    /// # Errors
+    /// Those of [`Qmp::execute`].
+    pub fn vcpu_threads(&mut self, stop: &AtomicBool) -> anyhow::Result<Vec<i32>> {
+        let answer = self.execute("query-cpus-fast", stop)?;
+        let mut cpus: Vec<(u64, i32)> = Vec::new();
+        for cpu in answer.as_array().context("QMP query-cpus-fast: not a list")? {
+            let thread = cpu["thread-id"].as_i64().and_then(|id| i32::try_from(id).ok());
+            let thread = thread.context("QMP query-cpus-fast: a vCPU without a thread")?;
+            cpus.push((cpu["cpu-index"].as_u64().unwrap_or(u64::MAX), thread));
+        }
+        cpus.sort_unstable();
+        let mut threads: Vec<i32> = cpus.into_iter().map(|(_, thread)| thread).collect();
+        threads.dedup();
+        Ok(threads)
+    }
+
+    /// The next message of any kind.
+    fn message(&mut self, awaited: &str, stop: &AtomicBool) -> anyhow::Result<Value> {
+        let give_up = Instant::now() + self.limit;
+        loop {
+            check(stop)?;
+            match self.stream.read_until(b'\n', &mut self.partial) {
+                Ok(0) => bail!("QEMU closed its QMP socket before {awaited} was answered"),
+                Ok(_) if self.partial.ends_with(b"\n") => {
+                    let message = serde_json::from_slice(&self.partial);
+                    self.partial.clear();
+                    return message.with_context(|| format!("QMP {awaited}: not JSON"));
+                }
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) && Instant::now() < give_up => {}
+                Err(error) if is_timeout(&error) => {
+                    bail!("QMP {awaited} was not answered within {:?}", self.limit)
+                }
+                Err(error) => return Err(error).with_context(|| format!("QMP {awaited}")),
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const GREETING: &str = r#"{"QMP": {"version": {}, "capabilities": []}}"#;
+    const EVENT: &str = r#"{"event": "RESUME", "timestamp": {}}"#;
+
+    /// A QEMU that answers each command with the next of `answers`.
+    fn fake(answers: &'static [&'static str]) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::spawn(move || {
+            let mut input = BufReader::new(theirs.try_clone().unwrap());
+            let mut out = theirs;
+            writeln!(out, "{GREETING}").unwrap();
+            for answer in [r#"{"return": {}}"#].iter().chain(answers) {
+                let mut line = String::new();
+                input.read_line(&mut line).unwrap();
+                writeln!(out, "{EVENT}").unwrap();
+                let (first, rest) = answer.split_at(answer.len() / 2);
+                write!(out, "{first}").unwrap();
+                thread::sleep(Duration::from_millis(60));
+                writeln!(out, "{rest}").unwrap();
+            }
+        });
+        ours
+    }
+
+    fn connected(answers: &'static [&'static str]) -> Qmp {
+        Qmp::new(fake(answers), Duration::from_secs(5), &AtomicBool::new(false)).unwrap()
+    }
+
+    #[test]
+    fn finds_the_threads_whatever_events_come_between() {
+        let mut qmp = connected(&[
+            r#"{"return": [{"cpu-index": 1, "thread-id": 12}, {"cpu-index": 0, "thread-id": 15}]}"#,
+            r#"{"return": {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": ""}}"#,
+        ]);
+        let stop = AtomicBool::new(false);
+        assert_eq!(qmp.vcpu_threads(&stop).unwrap(), [15, 12]);
+        assert_eq!(qmp.version(&stop).unwrap(), "7.2.22");
+        let end = qmp.status(&stop).unwrap_err();
+        assert!(format!("{end:#}").contains("query-status"), "{end:#}");
+    }
+
+    #[test]
+    fn a_refusal_is_quoted() {
+        let mut qmp = connected(&[r#"{"error": {"class": "GenericError", "desc": "no such"}}"#]);
+        let error = qmp.execute("nonsense", &AtomicBool::new(false)).unwrap_err();
+        assert_eq!(error.to_string(), "QMP nonsense: no such");
+    }
+
+    #[test]
+    fn silence_is_a_time_out_that_says_what_was_awaited() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let error =
+            Qmp::new(ours, Duration::from_millis(120), &AtomicBool::new(false)).unwrap_err();
+        assert!(error.to_string().contains("the greeting was not answered"), "{error}");
+    }
+}
