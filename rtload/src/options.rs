@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use model::{Task, duration, load::Backlog};
 
-use crate::{calibration, policy::PolicyKind};
+use crate::{calibration, policy::PolicyKind, work::WorkKind};
 
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,6 +91,10 @@ pub struct TaskArgs {
     /// First release, on CLOCK_MONOTONIC in nanoseconds; by default 0.1 s after the set-up
     #[arg(long, value_name = "NS")]
     pub start_at: Option<u64>,
+    /// What is constant in a job: its iterations or its CPU time. By default `fixed` where a
+    /// calibration is given, since the caller then wants that very amount of work, else `paced`
+    #[arg(long, value_name = "fixed|paced")]
+    pub work: Option<WorkKind>,
     /// Hold /dev/cpu_dma_latency at 0, so that no CPU enters a slow sleep state
     #[arg(long)]
     pub hold_awake: bool,
@@ -106,6 +110,15 @@ pub struct TaskArgs {
     /// Where the amount of work comes from.
     #[command(flatten)]
     pub calibration: CalibrationArgs,
+}
+
+impl TaskArgs {
+    /// The kind of work asked for, or its default.
+    #[must_use]
+    pub fn work_kind(&self) -> WorkKind {
+        let given = self.calibration.file.is_some();
+        self.work.unwrap_or(if given { WorkKind::Fixed } else { WorkKind::Paced })
+    }
 }
 
 /// `rtload run`.

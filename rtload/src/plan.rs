@@ -12,7 +12,11 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
-use crate::{Error, calibration::Calibration};
+use crate::{
+    Error,
+    calibration::Calibration,
+    work::{Work, WorkKind},
+};
 
 /// The most jobs that a run keeps in memory: 640 MB of records.
 const MOST_RECORDS: u64 = 20_000_000;
@@ -27,7 +31,7 @@ pub struct PlannedTask {
     /// The thread's policy.
     pub policy: Policy,
     /// The work of a job.
-    pub iterations: u64,
+    pub work: Work,
 }
 
 /// Everything that [`crate::engine::execute`] does.
@@ -51,7 +55,12 @@ pub struct Plan {
 
 /// Joins tasks, policies and calibration.
 #[must_use]
-pub fn tasks(set: &TaskSet, policies: &[Policy], calibration: &Calibration) -> Vec<PlannedTask> {
+pub fn tasks(
+    set: &TaskSet,
+    policies: &[Policy],
+    kind: WorkKind,
+    calibration: &Calibration,
+) -> Vec<PlannedTask> {
     set.iter()
         .zip(policies)
         .enumerate()
@@ -59,7 +68,7 @@ pub fn tasks(set: &TaskSet, policies: &[Policy], calibration: &Calibration) -> V
             name: TaskSet::name(index),
             task,
             policy,
-            iterations: calibration.iterations(task.execution()),
+            work: calibration.work(kind, task.execution()),
         })
         .collect()
 }

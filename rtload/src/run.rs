@@ -81,7 +81,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn summary(&self, plan: &Plan, args: &TaskArgs, outcome: &Outcome) -> Summary {
-        let mut summary = Summary::new(plan, args.policy, &self.calibration, outcome);
+        let mut summary = Summary::new(plan, args, &self.calibration, outcome);
         self.warnings.iter().chain(&outcome.warnings).for_each(|warning| {
             summary.add_warning(warning);
         });
@@ -110,7 +110,7 @@ pub(crate) fn ready_tasks(
     let (calibration, doubts) =
         calibration::obtain(cpu, &(&args.calibration).into(), &|| !signals.pending())?;
     warnings.extend(doubts);
-    let planned = plan::tasks(set, &policies, &calibration);
+    let planned = plan::tasks(set, &policies, args.work_kind(), &calibration);
     Ok((planned, Prepared { calibration, warnings, pin, _awake: awake }))
 }
 

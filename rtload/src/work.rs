@@ -4,11 +4,96 @@
 //! translates it one to one (0.98 of host speed under QEMU's TCG, where floats are 30 times slower).
 //! A step is Marsaglia's xorshift64 (2003): three shifts, three exclusive ors, no closed form that a
 //! compiler could find.
+//!
+//! How much of it makes a job is decided before ([`Work::Fixed`]) or on the way ([`Work::Paced`]).
 
 use std::{
     hint::black_box,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+use clap::ValueEnum;
+use kernel::clock::thread_cpu_ns;
+use serde::Serialize;
+
+/// Which kind of [`Work`], by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkKind {
+    /// The same number of iterations in every job: the same work on every machine
+    Fixed,
+    /// The same CPU time in every job, whatever the processor's speed at the moment
+    Paced,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Work {
+    /// Always the same number of iterations: the same work on every machine, in a time that follows
+    /// the processor's speed.
+    Fixed {
+        /// How many.
+        iterations: u64,
+    },
+    /// The same CPU time, in pieces of a millisecond and finer ones at the end, each counted as the
+    /// CPU time that it took. A piece that took far more than calibrated was not slow but stopped,
+    /// by a hypervisor behind the kernel's back: it counts as calibrated. So a guest whose CPU is
+    /// taken away for more than [`GAP_NS`] at a time still does all of its work.
+    Paced {
+        /// C, in nanoseconds.
+        execution_ns: u64,
+        /// What an iteration costs, roughly, in nanoseconds.
+        ns_per_iteration: f64,
+    },
+}
+
+/// What a piece may take above one and a half times its calibrated time before it counts as stopped.
+pub const GAP_NS: f64 = 500_000.0;
+
+/// A piece of paced work.
+const PIECE_NS: f64 = 1_000_000.0;
+
+/// Paced work is done when less than this is left: about what reading the clock takes.
+const CLOSE_NS: f64 = 300.0;
+
+impl Work {
+    /// Does it; `false` where `stop` was set before the end.
+    pub fn run(self, stop: &AtomicBool) -> bool {
+        match self {
+            Self::Fixed { iterations } => burn(iterations, stop),
+            Self::Paced { execution_ns, ns_per_iteration } => {
+                pace(execution_ns as f64, ns_per_iteration, stop, thread_cpu_ns)
+            }
+        }
+    }
+}
+
+fn pace(
+    execution_ns: f64,
+    ns_per_iteration: f64,
+    stop: &AtomicBool,
+    clock: impl Fn() -> u64,
+) -> bool {
+    let mut left = execution_ns;
+    let mut before = clock();
+    while left > CLOSE_NS {
+        // The last pieces fall short, so that even one that takes half as long again as calibrated
+        // (a processor just out of idle) does not overshoot.
+        let piece = (left * 0.6).min(PIECE_NS);
+        if !burn((piece / ns_per_iteration).max(1.0) as u64, stop) {
+            return false;
+        }
+        let now = clock();
+        left -= counted(piece, (now - before) as f64);
+        before = now;
+    }
+    true
+}
+
+/// What a piece of `calibrated` nanoseconds that took `spent` counts as.
+fn counted(calibrated: f64, spent: f64) -> f64 {
+    if spent > calibrated * 1.5 + GAP_NS { calibrated } else { spent }
+}
 
 /// Iterations between two looks at the flag that stops a job: about a millisecond.
 const SLICE: u64 = 500_000;
@@ -37,7 +122,7 @@ pub fn burn(iterations: u64, stop: &AtomicBool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::clock::thread_cpu_ns;
+    use std::cell::Cell;
 
     #[test]
     fn twice_the_iterations_take_twice_the_time() {
@@ -55,6 +140,48 @@ mod tests {
         };
         let ratio = median(2_000_000) / median(1_000_000);
         assert!((1.6..2.4).contains(&ratio), "{ratio}");
+    }
+
+    /// A clock on which every piece takes what `costs` says, the last one again and again.
+    fn scripted(costs: &[u64]) -> impl Fn() -> u64 {
+        let (now, read) = (Cell::new(0), Cell::new(0));
+        move || {
+            let cost = costs[read.get().min(costs.len() - 1)];
+            read.set(read.get() + 1);
+            now.set(now.get() + cost);
+            now.get()
+        }
+    }
+
+    #[test]
+    fn paced_work_ends_when_its_time_is_spent() {
+        let clock = scripted(&[0, 1_000_000, 1_200_000, 900_000]);
+        assert!(pace(4_000_000.0, 1e6, &AtomicBool::new(false), &clock));
+        // Four pieces make 4.0 ms: the clock is read at the start and after each.
+        assert_eq!(clock(), 4_900_000);
+    }
+
+    #[test]
+    fn a_slow_piece_counts_in_full_and_a_stopped_one_as_calibrated() {
+        assert_eq!(counted(1e6, 1.35e6), 1.35e6);
+        assert_eq!(counted(1e6, 22e6), 1e6);
+        assert_eq!(counted(1e3, 0.4e6), 0.4e6);
+    }
+
+    #[test]
+    fn paced_work_takes_the_cpu_time_asked_for_however_wrong_the_calibration() {
+        for ns_per_iteration in [1.2, 1.7, 2.4] {
+            let work = Work::Paced { execution_ns: 5_000_000, ns_per_iteration };
+            let mut costs: Vec<u64> = (0..15)
+                .map(|_| {
+                    let start = thread_cpu_ns();
+                    assert!(work.run(&AtomicBool::new(false)));
+                    thread_cpu_ns() - start
+                })
+                .collect();
+            costs.sort_unstable();
+            assert!((4_950_000..5_100_000).contains(&costs[7]), "{costs:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Calibration, SCHEMA_VERSION};
 use crate::{Error, plan::pin_error, work::burn};
 
 /// Pieces that show the processor's own speed: many fit between two disturbances.
-const TINY_NS: u64 = 100_000;
+const TINY_NS: u64 = 20_000;
 /// The two lengths whose costs are compared.
 const SHORT_NS: u64 = 10_000_000;
 const LONG_NS: u64 = 30_000_000;

@@ -4,7 +4,7 @@
 //! what a job is made of: the median over pieces as long as jobs, in CPU time of the thread, so that
 //! preemption does not count, while what the machine takes behind the kernel's back (interrupts, the
 //! hypervisor) counts as it will in the jobs. The *undisturbed* one is the 1st percentile over
-//! pieces of 0.1 ms: the processor's own speed, which hardly depends on the neighbours. Together
+//! pieces of 20 us: the processor's own speed, which hardly depends on the neighbours. Together
 //! they tell a change of clock frequency from a change of noise.
 //!
 //! The typical cost is taken with pieces of two lengths, in turn; they must agree within
@@ -17,7 +17,10 @@ mod store;
 
 use std::time::Duration;
 
+use model::duration::as_ns;
 use serde::{Deserialize, Serialize};
+
+use crate::work::{Work, WorkKind};
 
 pub use check::compare;
 pub use measure::measure;
@@ -63,6 +66,18 @@ impl Calibration {
     #[must_use]
     pub fn iterations(&self, execution: Duration) -> u64 {
         (execution.as_nanos() as f64 / self.ns_per_iteration).round().max(1.0) as u64
+    }
+
+    /// The work of a job that takes `execution`.
+    #[must_use]
+    pub fn work(&self, kind: WorkKind, execution: Duration) -> Work {
+        match kind {
+            WorkKind::Fixed => Work::Fixed { iterations: self.iterations(execution) },
+            WorkKind::Paced => Work::Paced {
+                execution_ns: as_ns(execution),
+                ns_per_iteration: self.ns_per_iteration,
+            },
+        }
     }
 
     /// Whether all numbers make sense.

@@ -97,7 +97,7 @@ impl Worker<'_> {
             }
             let start_ns = monotonic_ns();
             let cpu_ns = thread_cpu_ns();
-            if !burn(self.planned.iterations, self.stop) {
+            if !self.planned.work.run(self.stop) {
                 break;
             }
             let cpu_ns = thread_cpu_ns() - cpu_ns;

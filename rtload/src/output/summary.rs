@@ -7,10 +7,11 @@ use super::{Labels, files::task_jobs, print_json, print_warnings, text};
 use crate::{
     calibration::Calibration,
     engine::{Outcome, TaskOutcome},
-    options::Format,
+    options::{Format, TaskArgs},
     plan::Plan,
     policy::PolicyKind,
     warning::Warning,
+    work::WorkKind,
 };
 
 /// One task; statistics are null where no job was recorded.
@@ -47,6 +48,8 @@ pub struct Summary {
     pub tasks: Vec<TaskSummary>,
     /// The policy of all tasks.
     pub policy: PolicyKind,
+    /// What is constant in a job.
+    pub work: WorkKind,
     /// The CPU of all tasks; null where they were not bound.
     pub cpu: Option<u32>,
     /// `keep` or `drop`.
@@ -70,16 +73,12 @@ pub struct Summary {
 impl Summary {
     /// Summarises an outcome.
     #[must_use]
-    pub fn new(
-        plan: &Plan,
-        policy: PolicyKind,
-        calibration: &Calibration,
-        outcome: &Outcome,
-    ) -> Self {
+    pub fn new(plan: &Plan, args: &TaskArgs, calibration: &Calibration, outcome: &Outcome) -> Self {
         let summarise = |task| summarise(task, outcome.first_release_ns);
         Self {
             tasks: outcome.tasks.iter().map(summarise).collect(),
-            policy,
+            policy: args.policy,
+            work: args.work_kind(),
             cpu: plan.pin,
             backlog: plan.backlog.name(),
             first_release_ns: outcome.first_release_ns,
