@@ -16,14 +16,19 @@
 
 mod analysis;
 mod budget;
+pub mod cli;
 mod edf;
 mod effort;
 mod exact;
 mod fixed_priority;
 mod front;
+pub mod grid;
 mod ns;
+pub mod output;
+mod partition;
 mod problem;
 mod response;
+pub mod study;
 pub mod supply;
 mod utilisation;
 mod witness;
@@ -37,6 +42,8 @@ pub use analysis::{Analysis, AnalysisError, TaskVerdict, analyse, schedulable};
 pub use budget::{Budget, BudgetError, Question, least_budget};
 pub use effort::TooHard;
 pub use exact::Fraction;
+pub use grid::Cell;
+pub use partition::{Fit, Partition, partition};
 pub use response::Response;
 pub use supply::{Costs, Model, Ratio, Supply};
 pub use witness::{Point, Witness};

@@ -1,0 +1,67 @@
+//! Answers to standard output, tables to files.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{
+    CliError,
+    args::{Output, Summary},
+};
+
+/// Creates the files asked for, so that a path that cannot be written is said before the work.
+pub(super) fn reserve(output: &Output) -> Result<Option<File>, CliError> {
+    if let Some(path) = &output.plot {
+        create(path)?;
+    }
+    output.csv.as_ref().map(create).transpose()
+}
+
+fn create(path: &PathBuf) -> Result<File, CliError> {
+    File::create(path).map_err(|source| CliError::File { path: path.clone(), source })
+}
+
+/// The answer, as JSON or as text.
+pub(super) fn answer<J: Serialize>(
+    output: &Output,
+    json: impl FnOnce() -> J,
+    text: impl FnOnce() -> String,
+) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    let failed = |error: &dyn std::error::Error| CliError::Write(error.to_string());
+    match output.summary {
+        Summary::Text => write!(out, "{}", text()).map_err(|error| failed(&error))?,
+        Summary::Json => {
+            let mut buffered = io::BufWriter::new(&mut out);
+            serde_json::to_writer(&mut buffered, &json()).map_err(|error| failed(&error))?;
+            writeln!(buffered).and_then(|()| buffered.flush()).map_err(|error| failed(&error))?;
+        }
+    }
+    out.flush().map_err(|error| failed(&error))
+}
+
+/// The table, where one is asked for.
+pub(super) fn table(
+    file: Option<File>,
+    write: impl FnOnce(File) -> csv::Result<()>,
+) -> Result<(), CliError> {
+    match file {
+        Some(file) => write(file).map_err(|error| CliError::Write(error.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The picture, where one is asked for.
+pub(super) fn picture<E>(
+    path: Option<&Path>,
+    draw: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), CliError>
+where
+    CliError: From<E>,
+{
+    path.map_or(Ok(()), |path| Ok(draw(path)?))
+}

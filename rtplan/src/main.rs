@@ -1,0 +1,16 @@
+//! `rtplan`: see `rtplan --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rtplan::cli::{Cli, execute};
+
+fn main() -> ExitCode {
+    match execute(&Cli::parse()) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("rtplan: {error}");
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What a person or a script is shown.
+
+pub mod csv;
+pub mod json;
+pub mod plot;
+pub mod reading;
+pub mod series;
+pub mod text;
+pub mod words;
+
+use crate::{grid::Cell, supply::Model};
+
+/// The trade-off under one model.
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// The model.
+    pub model: Model,
+    /// One cell for each period, ascending.
+    pub cells: Vec<Cell>,
+}

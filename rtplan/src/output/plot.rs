@@ -1,0 +1,214 @@
+//! Pictures, as SVG.
+
+use std::{path::Path, sync::Once};
+
+use model::TaskSet;
+use plotters::{
+    coord::{Shift, types::RangedCoordf64},
+    prelude::*,
+};
+use thiserror::Error;
+
+use super::{
+    Curve,
+    series::{self, Line},
+};
+use crate::{
+    grid::cheapest,
+    study::Study,
+    supply::Grid,
+    witness::Witness,
+    workload::{Scheduler, Workload, WorkloadError},
+};
+
+const SIZE: (u32, u32) = (960, 600);
+
+/// Told apart without colour vision as well (Okabe and Ito's palette).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
+];
+
+const MISSED: RGBColor = RGBColor(200, 0, 0);
+
+/// Why there is no picture.
+#[derive(Debug, Error)]
+pub enum PlotError {
+    /// The tasks have no demand to draw.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The drawing library or the file system.
+    #[error("cannot draw {path}: {message}")]
+    Draw {
+        /// The file.
+        path: String,
+        /// What was said.
+        message: String,
+    },
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Demand against supply over time since a worst-case start, the instants that decide marked.
+///
+/// # Errors
+/// [`PlotError`].
+pub fn demand_and_supply(
+    path: &Path,
+    workload: &Workload,
+    scheduler: Scheduler,
+    studies: &[Study],
+) -> Result<(), PlotError> {
+    let supplies: Vec<_> = studies.iter().map(|study| study.supply).collect();
+    let horizon = series::horizon(workload, &supplies, scheduler);
+    let mut lines = series::demands(workload, scheduler, horizon)?;
+    let marks = studies.first().map(marks).unwrap_or_default();
+    let demands = lines.len();
+    for supply in supplies {
+        let step = supply.reservation().map_or(1, |r| r.period().as_nanos());
+        let name = format!("supply, {}", super::words::supply(&supply));
+        lines.push(series::supply(name, &supply.bound(Grid { base: 0, step }), horizon));
+    }
+    to_file(path, |area| draw_lines(area, &lines, demands, &marks, horizon as f64 / 1e6))
+}
+
+/// An instant that decides, and whether it shows a miss.
+type Mark = ((f64, f64), bool, String);
+
+/// One mark for each task, if there are few.
+fn marks(study: &Study) -> Vec<Mark> {
+    let mark = |(index, verdict): (usize, &crate::TaskVerdict)| {
+        let (point, missed) = match verdict.witness.as_ref()? {
+            Witness::Finishes { point } | Witness::Tightest { point } => (*point, false),
+            Witness::Starved { points, .. } => (*points.last()?, true),
+            Witness::Overrun { point } => (*point, true),
+        };
+        let place = (point.at as f64 / 1e6, point.demand as f64 / 1e6);
+        Some((place, missed, TaskSet::name(index)))
+    };
+    let all = study.analysis.tasks.iter().enumerate().filter_map(mark);
+    all.take(8).collect()
+}
+
+fn draw_lines(area: &Area, lines: &[Line], demands: usize, marks: &[Mark], end: f64) -> Drawn {
+    let top = lines.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let top = top.fold(0.0, f64::max) * 1.05;
+    let mut chart = axes(area, "Demand against supply", 0.0..end, 0.0..top)?;
+    labelled(&mut chart, "time since a worst-case start (ms)", "work (ms)")?;
+    for (index, line) in lines.iter().enumerate() {
+        let width = if index < demands { 1 } else { 2 };
+        one_line(&mut chart, line, COLOURS[index % COLOURS.len()].stroke_width(width))?;
+    }
+    for ((x, y), missed, name) in marks {
+        let colour = if *missed { MISSED } else { BLACK };
+        chart.draw_series([Circle::new((*x, *y), 5, colour.filled())])?;
+        let text = if *missed { format!("{name} missed") } else { name.clone() };
+        let style = ("sans-serif", 14).into_font().color(&colour);
+        chart.draw_series([Text::new(text, (*x + end / 150.0, *y - top / 60.0), style)])?;
+    }
+    legend(&mut chart)
+}
+
+/// Bandwidth against server period, the minimum of each curve marked.
+///
+/// # Errors
+/// [`PlotError`].
+pub fn trade_off(path: &Path, curves: &[Curve]) -> Result<(), PlotError> {
+    to_file(path, |area| {
+        let cells = || curves.iter().flat_map(|curve| &curve.cells);
+        let end = cells().map(|cell| cell.period.as_secs_f64() * 1e3).fold(0.0, f64::max);
+        let mut chart = axes(area, "Least bandwidth against server period", 0.0..end, 0.0..1.0)?;
+        labelled(&mut chart, "server period P (ms)", "least bandwidth Q / P, overhead included")?;
+        for (curve, colour) in curves.iter().zip(COLOURS) {
+            let point =
+                |cell: &crate::Cell| Some((cell.period.as_secs_f64() * 1e3, cell.bandwidth()?));
+            let points = curve.cells.iter().filter_map(point).collect();
+            let line = Line { name: curve.model.to_string(), points };
+            one_line(&mut chart, &line, colour.stroke_width(2))?;
+            if let Some((x, y)) = cheapest(&curve.cells).as_ref().and_then(point) {
+                chart.draw_series([Circle::new((x, y), 5, colour.filled())])?;
+                let style = ("sans-serif", 14).into_font().color(&colour);
+                let text = format!("{y:.3} at {x:.3} ms");
+                chart.draw_series([Text::new(text, (x + end / 150.0, y - 0.01), style)])?;
+            }
+        }
+        legend(&mut chart)
+    })
+}
+
+fn to_file(path: &Path, draw: impl FnOnce(&Area) -> Drawn) -> Result<(), PlotError> {
+    font();
+    let mut svg = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        draw(&area).and_then(|()| area.present().map_err(Box::from))
+    };
+    let failed = |message: String| PlotError::Draw { path: path.display().to_string(), message };
+    drawn.map_err(|error| failed(error.to_string()))?;
+    std::fs::write(path, svg).map_err(|error| failed(error.to_string()))
+}
+
+/// Brings the font along, so that no host needs one.
+fn font() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let bytes = notosans::REGULAR_TTF;
+        let registered = plotters::style::register_font("sans-serif", FontStyle::Normal, bytes);
+        assert!(registered.is_ok(), "Noto Sans is a valid font");
+    });
+}
+
+fn axes<'a, 'b>(
+    area: &'a Area<'b>,
+    title: &str,
+    x: std::ops::Range<f64>,
+    y: std::ops::Range<f64>,
+) -> Result<Chart<'a, 'b>, Box<dyn std::error::Error>> {
+    area.fill(&WHITE)?;
+    let chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x, y)?;
+    Ok(chart)
+}
+
+fn labelled(chart: &mut Chart, x: &str, y: &str) -> Drawn {
+    chart
+        .configure_mesh()
+        .x_desc(x)
+        .y_desc(y)
+        .axis_desc_style(("sans-serif", 16))
+        .label_style(("sans-serif", 14))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .draw()?;
+    Ok(())
+}
+
+fn one_line(chart: &mut Chart, line: &Line, style: ShapeStyle) -> Drawn {
+    chart
+        .draw_series(LineSeries::new(line.points.iter().copied(), style))?
+        .label(&line.name)
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+    Ok(())
+}
+
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 14))
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(200, 200, 200))
+        .draw()?;
+    Ok(())
+}
