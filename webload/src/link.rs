@@ -29,7 +29,8 @@ pub(crate) type Ask = Request<Empty<Bytes>>;
 /// it, so that a request costs no switch between tasks.
 pub(crate) struct Link {
     sender: SendRequest<Empty<Bytes>>,
-    connection: Connection<TokioIo<Stamped>, Empty<Bytes>>,
+    /// Boxed, since a link moves with every request and this part is large.
+    connection: Box<Connection<TokioIo<Stamped>, Empty<Bytes>>>,
     /// How the connection ended, once it has; it must not be polled again.
     ended: Option<Result<(), hyper::Error>>,
 }
@@ -43,7 +44,7 @@ impl Link {
         let io = TokioIo::new(Stamped::new(stream, stamps));
         let (sender, connection) =
             Builder::new().handshake(io).await.map_err(|error| Failure::of_exchange(&error))?;
-        Ok(Self { sender, connection, ended: None })
+        Ok(Self { sender, connection: Box::new(connection), ended: None })
     }
 
     /// Lets the connection do what it can.

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# webload against wrk and oha (and reqwest, on which it could have been built), in turn and in one
+# run, on the same local server (examples/bench_server.rs). Prints medians over the rounds; exit code
+# 4 where a goal is missed.
+#
+#   webload/bench.sh [ROUNDS]
+#
+# wrk comes from the distribution's packages, oha from `cargo install oha`; OHA may name one that is
+# not in PATH. What is missing is said and left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rounds=${1:-7}
+seconds=2
+connections=10
+port=${PORT:-18473}
+server_cpu=0
+client_cpu=$(($(nproc) > 1 ? 1 : 0))
+oha=${OHA:-$(command -v oha || true)}
+wrk=$(command -v wrk || true)
+target=${CARGO_TARGET_DIR:-target}/release
+url=http://127.0.0.1:$port/1k
+
+scratch=$(mktemp -d)
+server=
+stop_server() {
+    if [ -n "$server" ]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+trap 'stop_server; rm -rf "$scratch"' EXIT
+
+cargo build --release --quiet -p webload --bin webload --example bench_server --example reqwest_loop
+
+start_server() {
+    taskset -c $server_cpu "$target/examples/bench_server" "127.0.0.1:$port" "$1" &
+    server=$!
+}
+
+await_server() {
+    for _ in $(seq 100); do
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+        sleep 0.05
+    done
+    echo "the server does not answer on port $port" >&2
+    exit 1
+}
+
+# The first number behind a JSON key on standard input.
+number() { grep -o "\"$1\": *[0-9.eE+-]*" | head -1 | sed 's/.*: *//'; }
+
+median() { sort -g | awk '{v[NR]=$1} END {if (NR) print v[int((NR+1)/2)]; else print "-"}'; }
+
+# Runs a client on its core; its standard output to $scratch/out, its CPU seconds to $scratch/cpu.
+client() {
+    local TIMEFORMAT='%U %S'
+    { time taskset -c $client_cpu "$@" >"$scratch/out" 2>/dev/null; } 2>"$scratch/time"
+    awk '{print $1 + $2}' "$scratch/time" >"$scratch/cpu"
+}
+
+# One line a run in $scratch/NAME.rate: requests/s, and requests per CPU second of the client.
+note() {
+    printf '%.0f\n' "$2" >>"$scratch/$1.rate"
+    awk -v total="$3" '{if ($1 > 0) printf "%.0f\n", total / $1}' "$scratch/cpu" >>"$scratch/$1.percpu"
+}
+
+closed_loop() {
+    local each=$((seconds * 7000)) total
+    if [ -n "$wrk" ]; then
+        client "$wrk" -t1 -c$connections -d${seconds}s "$url"
+        total=$(awk '/requests in/ {print $1}' "$scratch/out")
+        note wrk "$(awk '/Requests\/sec/ {print $2}' "$scratch/out")" "$total"
+    fi
+    if [ -n "$oha" ]; then
+        client "$oha" --no-tui --output-format json -c $connections -n $((each * connections)) "$url"
+        note oha "$(number requestsPerSec <"$scratch/out")" $((each * connections))
+    fi
+    client "$target/webload" --url "$url" --clients $connections --requests $each --keep-alive \
+        --summary json
+    note webload "$(number good_per_s <"$scratch/out")" $((each * connections))
+    client "$target/examples/reqwest_loop" "$url" $connections $each
+    note reqwest "$(cat "$scratch/out")" $((each * connections))
+}
+
+# A duration as wrk prints it (`5.06ms`, `980.00us`), in milliseconds.
+wrk_ms() { awk '/50%/ {v=$2; if (v ~ /us$/) v/=1000; else if (v ~ /ms$/) v+=0; else v*=1000; print v}'; }
+
+delayed() {
+    if [ -n "$wrk" ]; then
+        client "$wrk" -t1 -c$connections -d${seconds}s --latency "$url"
+        wrk_ms <"$scratch/out" >>"$scratch/wrk.ms"
+    fi
+    if [ -n "$oha" ]; then
+        client "$oha" --no-tui --output-format json -c $connections -z ${seconds}s "$url"
+        # Its first p50 is in milliseconds, the second one in seconds.
+        number p50 <"$scratch/out" >>"$scratch/oha.ms"
+    fi
+    client "$target/webload" --url "$url" --clients $connections --requests $((seconds * 190)) \
+        --keep-alive --summary json
+    sed 's/.*"response_ns"://' "$scratch/out" | number p50 | awk '{print $1 / 1e6}' \
+        >>"$scratch/webload.ms"
+}
+
+of() { if [ -s "$scratch/$1" ]; then median <"$scratch/$1"; else echo -; fi; }
+
+missed=0
+verdict() { # TEXT CONDITION(awk)
+    if awk "BEGIN {exit !($2)}"; then echo "  holds: $1"; else echo "  MISSED: $1"; missed=1; fi
+}
+
+[ -n "$wrk" ] || echo "wrk: not installed, left out"
+[ -n "$oha" ] || echo "oha: not installed, left out (cargo install oha)"
+
+start_server 0
+await_server
+for _ in $(seq "$rounds"); do closed_loop; done
+stop_server
+echo "GET of 1 kB from a server on CPU $server_cpu, $connections kept connections, client on CPU" \
+    "$client_cpu, median of $rounds rounds in turn"
+printf '  %-8s %14s %26s\n' "" requests/s "per CPU second of client"
+for who in wrk oha webload reqwest; do
+    printf '  %-8s %14s %26s\n' $who "$(of $who.rate)" "$(of $who.percpu)"
+done
+if [ -n "$oha" ]; then
+    verdict "at least oha's requests per second" "$(of webload.rate) >= $(of oha.rate)"
+    verdict "at least oha's requests per CPU second" "$(of webload.percpu) >= $(of oha.percpu)"
+fi
+
+start_server 5ms
+await_server
+for _ in $(seq "$rounds"); do delayed; done
+stop_server
+echo "median response time from a server with a fixed delay of 5 ms, in ms (median of rounds)"
+for who in wrk oha webload; do printf '  %-8s %14s\n' $who "$(of $who.ms)"; done
+if [ -n "$wrk" ]; then
+    verdict "within 1 % of wrk's" \
+        "$(of webload.ms) <= 1.01 * $(of wrk.ms) && $(of webload.ms) >= 0.99 * $(of wrk.ms)"
+fi
+exit $((missed * 4))
