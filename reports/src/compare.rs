@@ -11,7 +11,7 @@ use crate::{
         bootstrap, interval,
         two_sample::{self, Ks},
     },
-    units::{UNKNOWN, ms, signed_percent},
+    units::{self, UNKNOWN, ms, signed_percent},
 };
 
 /// One task that both folders measured; times in nanoseconds, differences second minus first.
@@ -158,7 +158,7 @@ fn human_cells(pair: &Pair) -> Vec<String> {
         known(pair.wasserstein, ms),
         known(pair.wasserstein_upper, ms),
         known(pair.ks.map(|ks| ks.distance), |distance| format!("{distance:.2}")),
-        known(pair.delta, |delta| format!("{delta:+.2}")),
+        known(pair.delta, units::delta),
     ]
 }
 

@@ -45,6 +45,26 @@ pub fn signed_percent(share: f64) -> String {
     format!("{:+.1} %", share * 100.0)
 }
 
+/// Cliff's delta with its sign and two decimals; what rounds to nothing has no sign.
+#[must_use]
+pub fn delta(delta: f64) -> String {
+    let text = format!("{delta:+.2}");
+    if text.ends_with("0.00") { "0.00".to_owned() } else { text }
+}
+
+/// `text` with a no-break space between each number and what follows it, so that no line of a
+/// page ends between `30` and `ms`.
+#[must_use]
+pub fn unbroken(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut after_digit = false;
+    for c in text.chars() {
+        out.push(if c == ' ' && after_digit { '\u{a0}' } else { c });
+        after_digit = c.is_ascii_digit();
+    }
+    out
+}
+
 /// `1 job`, `2 jobs`.
 #[must_use]
 pub fn count(n: usize, noun: &str) -> String {
@@ -70,6 +90,12 @@ mod tests {
         {
             assert_eq!(percent(share), text);
         }
+    }
+
+    #[test]
+    fn numbers_hold_on_to_their_units() {
+        assert_eq!(unbroken("p90 30 ms, at most 5 %"), "p90\u{a0}30\u{a0}ms, at most 5\u{a0}%");
+        assert_eq!((delta(-0.001), delta(0.5)), ("0.00".to_owned(), "+0.50".to_owned()));
     }
 
     #[test]

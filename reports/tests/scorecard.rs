@@ -82,7 +82,7 @@ fn the_scorecard_as_text() {
         rule:  no undisturbed job of either task misses its deadline
     ✓ holds  fig4-tau1-same  The load does not change the CDF of τ1.
         paper: identical
-        ours:  26.4 µs apart, at most 46.7 µs (0.09 % of the mean); KS distance 0.11, Cliff's δ -0.00
+        ours:  26.4 µs apart, at most 46.7 µs (0.09 % of the mean); KS distance 0.11, Cliff's δ 0.00
         rule:  with 95 % confidence the two CDFs are closer than 10 % of the common mean (Wasserstein distance of the undisturbed jobs, cluster bootstrap)
     ✓ holds  fig4-tau2-same  The load does not change the CDF of τ2.
         paper: identical

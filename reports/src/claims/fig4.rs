@@ -9,7 +9,7 @@ use crate::{
     folder::Results,
     series::Selection,
     stats::{bootstrap, two_sample},
-    units::{count, percent, short},
+    units::{self, count, percent, short},
 };
 
 /// How far from the analytic worst case p90 may lie.
@@ -129,11 +129,12 @@ fn same(results: &Results, task: &str) -> Finding {
     Ok(Judged {
         holds: upper <= MARGIN * mean,
         measured: format!(
-            "{} apart, at most {} ({} of the mean); KS distance {:.2}, Cliff's δ {delta:+.2}",
+            "{} apart, at most {} ({} of the mean); KS distance {:.2}, Cliff's δ {}",
             short(distance),
             short(upper),
             percent(upper / mean),
-            ks.distance
+            ks.distance,
+            units::delta(delta)
         ),
         values: Values::from([
             ("wasserstein_ns", distance),

@@ -66,7 +66,7 @@ where
         .margin_right(px(24))
         .margin_top(px(if panel.bounds.is_empty() { 8 } else { 24 }))
         .x_label_area_size(px(50))
-        .y_label_area_size(px(62))
+        .y_label_area_size(px(if panel.y_max >= 10_000.0 { 78 } else { 62 }))
         .build_cartesian_2d(0.0..panel.x_max, 0.0..panel.y_max)?;
     chart
         .configure_mesh()

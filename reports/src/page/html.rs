@@ -7,7 +7,7 @@ use crate::{
     claims::{Claim, Tally, Verdict},
     figure::Figure,
     grid::Grid,
-    units::UNKNOWN,
+    units::{UNKNOWN, unbroken},
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -80,11 +80,11 @@ fn claim_row(claim: &Claim) -> Markup {
     };
     html! {
         tr id=(claim.id) {
-            td { (claim.says) div.rule { code { (claim.id) } " holds if " (claim.rule) "." } }
-            td { (claim.paper) }
+            td { (claim.says) div.rule { code { (claim.id) } " holds if " (unbroken(&claim.rule)) "." } }
+            td { (unbroken(claim.paper)) }
             td {
                 @match (&claim.measured, &claim.reason) {
-                    (Some(measured), _) => (measured),
+                    (Some(measured), _) => (unbroken(measured)),
                     (None, Some(reason)) => span.dim { "not measured: " (reason) },
                     (None, None) => (UNKNOWN),
                 }
