@@ -108,7 +108,8 @@ pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
     stop.check()?;
     rows.extend(partition);
     rows.extend(system::kernel(&roots, &cpus));
-    rows.extend(system::guests(stop)?);
+    rows.extend(system::guests(stop));
+    stop.check()?;
     let ready = rows.iter().all(|row| !row.required || row.state != State::Missing);
     Ok(Report { ready, idle_cost, rows })
 }

@@ -1,11 +1,12 @@
 //! Kernel settings, processors and programs.
 
-use std::path::Path;
-
-use anyhow::Result;
+use model::suite::AcceleratorChoice;
 
 use super::{COSTLY_IDLE, Row, State};
-use crate::host::{Cpus, Roots, Stop, line_of};
+use crate::{
+    host::{Cpus, Roots, Stop, line_of},
+    run::Guests,
+};
 
 pub(super) fn privilege() -> Row {
     let root = nix::unistd::geteuid().is_root();
@@ -135,9 +136,23 @@ fn tracefs(roots: &Roots) -> Row {
 }
 
 /// QEMU, the guest's kernel, and the accelerator by booting.
-pub(super) fn guests(stop: &Stop) -> Result<Vec<Row>> {
-    stop.check()?;
-    let qemu = Path::new("/usr/bin/qemu-system-x86_64").exists();
-    let state = if qemu { State::Good } else { State::Missing };
-    Ok(vec![Row::new("QEMU", state, "").required()])
+pub(super) fn guests(stop: &Stop) -> Vec<Row> {
+    const BOOTED: &str = "accelerator";
+    match Guests::prepare(AcceleratorChoice::Auto, stop) {
+        Err(error) => {
+            vec![Row::new("guests", State::Missing, format!("{error:#}")).required()]
+        }
+        Ok(guests) => {
+            let chosen = guests.accelerator();
+            let state = if chosen.name == "kvm" { State::Good } else { State::Limited };
+            vec![
+                Row::new("QEMU", State::Good, guests.qemu_version()).required(),
+                Row::new("guest kernel", State::Good, guests.kernel_version()).required(),
+                Row::new(BOOTED, state, format!("{}: {}", chosen.name, chosen.reason)).advise(
+                    "results say that guests are emulated; for KVM use a host whose processor \
+                     virtualises, with the kvm module loaded",
+                ),
+            ]
+        }
+    }
 }

@@ -30,7 +30,14 @@ impl Accelerator {
     pub(super) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "qemu64"],
+            // The level x86-64-v2, which some distributions' programs need. AVX would only make
+            // every context switch slower.
+            Self::Tcg => [
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "qemu64,+cx16,+lahf-lm,+popcnt,+sse4.1,+sse4.2,+ssse3",
+            ],
         }
     }
 

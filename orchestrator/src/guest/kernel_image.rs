@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use super::vmlinux;
 use crate::{error::Refusal, host::program};
 
 /// The package that always depends on the current cloud kernel.
@@ -42,13 +43,21 @@ pub fn default_cache() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// None can be had: [`Refusal::Lacking`] with what to install.
 pub fn ensure(cache: &Path) -> anyhow::Result<KernelImage> {
-    let folder = cache.join("kernel");
-    if let Some(image) = newest(&folder) {
+    let mut kernel = packed(&cache.join("kernel"))?;
+    if let Some(image) = vmlinux::unpacked(&kernel.image, &cache.join("vmlinux")) {
+        kernel.image = image;
+    }
+    Ok(kernel)
+}
+
+/// The kernel as the distribution packs it.
+fn packed(folder: &Path) -> anyhow::Result<KernelImage> {
+    if let Some(image) = newest(folder) {
         return Ok(image);
     }
     if let Some(apt) = Apt::find() {
-        apt.unpack(&folder).context("fetching the guest's kernel")?;
-        if let Some(image) = newest(&folder) {
+        apt.unpack(folder).context("fetching the guest's kernel")?;
+        if let Some(image) = newest(folder) {
             return Ok(image);
         }
         bail!("package {META_PACKAGE} brought no kernel image");

@@ -51,6 +51,8 @@ pub struct GuestSpec {
     pub kernel: KernelImage,
     /// Where initramfs archives are kept.
     pub cache: PathBuf,
+    /// The program guest-agent; if none, the one beside this program or in PATH.
+    pub agent: Option<PathBuf>,
 }
 
 /// A guest's network card.
@@ -83,6 +85,7 @@ impl Default for GuestSpec {
             logs: PathBuf::from("."),
             kernel: KernelImage::default(),
             cache: PathBuf::from("."),
+            agent: None,
         }
     }
 }
@@ -99,7 +102,7 @@ impl GuestSpec {
 
     /// The initramfs, built or found.
     fn initramfs(&self) -> anyhow::Result<PathBuf> {
-        let agent = program("guest-agent")?;
+        let agent = self.agent.clone().map_or_else(|| program("guest-agent"), Ok)?;
         let modules = modules::collect(&self.kernel.modules, &self.modules())?;
         initramfs::build(&self.cache, &agent, &modules, &self.contents)
     }

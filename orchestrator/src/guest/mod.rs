@@ -14,6 +14,7 @@ mod modules;
 mod process;
 mod qemu;
 mod qmp;
+mod vmlinux;
 
 pub use accelerator::{Accelerator, Chosen, choose};
 pub use agent::{Agent, Closed, Output, Running};

@@ -34,9 +34,24 @@ impl Background {
     /// # Errors
     /// Where the log cannot be made or the program not be started.
     pub fn start(guard: &Guard, name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let out = File::create(log).with_context(|| log.display().to_string())?;
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-        let child = guard.spawn(command)?;
+        Self::start_apart(guard, name, command, log, log)
+    }
+
+    /// Like [`Background::start`], with standard output in a file of its own, `out`.
+    ///
+    /// # Errors
+    /// Where a file cannot be made or the program not be started.
+    pub fn start_apart(
+        guard: &Guard,
+        name: &str,
+        command: &mut Command,
+        out: &Path,
+        log: &Path,
+    ) -> Result<Self> {
+        let create = |path: &Path| File::create(path).with_context(|| path.display().to_string());
+        let errors = create(log)?;
+        let output = if out == log { errors.try_clone()? } else { create(out)? };
+        let child = guard.spawn(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child })
     }
 

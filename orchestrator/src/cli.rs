@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use model::{Exit, Mechanism, Reservation, exit::EXIT_HELP};
+
+use crate::{
+    check,
+    error::Refusal,
+    guest,
+    helper::Helper,
+    host::{self, Linux, Stop, state_dir},
+    reserve,
+    run::{
+        self,
+        plan::{self, Plan},
+    },
+};
+
+/// Runs experiments with real guests, real reservations and real load, and undoes what it changed.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How a summary is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what this host can and cannot do, and what to do about it
+    #[command(after_help = EXIT_HELP)]
+    Check {
+        /// The CPU to measure on; the last by default
+        #[arg(long)]
+        cpu: Option<u32>,
+        /// Form of the report on standard output
+        #[arg(long, default_value = "text")]
+        summary: Format,
+    },
+    /// Run the experiments of a suite; prints the result folder
+    #[command(after_help = EXIT_HELP)]
+    Run {
+        /// The suite, a TOML file
+        suite: PathBuf,
+        /// Only these experiments, separated by commas
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// The folder in which the result folder is made
+        #[arg(long, default_value_os_t = plan::default_out())]
+        out: PathBuf,
+        /// Print every repetition and an estimate of the time, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Go on in this result folder: run what is missing
+        #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
+        resume: Option<PathBuf>,
+    },
+    /// Reserve CPU for a running virtual machine, until Ctrl-C
+    #[command(after_help = EXIT_HELP)]
+    Reserve {
+        /// The process id of a QEMU
+        #[arg(long, required_unless_present = "qmp", conflicts_with = "qmp")]
+        pid: Option<i32>,
+        /// The QMP socket of a QEMU
+        #[arg(long, value_name = "SOCKET")]
+        qmp: Option<PathBuf>,
+        /// Budget/period of each vCPU, for example 28ms/50ms
+        #[arg(long, value_name = "Q/P")]
+        reservation: Reservation,
+        /// How it is enforced
+        #[arg(long, default_value = "deadline")]
+        mechanism: Mechanism,
+        /// The CPU to reserve on; the last by default
+        #[arg(long)]
+        cpu: Option<u32>,
+    },
+    /// Undo what a killed run left changed on this host
+    #[command(after_help = EXIT_HELP)]
+    Restore,
+    /// Download the guest's kernel into the cache, if it is not there
+    #[command(hide = true)]
+    FetchKernel,
+    /// What a run starts beside itself
+    #[command(hide = true)]
+    Helper {
+        #[command(subcommand)]
+        helper: Helper,
+    },
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// With the exit code of [`crate::error::exit_of`].
+    pub fn run(self) -> Result<Exit> {
+        match self.command {
+            Command::Check { cpu, summary } => check(cpu, summary),
+            Command::Run { suite, only, out, dry_run, resume } => {
+                let plan = Plan::read(&suite, &only)?;
+                if dry_run {
+                    print!("{}", plan.describe());
+                    return Ok(Exit::Done);
+                }
+                run_suite(&plan, &out, resume.as_deref())
+            }
+            Command::Reserve { pid, qmp, reservation, mechanism, cpu } => {
+                let target = match (pid, qmp) {
+                    (Some(pid), _) => reserve::Target::Pid(pid),
+                    (None, Some(socket)) => reserve::Target::Qmp(socket),
+                    (None, None) => {
+                        return Err(Refusal::Usage("give --pid or --qmp".to_owned()).into());
+                    }
+                };
+                reserve::until_stopped(&target, reservation, mechanism, cpu)
+            }
+            Command::Restore => restore(),
+            Command::FetchKernel => {
+                let kernel = guest::ensure_kernel(&guest::default_cache()?)?;
+                eprintln!("guest kernel {}", kernel.release);
+                Ok(Exit::Done)
+            }
+            Command::Helper { helper } => helper.run(),
+        }
+    }
+}
+
+fn check(cpu: Option<u32>, summary: Format) -> Result<Exit> {
+    let report = check::run(cpu, &Stop::on_signals()?)?;
+    match summary {
+        Format::Text => print!("{}", check::table(&report)),
+        Format::Json => println!("{}", serde_json::to_string(&report)?),
+    }
+    Ok(report.exit())
+}
+
+fn run_suite(plan: &Plan, out: &std::path::Path, resume: Option<&std::path::Path>) -> Result<Exit> {
+    let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
+    println!("{}", finished.folder.display());
+    if finished.failed > 0 {
+        eprintln!("{} repetitions failed; what they measured is kept", finished.failed);
+        return Ok(Exit::Failed);
+    }
+    Ok(Exit::Done)
+}
+
+fn restore() -> Result<Exit> {
+    let restored = host::restore(&Linux::default(), &state_dir())?;
+    match restored.journals {
+        0 => println!("nothing to undo"),
+        runs => println!("undone: {} changes of {runs} killed runs", restored.changes),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,16 @@
+//! The program `orchestrator`: everything it does is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use orchestrator::{cli::Cli, error::exit_of};
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_of(&error).into()
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One attempt at a repetition: prepare, load, measure, collect, tear down.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use kernel::clock::monotonic_ns;
+use model::{
+    manifest::Facts,
+    sample::{Job, Stall, read_csv, write_csv},
+    suite::{Experiment, GuestSettings, Place},
+};
+use serde::Serialize;
+
+use super::{
+    guests::{Booted, Guests},
+    stalls::{self, ClockMap},
+    tasks,
+};
+use crate::{
+    host::{Background, Counters, Stage},
+    mechanism::{self, place_emulator},
+};
+
+/// What every attempt of a run needs.
+pub struct Bench {
+    /// The prepared host.
+    pub stage: Stage,
+    /// How guests are made; none where no experiment has one.
+    pub guests: Option<Guests>,
+    /// The suite's settings of guests.
+    pub guest_settings: GuestSettings,
+    /// rtload's calibration for the measured CPU of the host.
+    pub calibration: PathBuf,
+    /// Whether a sentinel watches.
+    pub sentinel: bool,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Default)]
+pub struct Attempted {
+    /// Share of the measured time in which the measured CPU ran nobody.
+    pub stalled_share: Option<f64>,
+    /// For the manifest.
+    pub facts: Facts,
+    /// Why it failed.
+    pub error: Option<anyhow::Error>,
+}
+
+/// What the workload leaves behind.
+#[derive(Debug, Default)]
+struct Measured {
+    /// From the first release to the last finish at the earliest, on the host's clock.
+    window: Option<(u64, u64)>,
+    clock: Option<ClockMap>,
+    facts: Facts,
+}
+
+#[derive(Serialize)]
+struct BeforeAndAfter {
+    before: Counters,
+    after: Counters,
+}
+
+impl Bench {
+    /// Makes attempt number `attempt`; everything goes into `folder`. The host is as before
+    /// afterwards, whatever happened.
+    pub fn attempt(&mut self, experiment: &Experiment, attempt: u32, folder: &Path) -> Attempted {
+        let mark = self.stage.guard.mark();
+        let mut attempted = Attempted::default();
+        let result = self.watched(experiment, attempt, folder, &mut attempted);
+        let undone = self.stage.guard.undo_to(mark);
+        attempted.error = result.and(undone).err();
+        attempted
+    }
+
+    /// Runs the workload under the eyes of the sentinel and the host's counters.
+    fn watched(
+        &mut self,
+        experiment: &Experiment,
+        attempt: u32,
+        folder: &Path,
+        attempted: &mut Attempted,
+    ) -> Result<()> {
+        let before = self.stage.roots.counters(self.stage.cpus.measured);
+        let stalls_csv = folder.join("stalls.csv");
+        let sentinel = if self.sentinel {
+            Some(self.stage.start_sentinel(&stalls_csv, &folder.join("sentinel.log"))?)
+        } else {
+            None
+        };
+        let mut measured = Measured::default();
+        let result = match experiment.place {
+            Place::Host => self.on_host(experiment, attempt, folder, &mut measured),
+            Place::Guest => self.on_guest(experiment, attempt, folder, &mut measured),
+        };
+        let watched = sentinel.map(Background::stop).transpose();
+        let after = self.stage.roots.counters(self.stage.cpus.measured);
+        let counters = serde_json::to_string_pretty(&BeforeAndAfter { before, after })?;
+        fs::write(folder.join("host.json"), counters + "\n")?;
+        attempted.facts = measured.facts;
+        if watched.as_ref().is_ok_and(Option::is_some) {
+            attempted.stalled_share =
+                account_for_stalls(folder, &stalls_csv, measured.window, measured.clock)?;
+        }
+        result.and(watched.map(drop))
+    }
+
+    fn on_host(
+        &mut self,
+        experiment: &Experiment,
+        attempt: u32,
+        folder: &Path,
+        measured: &mut Measured,
+    ) -> Result<()> {
+        let load = self.start_load(experiment, folder)?;
+        let start = monotonic_ns();
+        measured.clock = Some(ClockMap::HOST);
+        let said = tasks::on_host(&self.stage, experiment, attempt, &self.calibration, folder);
+        measured.window = Some((start, monotonic_ns()));
+        load.map(Background::stop).transpose()?;
+        measured.facts.warnings = said?.into_warnings();
+        Ok(())
+    }
+
+    fn start_load(&self, experiment: &Experiment, folder: &Path) -> Result<Option<Background>> {
+        experiment
+            .load
+            .as_ref()
+            .map(|load| tasks::start_load(&self.stage, load, &self.calibration, folder))
+            .transpose()
+    }
+
+    fn on_guest(
+        &mut self,
+        experiment: &Experiment,
+        attempt: u32,
+        folder: &Path,
+        measured: &mut Measured,
+    ) -> Result<()> {
+        let guests = self.guests.as_ref().context("the plan has no guests")?;
+        let booted = guests.boot(&self.stage, &self.guest_settings, folder)?;
+        let facts = &mut measured.facts;
+        facts.boot_ns = Some(booted.boot_ns);
+        // On the measured CPU already, so that it is calibrated where it will run.
+        let vm = booted.vm();
+        mechanism::of(model::Mechanism::None).attach(&mut self.stage, &vm, None)?;
+        place_emulator(&mut self.stage, &vm, experiment.emulator)?;
+        facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &self.stage.stop)?);
+        if let Some(settings) = &experiment.reservation {
+            let reservation = Some(settings.reservation());
+            mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
+        }
+        let load = self.start_load(experiment, folder)?;
+        let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
+        // The load goes first: the guest needs the CPU to shut down.
+        let load = load.map(Background::stop).transpose();
+        let ended = booted.guest.shutdown();
+        result.and(load.map(drop)).and(ended)
+    }
+
+    fn measure_in_guest(
+        &mut self,
+        booted: &Booted,
+        experiment: &Experiment,
+        attempt: u32,
+        folder: &Path,
+        measured: &mut Measured,
+    ) -> Result<()> {
+        let stop = self.stage.stop.clone();
+        let begin = booted.guest.clock_offset(stop.flag())?;
+        let usage = booted.usage(&self.stage.roots);
+        let start = monotonic_ns();
+        let said = tasks::on_guest(&booted.guest, experiment, attempt, folder, &stop);
+        let end = monotonic_ns();
+        measured.window = Some((start, end));
+        booted.account(&self.stage.roots, usage, end - start, &mut measured.facts);
+        let mut clock = ClockMap { offset_ns: begin.offset_ns, since_ns: begin.at_ns, drift: 0.0 };
+        measured.facts.guest_clock_offset_ns = Some(begin.offset_ns);
+        measured.facts.guest_clock_uncertainty_ns = Some(begin.uncertainty_ns);
+        if let Ok(later) = booted.guest.clock_offset(stop.flag()) {
+            measured.facts.guest_clock_drift = later.drift_since(begin);
+            clock.drift = measured.facts.guest_clock_drift.unwrap_or(0.0);
+        }
+        measured.clock = Some(clock);
+        measured.facts.warnings = said?.into_warnings();
+        Ok(())
+    }
+}
+
+/// Writes `stalled_ns` into the rows of the jobs; returns the stalled share of the window.
+fn account_for_stalls(
+    folder: &Path,
+    stalls_csv: &Path,
+    window: Option<(u64, u64)>,
+    clock: Option<ClockMap>,
+) -> Result<Option<f64>> {
+    let stalls: Vec<Stall> = read_csv(stalls_csv)?;
+    if let Some(clock) = clock {
+        let mut jobs: Vec<Job> = tasks::jobs(folder)?;
+        stalls::mark(&mut jobs, &stalls, clock);
+        if !jobs.is_empty() {
+            write_csv(&folder.join("jobs.csv"), &jobs)?;
+        }
+    }
+    Ok(window.map(|(from, to)| stalls::share(&stalls, from, to)))
+}

@@ -1,0 +1,143 @@
+//! The guests of a run: all alike, made anew for each attempt.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use kernel::affinity::Tid;
+use model::{
+    duration,
+    manifest::{AcceleratorFacts, Facts},
+    suite::{AcceleratorChoice, GuestSettings},
+};
+
+use crate::{
+    guest::{
+        Chosen, Contents, Guest, GuestSpec, KernelImage, Plain, Qemu, choose, default_cache,
+        ensure_kernel, find_qemu,
+    },
+    host::{Roots, Stage, Stop, program},
+    mechanism::Vm,
+};
+
+/// All that is needed to boot one.
+pub struct Guests {
+    qemu: Qemu,
+    kernel: KernelImage,
+    chosen: Chosen,
+    cache: PathBuf,
+    contents: Contents,
+}
+
+/// A guest that answers, and what its threads have used.
+pub struct Booted {
+    /// The guest.
+    pub guest: Guest,
+    /// From QEMU's start to the agent's hello.
+    pub boot_ns: u64,
+}
+
+/// CPU time used by the vCPU threads and by QEMU's others.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    vcpus_ns: u64,
+    others_ns: u64,
+}
+
+impl Guests {
+    /// Finds QEMU and a kernel, and the accelerator by booting.
+    ///
+    /// # Errors
+    /// [`crate::error::Refusal::Lacking`] in the chain where something is missing.
+    pub fn prepare(choice: AcceleratorChoice, stop: &Stop) -> Result<Self> {
+        let cache = default_cache()?;
+        let (qemu, kernel) = (find_qemu()?, ensure_kernel(&cache)?);
+        let contents = Contents::default().with_program(&program("rtload")?);
+        let spec = GuestSpec {
+            kernel: kernel.clone(),
+            cache: cache.clone(),
+            contents: contents.clone(),
+            ..GuestSpec::default()
+        };
+        let chosen = choose(choice, &Plain, &qemu, &spec, stop.flag())?;
+        Ok(Self { qemu, kernel, chosen, cache, contents })
+    }
+
+    /// Boots one, with its logs in `folder`.
+    ///
+    /// # Errors
+    /// What did not happen in time.
+    pub fn boot(&self, stage: &Stage, settings: &GuestSettings, folder: &Path) -> Result<Booted> {
+        let spec = GuestSpec {
+            name: "measured".to_owned(),
+            memory_mib: settings.memory_mib,
+            kernel: self.kernel.clone(),
+            cache: self.cache.clone(),
+            contents: self.contents.clone(),
+            logs: folder.to_owned(),
+            ..GuestSpec::default()
+        };
+        let accelerator = self.chosen.accelerator;
+        let limit = accelerator.boot_limit().max(Duration::from_secs(30));
+        let guest =
+            Guest::launch(&stage.guard, &self.qemu, &spec, accelerator, limit, stage.stop.flag())?;
+        let boot_ns = duration::as_ns(guest.boot);
+        Ok(Booted { guest, boot_ns })
+    }
+
+    /// QEMU's version.
+    #[must_use]
+    pub fn qemu_version(&self) -> String {
+        self.qemu.version.clone()
+    }
+
+    /// The guest's kernel.
+    #[must_use]
+    pub fn kernel_version(&self) -> String {
+        self.kernel.release.clone()
+    }
+
+    /// KVM or TCG, and why.
+    #[must_use]
+    pub fn accelerator(&self) -> AcceleratorFacts {
+        AcceleratorFacts {
+            name: self.chosen.accelerator.to_string(),
+            reason: self.chosen.reason.clone(),
+        }
+    }
+}
+
+impl Booted {
+    /// The threads that a mechanism attaches.
+    #[must_use]
+    pub fn vm(&self) -> Vm {
+        Vm { pid: self.guest.pid(), vcpus: self.guest.vcpu_threads() }
+    }
+
+    /// What QEMU's threads have used until now; none where the kernel does not say.
+    #[must_use]
+    pub fn usage(&self, roots: &Roots) -> Option<Usage> {
+        let vcpus = self.guest.vcpu_threads();
+        let cpu_ns = |tid: Tid| roots.proc.thread_times(tid).ok().map(|times| times.cpu_ns);
+        let vcpus_ns: u64 = vcpus.iter().map(|&tid| cpu_ns(tid)).sum::<Option<_>>()?;
+        let others_ns = self.guest.other_threads().ok()?.into_iter().filter_map(cpu_ns).sum();
+        Some(Usage { vcpus_ns, others_ns })
+    }
+
+    /// Writes down the shares of a CPU used since `before`, `elapsed_ns` ago.
+    pub fn account(
+        &self,
+        roots: &Roots,
+        before: Option<Usage>,
+        elapsed_ns: u64,
+        facts: &mut Facts,
+    ) {
+        if let Some((before, now)) = before.zip(self.usage(roots)) {
+            let share = |then: u64, now: u64| now.saturating_sub(then) as f64 / elapsed_ns as f64;
+            facts.vcpu_share = Some(share(before.vcpus_ns, now.vcpus_ns));
+            facts.emulator_share = Some(share(before.others_ns, now.others_ns));
+        }
+    }
+}

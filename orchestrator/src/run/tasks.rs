@@ -1,0 +1,252 @@
+//! The workload of the micro benchmarks: rtload with the experiment's tasks, on the host or in the
+//! guest.
+
+use std::{ffi::OsString, fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use model::{
+    duration,
+    sample::{Job, read_csv},
+    suite::{Experiment, Load},
+};
+use serde::Deserialize;
+
+use super::plan::DRAIN;
+use crate::{
+    guest::{Guest, Status},
+    host::{Background, Stage, Stop, program},
+};
+
+/// Where the files of a run of rtload are, in the machine that runs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// The calibration to use.
+    pub calibration: &'a str,
+    /// The rows.
+    pub jobs: &'a str,
+    /// The HdrHistogram log.
+    pub hist_log: &'a str,
+}
+
+/// What rtload says beside its rows.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Said {
+    /// `warnings` of its summary.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Jobs released but not finished when it gave up waiting.
+    #[serde(default)]
+    pub unfinished: u64,
+}
+
+impl Said {
+    /// The warnings, with one for unfinished jobs.
+    #[must_use]
+    pub fn into_warnings(mut self) -> Vec<String> {
+        if self.unfinished > 0 {
+            self.warnings.push(format!(
+                "{} jobs were released but not finished within {} after the last release; \
+                 they have no row",
+                self.unfinished,
+                duration::format(DRAIN)
+            ));
+        }
+        self.warnings
+    }
+}
+
+/// What a run may take, when everything is as slow as can be.
+#[must_use]
+pub fn limit(experiment: &Experiment) -> Duration {
+    experiment.duration + DRAIN + Duration::from_secs(60)
+}
+
+/// The arguments of `rtload run`. The calibration is not checked again: it was made a moment ago,
+/// and under a reservation a guest's own CPU time includes the host's preemption.
+#[must_use]
+pub fn run_arguments(
+    experiment: &Experiment,
+    attempt: u32,
+    cpu: u32,
+    places: Places,
+) -> Vec<String> {
+    let mut arguments = vec!["run".to_owned()];
+    let mut option = |name: &str, value: String| {
+        arguments.extend([name.to_owned(), value]);
+    };
+    for task in experiment.tasks.iter() {
+        option("--task", task.to_string());
+    }
+    option("--policy", "fifo".into());
+    option("--cpu", cpu.to_string());
+    option("--duration", duration::format(experiment.duration));
+    option("--drain", duration::format(DRAIN));
+    option("--calibration", places.calibration.into());
+    option("--check", "off".into());
+    option("--experiment", experiment.name.clone());
+    option("--repetition", attempt.to_string());
+    option("--out", places.jobs.into());
+    option("--hist-log", places.hist_log.into());
+    option("--summary", "json".into());
+    arguments
+}
+
+/// Starts the host's load and waits until its tasks run.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn start_load(
+    stage: &Stage,
+    load: &Load,
+    calibration: &Path,
+    folder: &Path,
+) -> Result<Background> {
+    let mut arguments: Vec<OsString> = vec!["load".into()];
+    let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+    for task in load.tasks.iter() {
+        option("--task", task.to_string().into());
+    }
+    option("--policy", "fifo".into());
+    option("--cpu", stage.cpus.measured.to_string().into());
+    option("--backlog", load.backlog.name().into());
+    option("--calibration", calibration.into());
+    option("--check", "off".into());
+    option("--out", folder.join("load-jobs.csv").into());
+    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    let log = folder.join("load.log");
+    let mut load = Background::start(&stage.guard, "the host load", &mut command, &log)?;
+    load.wait_for_line("ready", Duration::from_secs(30), &stage.stop)?;
+    Ok(load)
+}
+
+/// Calibrates rtload on the measured CPU of the host into `file`.
+///
+/// # Errors
+/// Where rtload fails.
+pub fn calibrate_host(stage: &Stage, file: &Path, log: &Path) -> Result<()> {
+    let cpu = stage.cpus.measured.to_string();
+    let save = file.display().to_string();
+    let arguments = ["calibrate", "--cpu", &cpu, "--save", &save, "--summary", "json"];
+    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    Background::start(&stage.guard, "rtload calibrate", &mut command, log)?
+        .finish(Duration::from_secs(60), &stage.stop)
+}
+
+/// Runs the tasks on the measured CPU of the host.
+///
+/// # Errors
+/// Where rtload fails; what it measured until then stays in the folder.
+pub fn on_host(
+    stage: &Stage,
+    experiment: &Experiment,
+    attempt: u32,
+    calibration: &Path,
+    folder: &Path,
+) -> Result<Said> {
+    let text = |path: &Path| path.display().to_string();
+    let (jobs, hist) = (text(&folder.join("jobs.csv")), text(&folder.join("response.hlog")));
+    let calibration = text(calibration);
+    let places = Places { calibration: &calibration, jobs: &jobs, hist_log: &hist };
+    let arguments = run_arguments(experiment, attempt, stage.cpus.measured, places);
+    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    let (out, log) = (folder.join("rtload.json"), folder.join("rtload.log"));
+    Background::start_apart(&stage.guard, "rtload run", &mut command, &out, &log)?
+        .finish(limit(experiment), &stage.stop)?;
+    let printed = fs::read(&out)?;
+    serde_json::from_slice(&printed).context("the summary of `rtload run`")
+}
+
+/// Where things are inside the guest.
+const GUEST: Places<'static> = Places {
+    calibration: "/tmp/calibration.json",
+    jobs: "/tmp/jobs.csv",
+    hist_log: "/tmp/response.hlog",
+};
+const GUEST_RTLOAD: &str = "/bin/rtload";
+
+/// Calibrates rtload in the guest, which must be neither loaded nor reserved: an emulator's speed
+/// is another than the host's, and a guest's CPU time includes what the host takes.
+///
+/// # Errors
+/// Where rtload fails.
+pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
+    #[derive(Deserialize)]
+    struct Calibrated {
+        ns_per_iteration: f64,
+    }
+    let arguments =
+        [GUEST_RTLOAD, "calibrate", "--cpu", "0", "--save", GUEST.calibration, "--summary", "json"];
+    let printed = in_guest(guest, &arguments.map(str::to_owned), Duration::from_secs(60), stop)?;
+    let calibrated: Calibrated = serde_json::from_slice(&printed)
+        .context("the summary of `rtload calibrate` in the guest")?;
+    Ok(calibrated.ns_per_iteration)
+}
+
+/// Runs the tasks in the guest and fetches what they measured.
+///
+/// # Errors
+/// Where rtload or the guest fails; what can still be fetched is.
+pub fn on_guest(
+    guest: &Guest,
+    experiment: &Experiment,
+    attempt: u32,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<Said> {
+    let mut arguments = vec![GUEST_RTLOAD.to_owned()];
+    arguments.extend(run_arguments(experiment, attempt, 0, GUEST));
+    let result = in_guest(guest, &arguments, limit(experiment), stop);
+    let get = |path, name| guest.get(path, &folder.join(name), stop.flag());
+    let fetched = get(GUEST.jobs, "jobs.csv").and(get(GUEST.hist_log, "response.hlog"));
+    let printed = result?;
+    fetched?;
+    fs::write(folder.join("rtload.json"), &printed)?;
+    serde_json::from_slice(&printed).context("the summary of `rtload run` in the guest")
+}
+
+/// Runs a command in the guest and returns what it printed on standard output.
+fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Result<Vec<u8>> {
+    let output = guest.run(argv, limit, stop.flag())?;
+    if output.status != Status::Code(0) {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{} in the guest: {}: {}", argv[..2].join(" "), output.status, said.trim());
+    }
+    Ok(output.stdout)
+}
+
+/// The rows in a folder; none where there is no file.
+///
+/// # Errors
+/// A malformed row.
+pub fn jobs(folder: &Path) -> Result<Vec<Job>> {
+    let path = folder.join("jobs.csv");
+    if path.exists() { Ok(read_csv(&path)?) } else { Ok(Vec::new()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rtload_gets_all_that_the_experiment_says() {
+        let suite = model::suite::parse(
+            "name = \"s\"\n[[experiment]]\nname = \"fig1\"\nwhere = \"host\"\n\
+             tasks = [\"30ms/150ms\", \"50ms/200ms\"]\nduration = \"24s\"",
+            "s.toml",
+        )
+        .unwrap();
+        assert_eq!(
+            run_arguments(&suite.experiments[0], 2, 1, GUEST).join(" "),
+            "run --task 30ms/150ms --task 50ms/200ms --policy fifo --cpu 1 --duration 24s \
+             --drain 10s --calibration /tmp/calibration.json --check off --experiment fig1 \
+             --repetition 2 --out /tmp/jobs.csv --hist-log /tmp/response.hlog --summary json"
+        );
+    }
+
+    #[test]
+    fn unfinished_jobs_are_said() {
+        let said = Said { warnings: vec![], unfinished: 3 };
+        assert!(said.into_warnings()[0].starts_with("3 jobs were released"));
+        assert!(Said::default().into_warnings().is_empty());
+    }
+}
