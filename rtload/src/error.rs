@@ -13,8 +13,10 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The kernel refused a scheduling policy.
-    #[error("{source}; {remedy}")]
+    #[error("{} was refused for {task}: {}; {remedy}", .source.policy, .source.errno)]
     Policy {
+        /// The task: `tau1`, …
+        task: String,
         /// What was refused.
         #[source]
         source: SchedError,

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use model::{Task, duration, load::Backlog};
 
-use crate::{calibration, policy::PolicyKind, work::WorkKind};
+use crate::{
+    calibration::{self, Look},
+    policy::PolicyKind,
+    work::WorkKind,
+};
 
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,24 +58,14 @@ pub struct CalibrationArgs {
     /// Also write the calibration that is used to this file
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Look whether a stored calibration still holds (1.2 s of CPU time). Switch it off in a guest
-    /// under a reservation, where the guest's CPU time includes the host's preemption
+    /// Look whether a stored calibration still holds: within 0.5 % for fixed work (1.2 s of CPU
+    /// time), within 10 % for paced work (0.2 s). Switch it off in a guest under a reservation,
+    /// where the guest's CPU time includes the host's preemption
     #[arg(long, value_name = "on|off", default_value = "on")]
     pub check: Switch,
     /// CPU time that a new calibration takes
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "3s")]
     pub length: Duration,
-}
-
-impl From<&CalibrationArgs> for calibration::Options {
-    fn from(args: &CalibrationArgs) -> Self {
-        Self {
-            file: args.file.clone(),
-            save: args.save.clone(),
-            check: args.check == Switch::On,
-            length: args.length,
-        }
-    }
 }
 
 /// How the tasks run, for `run` and `load` alike.
@@ -119,20 +113,36 @@ impl TaskArgs {
         let given = self.calibration.file.is_some();
         self.work.unwrap_or(if given { WorkKind::Fixed } else { WorkKind::Paced })
     }
+
+    /// What to do about the calibration. Fixed work is only as long as its calibration is right;
+    /// paced work just has to know roughly what a piece takes.
+    #[must_use]
+    pub fn calibration_options(&self) -> calibration::Options {
+        let look = match self.work_kind() {
+            WorkKind::Fixed => Look::STRICT,
+            WorkKind::Paced => Look::ROUGH,
+        };
+        calibration::Options {
+            file: self.calibration.file.clone(),
+            save: self.calibration.save.clone(),
+            look: (self.calibration.check == Switch::On).then_some(look),
+            length: self.calibration.length,
+        }
+    }
 }
 
 /// `rtload run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more
-    #[arg(long = "task", value_name = "C/T[/D]", required = true)]
+    #[arg(long = "task", value_name = "C/T[/D]", required = true, allow_hyphen_values = true)]
     pub tasks: Vec<Task>,
     /// Jobs are released for this long
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     pub duration: Duration,
     /// Time after --duration for the jobs released before its end to finish; by default twice the
     /// duration, at least 10s. Jobs still unfinished then are counted, but have no row
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     pub drain: Option<Duration>,
     /// Fills the column `experiment`
     #[arg(long, value_name = "NAME")]
@@ -152,16 +162,21 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
     /// A task, execution/period[/deadline], for example 50ms/120ms; repeat it for more
-    #[arg(long = "task", value_name = "C/T[/D]", required_unless_present = "utilisation")]
+    #[arg(
+        long = "task",
+        value_name = "C/T[/D]",
+        required_unless_present = "utilisation",
+        allow_hyphen_values = true
+    )]
     pub tasks: Vec<Task>,
     /// Instead of tasks: one that takes this share of the CPU, for example 0.9
-    #[arg(long, value_name = "U", conflicts_with = "tasks")]
+    #[arg(long, value_name = "U", conflicts_with = "tasks", allow_hyphen_values = true)]
     pub utilisation: Option<f64>,
     /// The period that --utilisation is in
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "10ms")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "10ms")]
     pub period: Duration,
     /// Stop after this long, if no SIGTERM or SIGINT came before
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "1h")]
     pub duration: Duration,
     /// What happens to jobs that could not run in time
     #[arg(long, default_value = "keep")]
@@ -184,7 +199,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// CPU time to measure
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "3s")]
     pub length: Duration,
     /// Form of the summary on standard output
     #[arg(long, default_value = "text")]

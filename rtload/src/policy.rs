@@ -85,9 +85,9 @@ pub fn policies(
     Ok(tasks.iter().zip(priorities).map(policy).collect())
 }
 
-/// A refusal with what to do about it.
+/// The refusal of `task`'s policy, with what to do about it.
 #[must_use]
-pub fn refused(source: SchedError) -> Error {
+pub fn refused(task: &str, source: SchedError) -> Error {
     let deadline = matches!(source.policy, Policy::Deadline { .. });
     let remedy = match source.errno {
         Errno::EPERM if deadline => {
@@ -106,7 +106,7 @@ pub fn refused(source: SchedError) -> Error {
         }
         _ => "use --policy other",
     };
-    Error::Policy { source, remedy: remedy.to_owned() }
+    Error::Policy { task: task.to_owned(), source, remedy: remedy.to_owned() }
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub(crate) fn ready_tasks(
     let mut warnings = Vec::new();
     let awake = args.hold_awake.then(|| hold_awake(&mut warnings)).flatten();
     let (calibration, doubts) =
-        calibration::obtain(cpu, &(&args.calibration).into(), &|| !signals.pending())?;
+        calibration::obtain(cpu, &args.calibration_options(), &|| !signals.pending())?;
     warnings.extend(doubts);
     let planned = plan::tasks(set, &policies, args.work_kind(), &calibration);
     Ok((planned, Prepared { calibration, warnings, pin, _awake: awake }))

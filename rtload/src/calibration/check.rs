@@ -3,9 +3,9 @@
 use super::{Calibration, TOLERANCE};
 use crate::warning::Warning;
 
-/// What differs between a stored calibration and a fresh look by more than [`TOLERANCE`].
+/// What differs between a stored calibration and a fresh look by more than `tolerance`.
 #[must_use]
-pub fn compare(stored: &Calibration, fresh: &Calibration) -> Vec<Warning> {
+pub fn compare(stored: &Calibration, fresh: &Calibration, tolerance: f64) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let (Some(then), Some(now)) = (&stored.cpu_model, &fresh.cpu_model)
         && then != now
@@ -15,9 +15,9 @@ pub fn compare(stored: &Calibration, fresh: &Calibration) -> Vec<Warning> {
     let difference = |cost: fn(&Calibration) -> f64| cost(fresh) / cost(stored) - 1.0;
     let speed = difference(|calibration| calibration.undisturbed_ns_per_iteration);
     let cost = difference(|calibration| calibration.ns_per_iteration);
-    if speed.abs() > TOLERANCE {
+    if speed.abs() > tolerance {
         warnings.push(Warning::SpeedChanged { difference: speed });
-    } else if cost.abs() > TOLERANCE {
+    } else if cost.abs() > tolerance {
         warnings.push(Warning::CostChanged { difference: cost });
     }
     warnings
@@ -41,9 +41,9 @@ mod tests {
             other.ns_per_iteration *= factor;
             other
         };
-        assert_eq!(compare(&example(), &slower(1.004)), []);
+        assert_eq!(compare(&example(), &slower(1.004), TOLERANCE), []);
         assert!(matches!(
-            compare(&example(), &slower(1.006))[..],
+            compare(&example(), &slower(1.006), TOLERANCE)[..],
             [Warning::CostChanged { difference }] if (difference - 0.006).abs() < 1e-9
         ));
     }
@@ -53,7 +53,10 @@ mod tests {
         let mut fresh = example();
         fresh.ns_per_iteration *= 1.02;
         fresh.undisturbed_ns_per_iteration *= 1.02;
-        assert!(matches!(compare(&example(), &fresh)[..], [Warning::SpeedChanged { .. }]));
+        assert!(matches!(
+            compare(&example(), &fresh, TOLERANCE)[..],
+            [Warning::SpeedChanged { .. }]
+        ));
     }
 
     #[test]

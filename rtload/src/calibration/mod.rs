@@ -8,7 +8,7 @@
 //! they tell a change of clock frequency from a change of noise.
 //!
 //! The typical cost is taken with pieces of two lengths, in turn; they must agree within
-//! [`TOLERANCE`], and a stored calibration must agree with a fresh look within the same.
+//! [`TOLERANCE`], and a stored calibration must agree with a fresh [`Look`].
 
 mod check;
 mod measure;
@@ -33,8 +33,21 @@ pub const TOLERANCE: f64 = 0.005;
 /// How long a calibration measures.
 pub const LENGTH: Duration = Duration::from_secs(3);
 
-/// How long the look at a stored calibration measures.
-pub const CHECK_LENGTH: Duration = Duration::from_millis(1_200);
+/// A look at a stored calibration, to see whether it still holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// How long it measures.
+    pub length: Duration,
+    /// The relative difference that it accepts.
+    pub tolerance: f64,
+}
+
+impl Look {
+    /// For work whose execution time is that of the calibration.
+    pub const STRICT: Self = Self { length: Duration::from_millis(1_200), tolerance: TOLERANCE };
+    /// For work that watches its own time, and needs to know roughly what a piece takes.
+    pub const ROUGH: Self = Self { length: Duration::from_millis(200), tolerance: 0.1 };
+}
 
 /// The version of the stored form.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    CHECK_LENGTH, Calibration, cache_path,
+    Calibration, Look, cache_path,
     check::{compare, doubts},
     load, measure, save,
 };
@@ -16,8 +16,8 @@ pub struct Options {
     pub file: Option<PathBuf>,
     /// Also write the one that is used to this file.
     pub save: Option<PathBuf>,
-    /// Look whether a stored one still holds.
-    pub check: bool,
+    /// How to see whether a stored one still holds; none trusts it.
+    pub look: Option<Look>,
     /// How long a fresh one measures.
     pub length: Duration,
 }
@@ -37,7 +37,7 @@ pub fn obtain(
     let (calibration, warnings) = match &options.file {
         Some(file) => {
             let given = load(file)?;
-            let warnings = if options.check { look(cpu, &given, keep_going)? } else { Vec::new() };
+            let warnings = doubts_about(cpu, &given, options.look, keep_going)?;
             (given, warnings)
         }
         None => cached_or_fresh(cpu, options, keep_going)?,
@@ -48,12 +48,14 @@ pub fn obtain(
     Ok((calibration, warnings))
 }
 
-fn look(
+fn doubts_about(
     cpu: u32,
     stored: &Calibration,
+    look: Option<Look>,
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Warning>, Error> {
-    Ok(compare(stored, &measure(cpu, CHECK_LENGTH, keep_going)?))
+    let Some(look) = look else { return Ok(Vec::new()) };
+    Ok(compare(stored, &measure(cpu, look.length, keep_going)?, look.tolerance))
 }
 
 fn cached_or_fresh(
@@ -65,7 +67,7 @@ fn cached_or_fresh(
     let mut warnings = Vec::new();
     if let Some(path) = path.as_deref().filter(|path| path.exists()) {
         match load(path) {
-            Ok(cached) if !options.check || look(cpu, &cached, keep_going)?.is_empty() => {
+            Ok(cached) if doubts_about(cpu, &cached, options.look, keep_going)?.is_empty() => {
                 return Ok((cached, warnings));
             }
             Ok(_) => eprintln!("rtload: the stored calibration no longer holds; taking a new one"),

@@ -79,7 +79,8 @@ impl Worker<'_> {
         if let Some(cpu) = self.plan.pin {
             affinity::set(SELF, &[cpu]).map_err(|error| pin_error(cpu, &error))?;
         }
-        sched::set(SELF, self.planned.policy).map_err(refused)?;
+        sched::set(SELF, self.planned.policy)
+            .map_err(|error| refused(&self.planned.name, error))?;
         memory::touch_stack();
         // Code and clocks are paged in before they count.
         burn(1_000, self.stop);
