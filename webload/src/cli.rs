@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     Config, Rate, RunError, Summary, Target,
     output::{self, OutputError},
-    run::run,
+    run::{probe_cpu, run},
     summary,
     target::TargetError,
 };
@@ -150,6 +150,7 @@ impl Args {
 /// [`CliError`], each with its exit code.
 pub fn execute(args: &Args) -> Result<Exit, CliError> {
     let config = args.config()?;
+    config.cpu.map_or(Ok(()), probe_cpu)?;
     for path in args.out.iter().chain(&args.hist_log) {
         output::probe(path)?;
     }

@@ -92,6 +92,7 @@ impl<'a> Client<'a> {
             sample.repetition = repetition;
             sample.request = request;
             samples.borrow_mut().push(sample);
+            others_first().await;
         }
     }
 
@@ -110,6 +111,7 @@ impl<'a> Client<'a> {
             sample.request = request;
             samples.borrow_mut().push(sample);
             request += 1;
+            others_first().await;
         }
         Ok(())
     }
@@ -164,4 +166,19 @@ impl<'a> Client<'a> {
             failure,
         }
     }
+}
+
+/// Lets the clients whose answers have arrived read them before this one sends again: sending takes
+/// longer than reading, and their answers would age meanwhile.
+async fn others_first() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

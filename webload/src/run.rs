@@ -109,10 +109,7 @@ pub fn run(
     let total = config.total()?;
     thread::scope(|scope| {
         let measure = move || {
-            if let Some(cpu) = config.cpu {
-                kernel::affinity::set(kernel::affinity::SELF, &[cpu])
-                    .map_err(|error| RunError::Cpu { cpu, error })?;
-            }
+            config.cpu.map_or(Ok(()), pin)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -125,6 +122,20 @@ pub fn run(
             .map_err(RunError::Setup)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Whether clients could run on `cpu`, tried on a thread that ends at once.
+///
+/// # Errors
+/// [`RunError::Cpu`].
+pub fn probe_cpu(cpu: u32) -> Result<(), RunError> {
+    thread::spawn(move || pin(cpu)).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Puts the calling thread on `cpu`.
+fn pin(cpu: u32) -> Result<(), RunError> {
+    kernel::affinity::set(kernel::affinity::SELF, &[cpu])
+        .map_err(|error| RunError::Cpu { cpu, error })
 }
 
 /// All of a run, on the runtime.

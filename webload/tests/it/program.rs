@@ -96,6 +96,18 @@ fn bad_input_is_exit_code_2_with_the_reason() {
 }
 
 #[test]
+fn bad_input_leaves_files_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("requests.csv");
+    fs::write(&csv, "precious").unwrap();
+    let url = ["--url", "http://127.0.0.1:9/", "--out", csv.to_str().unwrap()];
+    for wrong in [["--cpu", "4096"], ["--clients", "0"], ["--url", "ftp://127.0.0.1/"]] {
+        assert_eq!(run(&[&url[..], &wrong].concat()).status.code(), Some(2), "{wrong:?}");
+        assert_eq!(fs::read_to_string(&csv).unwrap(), "precious", "{wrong:?}");
+    }
+}
+
+#[test]
 fn help_documents_the_exit_codes() {
     let output = run(&["--help"]);
     let help = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
