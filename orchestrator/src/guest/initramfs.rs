@@ -14,7 +14,7 @@ use anyhow::Context;
 use cpio::newc::{Builder, ModeFileType};
 use guest_agent::boot::MODULE_LIST;
 
-use super::{libraries, modules::Module};
+use super::{libraries, modules::Module, strip::strip};
 
 /// Archives of other contents that are kept in the cache.
 const KEPT: usize = 8;
@@ -89,11 +89,13 @@ fn nodes(
     for program in hosts.values() {
         libraries::closure(program, &mut libraries)?;
     }
-    hosts.extend(libraries);
-    hosts.extend(contents.files.clone());
     let mut nodes = BTreeMap::from([("/dev/console".into(), Node::Console)]);
-    for (path, host) in hosts {
-        nodes.insert(path, read(&host).with_context(|| host.display().to_string())?);
+    for (path, host) in hosts.into_iter().chain(libraries) {
+        nodes.insert(path, read(&host, strip).with_context(|| host.display().to_string())?);
+    }
+    for (path, host) in &contents.files {
+        let whole = |content| content;
+        nodes.insert(path.clone(), read(host, whole).with_context(|| host.display().to_string())?);
     }
     let mut list = String::new();
     for module in modules {
@@ -126,9 +128,9 @@ fn accounts(contents: &Contents) -> impl Iterator<Item = (PathBuf, String)> {
     .filter(|(path, _)| !contents.texts.contains_key(path) && !contents.files.contains_key(path))
 }
 
-fn read(host: &Path) -> io::Result<Node> {
+fn read(host: &Path, change: impl Fn(Vec<u8>) -> Vec<u8>) -> io::Result<Node> {
     let mode = fs::metadata(host)?.permissions().mode() & 0o777;
-    Ok(Node::File { mode, content: fs::read(host)? })
+    Ok(Node::File { mode, content: change(fs::read(host)?) })
 }
 
 /// The kernel makes no folders on its own.

@@ -14,6 +14,7 @@ mod modules;
 mod process;
 mod qemu;
 mod qmp;
+mod strip;
 mod vmlinux;
 
 pub use accelerator::{Accelerator, Chosen, choose};
