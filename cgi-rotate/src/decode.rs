@@ -8,7 +8,7 @@ use image::codecs::pnm::PnmDecoder;
 use image::{DynamicImage, ImageDecoder};
 
 use crate::picture::{PADDING, Picture, reserve};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, one_line};
 use crate::{png_in, pnm_in};
 
 /// The formats that are read.
@@ -108,9 +108,9 @@ pub fn flatten(mut bytes: Vec<u8>, background: [u8; 3]) -> Vec<u8> {
     bytes
 }
 
-/// 400 for a file that its decoder refuses; the decoder's words on one line.
+/// 400 for a file that its decoder refuses, with the decoder's words.
 pub fn damaged(name: &str, cause: &dyn std::fmt::Display) -> Refusal {
-    let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let cause = one_line(&cause.to_string());
     Refusal::BadRequest(format!("the {name} image is damaged: {cause}"))
 }
 

@@ -51,12 +51,22 @@ impl Refusal {
 /// A value from outside, fit for a one-line message: quoted, control characters escaped, cut short.
 #[must_use]
 pub fn quoted(value: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut shown: String = value.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if value.chars().count() > LONGEST {
+    format!("\"{}\"", cut(value.chars().flat_map(char::escape_debug), 60))
+}
+
+/// Words from a library, fit for a one-line message: no control characters, and cut short.
+#[must_use]
+pub fn one_line(words: &str) -> String {
+    let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    cut(plain.split_whitespace().collect::<Vec<_>>().join(" ").chars(), 200)
+}
+
+fn cut(mut text: impl Iterator<Item = char>, longest: usize) -> String {
+    let mut shown: String = text.by_ref().take(longest).collect();
+    if text.next().is_some() {
         shown.push('…');
     }
-    format!("\"{shown}\"")
+    shown
 }
 
 #[cfg(test)]
@@ -67,5 +77,12 @@ mod tests {
     fn quoted_values_stay_on_one_line_and_short() {
         assert_eq!(quoted("a\r\nb\u{1b}"), r#""a\r\nb\u{1b}""#);
         assert!(quoted(&"x".repeat(10_000)).len() < 80);
+        assert!(quoted(&"\0".repeat(10_000)).len() < 80);
+    }
+
+    #[test]
+    fn words_of_a_library_stay_on_one_line_and_short() {
+        assert_eq!(one_line("bad\n  byte\u{7f}\0 here "), "bad byte here");
+        assert_eq!(one_line(&"y".repeat(500)).chars().count(), 201);
     }
 }
