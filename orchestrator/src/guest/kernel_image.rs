@@ -78,7 +78,9 @@ fn newest(folder: &Path) -> Option<KernelImage> {
     let mut packages: Vec<_> = fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.'))
+        .filter(|path| {
+            path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
+        })
         .collect();
     packages.sort_by_key(|path| numbers(&path.to_string_lossy()));
     packages.iter().rev().find_map(|package| in_package(package))

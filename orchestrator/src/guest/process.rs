@@ -128,16 +128,17 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of a log, in one line; empty where there are none.
+/// The last lines of a log, in one line; empty where there are none. A kernel's panic counts as the
+/// beginning of the end: behind it stand registers.
 fn quote(name: &str, path: &Path) -> String {
     const LINES: usize = 5;
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    match lines.len() {
-        0 => String::new(),
-        length => format!("; {name}: {}", lines[length.saturating_sub(LINES)..].join(" | ")),
-    }
+    let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+    let first = panic.unwrap_or(lines.len().saturating_sub(LINES));
+    let quoted: Vec<_> = lines.into_iter().skip(first).take(LINES).collect();
+    if quoted.is_empty() { String::new() } else { format!("; {name}: {}", quoted.join(" | ")) }
 }
 
 #[cfg(test)]
