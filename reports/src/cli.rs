@@ -7,7 +7,7 @@ use model::{Exit, exit::EXIT_HELP};
 
 use crate::{
     claims, compare, error::ReportError, folder::Results, grid::Format, render, series::Selection,
-    table,
+    table, table1,
 };
 
 /// Figures, tables and the scorecard, made from a result folder.
@@ -35,8 +35,17 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         /// Which jobs: all, or only those that no stall of the machine disturbed
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(long, value_enum, default_value_t, conflicts_with = "like")]
         jobs: Selection,
+        /// Lay it out like a table of the paper: a column for each experiment, in seconds
+        #[arg(long, value_enum)]
+        like: Option<Like>,
+        /// These experiments alone, in this order
+        #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "like")]
+        only: Vec<String>,
+        /// The paper's own columns beside ours
+        #[arg(long, requires = "like")]
+        paper: bool,
     },
     /// Hold the paper's statements against the results; exit code 4 if one fails
     #[command(after_help = EXIT_HELP)]
@@ -64,6 +73,12 @@ enum Command {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum Like {
+    /// The service's response times: min, avg, max, std. dev., confidence interval
+    Table1,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Summary {
     Json,
 }
@@ -75,9 +90,13 @@ enum Summary {
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
     let (text, exit) = match cli.command {
         Command::Render { dir } => (rendered(&dir)?, Exit::Done),
-        Command::Table { dir, format, jobs } => {
+        Command::Table { dir, format, jobs, like, only, paper } => {
             let results = Results::read(&dir)?;
-            (table::grid(&results, jobs, format).write(format), Exit::Done)
+            let grid = match like {
+                Some(Like::Table1) => table1::grid(&results, &only, paper, format)?,
+                None => table::grid(&results, jobs, format),
+            };
+            (grid.write(format), Exit::Done)
         }
         Command::Claims { dir, summary } => {
             let results = Results::read(&dir)?;

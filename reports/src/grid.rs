@@ -133,6 +133,7 @@ fn latex_escape(cell: &str) -> String {
             '±' => out.push_str("$\\pm$"),
             '–' => out.push_str("--"),
             '≤' => out.push_str("$\\le$"),
+            '×' => out.push_str("$\\times$"),
             'µ' => out.push_str("\\textmu{}"),
             'δ' => out.push_str("$\\delta$"),
             _ => out.push(c),

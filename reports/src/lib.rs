@@ -17,6 +17,7 @@ pub mod render;
 pub mod series;
 pub mod stats;
 pub mod table;
+pub mod table1;
 pub mod units;
 
 pub use error::ReportError;

@@ -139,7 +139,8 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
         },
         short(DISTURBED_NS as f64)
     )];
-    notes.extend(interval_note(rows));
+    let intervals: Vec<MeanInterval> = rows.iter().filter_map(|row| row.interval).collect();
+    notes.extend(interval_note(&intervals));
     notes.extend(attempts_note(results));
     for row in rows.iter().filter(|row| row.failures > 0) {
         notes.push(format!("{}: {} failed and are in no statistic.", row.experiment, {
@@ -150,8 +151,10 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     notes
 }
 
-fn interval_note(rows: &[Row]) -> Option<String> {
-    let mut units: Vec<Unit> = rows.iter().filter_map(|row| Some(row.interval?.unit)).collect();
+/// One sentence on how the intervals came about; none where there is no interval.
+pub(crate) fn interval_note(intervals: &[MeanInterval]) -> Option<String> {
+    let mut units: Vec<Unit> = intervals.iter().map(|interval| interval.unit).collect();
+    units.sort_by_key(|unit| unit.name());
     units.dedup();
     let unit = match units[..] {
         [] => return None,

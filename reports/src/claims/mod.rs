@@ -1,4 +1,5 @@
-//! The scorecard: what the paper says about its figures 1 to 4, held against a result folder.
+//! The scorecard: what the paper says about its figures and its table, held against a result
+//! folder.
 //!
 //! Each rule stands here as code and in `docs/method.md` as text. A rule compares with what the
 //! analysis promises or with another case of the same folder, never with the paper's milliseconds,
@@ -8,6 +9,7 @@ mod case;
 mod fig1_fig2;
 mod fig3;
 mod fig4;
+mod table1;
 mod theory;
 mod write;
 
@@ -48,7 +50,7 @@ impl Verdict {
 pub struct Claim {
     /// Never changes once published.
     pub id: &'static str,
-    /// Which figure of the paper it is about.
+    /// Which figure or table of the paper it is about.
     pub figure: &'static str,
     /// What the paper says, in one sentence.
     pub says: &'static str,
@@ -111,17 +113,26 @@ impl Statement {
     }
 }
 
-/// All claims, in the order of the paper.
+/// The claims about those of the paper's experiments that the suite has, in the order of the paper:
+/// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
-    [
-        fig1_fig2::claims(results),
-        fig3::claims(results),
-        fig4::claims(results),
-        theory::claims(results),
-    ]
-    .concat()
+    let names = || results.manifest.suite.experiments.iter().map(|one| one.name.as_str());
+    let mut claims = Vec::new();
+    if names().any(|name| FIGURES.contains(&name)) {
+        claims.extend(fig1_fig2::claims(results));
+        claims.extend(fig3::claims(results));
+        claims.extend(fig4::claims(results));
+        claims.extend(theory::claims(results));
+    }
+    if names().any(|name| crate::table1::EXPERIMENTS.contains(&name)) {
+        claims.extend(table1::claims(results));
+    }
+    claims
 }
+
+/// The experiments behind figures 1 to 4.
+const FIGURES: [&str; 5] = ["fig1", "fig2", "fig3", "fig4-unloaded", "fig4-loaded"];
 
 /// Exit code 4 where one fails, else 0.
 #[must_use]

@@ -5,6 +5,7 @@ use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
     stats::cdf,
+    table1,
     units::{count, short},
 };
 
@@ -37,10 +38,12 @@ pub fn figures(results: &Results) -> Vec<Figure> {
     figures
 }
 
-/// The figure in which a case is drawn: `fig4-unloaded` and `fig4-loaded` share `fig4`.
+/// The figure in which a case is drawn: `fig4-unloaded` and `fig4-loaded` share `fig4`, and the
+/// four cases of Table 1 share `table1`.
 fn figure_name(case: &str) -> &str {
     match case {
         "fig4-unloaded" | "fig4-loaded" => "fig4",
+        name if table1::EXPERIMENTS.contains(&name) => "table1",
         name => name,
     }
 }
@@ -51,15 +54,16 @@ fn grows(case: &Case) -> bool {
 }
 
 fn cdf_figure(name: &str, cases: &[&Case]) -> Figure {
-    let curves: Vec<Curve> =
+    let mut curves: Vec<Curve> =
         cases.iter().enumerate().flat_map(|(at, case)| curves(at, case, cases.len())).collect();
+    curves.sort_by(|a, b| a.series.task.cmp(&b.series.task));
     let spread = |pick: fn(f64, f64) -> f64, from| curves.iter().map(Curve::p99).fold(from, pick);
     let apart = spread(f64::max, 0.0) > APART * spread(f64::min, f64::INFINITY);
     let mut panels = Vec::new();
     let mut beyond = Vec::new();
     if apart {
-        for curve in &curves {
-            panels.push(cdf_panel(std::slice::from_ref(curve), &mut beyond));
+        for own in curves.chunk_by(|a, b| a.series.task == b.series.task) {
+            panels.push(cdf_panel(own, &mut beyond));
         }
     } else {
         panels.push(cdf_panel(&curves, &mut beyond));
@@ -93,23 +97,25 @@ impl Curve<'_> {
     }
 }
 
-/// The second of two cases is drawn dark and narrow over the pale and broad first one, so that
-/// both are seen where they coincide.
+/// Of two cases the second one is drawn dark and narrow over the pale and broad first one, so that
+/// both are seen where they coincide. Of more, each has its own colour.
 fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     let of = |(task, series): (usize, &'a Series)| {
-        let color = COLORS[task % COLORS.len()];
-        let below = cases > 1 && at == 0;
+        let name = task_label(case, &series.task);
         let condition = if case.experiment.load.is_some() { "loaded" } else { "unloaded" };
-        let suffix = if cases > 1 { format!(", {condition}") } else { String::new() };
-        Curve {
-            case,
-            series,
-            label: format!("{}{suffix}", task_label(case, &series.task)),
-            color: if below { pale(color) } else { color },
-            stroke: if below { Stroke::Broad } else { Stroke::Solid },
-        }
+        let (label, color, stroke) = match (cases, at) {
+            (1, _) => (name, nth_color(task), Stroke::Solid),
+            (2, 0) => (format!("{name}, {condition}"), pale(nth_color(task)), Stroke::Broad),
+            (2, _) => (format!("{name}, {condition}"), nth_color(task), Stroke::Solid),
+            _ => (format!("{name}, {}", case.name()), nth_color(at), Stroke::Solid),
+        };
+        Curve { case, series, label, color, stroke }
     };
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
+}
+
+fn nth_color(at: usize) -> Color {
+    COLORS[at % COLORS.len()]
 }
 
 fn pale((r, g, b): Color) -> Color {
@@ -201,7 +207,7 @@ fn clipped(sorted: &[u64], end_ns: u64) -> Vec<(f64, f64)> {
 fn bound(curve: &Curve) -> Option<Bound> {
     let ns = curve.case.bound_ns(&curve.series.task)? as f64;
     let at = curve.case.series.iter().position(|own| own.task == curve.series.task)?;
-    Some(Bound { x: ns / 1e6, label: plain(ns), color: COLORS[at % COLORS.len()] })
+    Some(Bound { x: ns / 1e6, label: plain(ns), color: nth_color(at) })
 }
 
 /// The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten.
@@ -224,6 +230,7 @@ fn heading(name: &str) -> String {
 
 fn title(name: &str, case: &Case) -> String {
     match name {
+        "table1" => "Table 1: response times of the web service".to_owned(),
         "fig1" => "Figure 1: on the host".to_owned(),
         "fig2" => "Figure 2: in a guest, host unloaded".to_owned(),
         "fig3" => "Figure 3: in a guest, host loaded, no reservation".to_owned(),
@@ -279,7 +286,7 @@ fn over_time(case: &Case) -> Figure {
             y_max: round_up(largest(|point| point.1) * 1.05),
             lines: vec![Line {
                 label: task_label(case, &series.task),
-                color: COLORS[at % COLORS.len()],
+                color: nth_color(at),
                 stroke: Stroke::Dots,
                 points,
             }],

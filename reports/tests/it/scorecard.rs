@@ -1,8 +1,6 @@
 //! `reports claims`: every rule holds where the paper does, and breaks where it should.
 
-mod made_up;
-
-use made_up::{MadeUp, Shape};
+use crate::made_up::{self, MadeUp, Shape};
 use reports::{
     Results,
     claims::{self, Claim, Verdict},

@@ -1,10 +1,8 @@
 //! The command line: outputs in every format, exit codes, and errors of one line.
 
-mod made_up;
-
 use std::{fs, path::Path, process::Command};
 
-use made_up::MadeUp;
+use crate::made_up::{self, MadeUp};
 
 fn reports(args: &[&str]) -> (i32, String, String) {
     let out = Command::new(env!("CARGO_BIN_EXE_reports")).args(args).output().unwrap();

@@ -1,10 +1,8 @@
 //! `reports render`: the figures show what was measured, and the page says what a reader needs.
 
-mod made_up;
-
 use std::{fs, path::Path};
 
-use made_up::MadeUp;
+use crate::made_up::MadeUp;
 use reports::{
     Results,
     figure::{Figure, Line, Stroke, build, export},

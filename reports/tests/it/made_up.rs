@@ -11,7 +11,7 @@ use model::{
         AcceleratorFacts, Facts, HostFacts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status,
         Versions,
     },
-    sample::{self, Job},
+    sample::{self, Job, Request},
     suite,
 };
 use tempfile::TempDir;
@@ -45,6 +45,31 @@ where = "guest"
 tasks = ["30ms/150ms", "50ms/200ms"]
 load = { tasks = ["50ms/120ms", "20ms/80ms"] }
 reservation = { budget = "28ms", period = "50ms" }
+"#;
+
+/// The web service in the paper's four cases.
+pub const SERVICE: &str = r#"
+name = "made-up-service"
+description = "10 clients, 10 requests each, 6 simulations; invented numbers"
+[[experiment]]
+name = "table1-host"
+where = "host"
+TASKS
+[[experiment]]
+name = "table1-guest"
+where = "guest"
+TASKS
+[[experiment]]
+name = "table1-guest-loaded"
+where = "guest"
+TASKS
+load = { tasks = ["30ms/60ms", "38ms/100ms"] }
+[[experiment]]
+name = "table1-guest-reserved"
+where = "guest"
+TASKS
+load = { tasks = ["30ms/60ms", "38ms/100ms"] }
+reservation = { budget = "3ms", period = "5ms" }
 "#;
 
 /// The response time in milliseconds of job `n` of a task (0 or 1), before jitter.
@@ -121,6 +146,42 @@ impl MadeUp {
         self.manifest.repetitions.last_mut().unwrap()
     }
 
+    /// A folder with the service's four cases, six simulations of 100 requests each; response times
+    /// lie evenly between the two bounds in milliseconds.
+    pub fn service(bounds: [(f64, f64); 4]) -> Self {
+        // A suite needs tasks as long as it has no word for a service.
+        let suite = SERVICE.replace("TASKS", "tasks = [\"30ms/150ms\"]");
+        let mut folder = Self::empty(&suite);
+        let names: Vec<String> =
+            folder.manifest.suite.experiments.iter().map(|one| one.name.clone()).collect();
+        for (name, (least, most)) in names.iter().zip(bounds) {
+            for simulation in 0..6 {
+                folder.add_requests(name, simulation, least, most);
+            }
+        }
+        folder
+    }
+
+    fn add_requests(&mut self, experiment: &str, attempt: u32, least: f64, most: f64) {
+        let place = self.path().join(experiment).join(format!("rep-{attempt:03}"));
+        fs::create_dir_all(&place).unwrap();
+        let rows: Vec<Request> = (0..100)
+            .map(|n| request(experiment, attempt, n, least + (most - least) * n as f64 / 99.0))
+            .collect();
+        sample::write_csv(&place.join("requests.csv"), &rows).unwrap();
+        self.manifest.repetitions.push(record(experiment, attempt));
+        self.save();
+    }
+
+    /// Lets one request of an experiment's first attempt fail.
+    pub fn fail_a_request(&self, experiment: &str) {
+        let file = self.path().join(experiment).join("rep-000/requests.csv");
+        let mut rows: Vec<Request> = sample::read_csv(&file).unwrap();
+        rows[3].response_ns = None;
+        rows[3].error = Some("reset".to_owned());
+        sample::write_csv(&file, &rows).unwrap();
+    }
+
     /// Replaces the samples of an experiment's first attempt.
     pub fn reshape(&mut self, experiment: &str, shape: Shape) {
         let place = self.path().join(experiment).join("rep-000");
@@ -154,6 +215,25 @@ fn jobs(experiment: &str, attempt: u32, shape: Shape, seed: u64) -> Vec<Job> {
         }
     }
     jobs
+}
+
+fn request(experiment: &str, attempt: u32, n: u64, response_ms: f64) -> Request {
+    let start_ns = 7_000_000_000 + n / 10 * 1_000_000_000 + u64::from(attempt);
+    let response_ns = (response_ms * MS) as u64;
+    Request {
+        experiment: Some(experiment.to_owned()),
+        repetition: Some(attempt),
+        client: (n % 10) as u32,
+        request: n / 10,
+        intended_ns: start_ns,
+        start_ns,
+        first_byte_ns: None,
+        finish_ns: Some(start_ns + response_ns),
+        response_ns: Some(response_ns),
+        status: Some(200),
+        bytes: 1000,
+        error: None,
+    }
 }
 
 pub fn record(experiment: &str, attempt: u32) -> RepetitionRecord {

@@ -1,0 +1,148 @@
+//! Table 1: the web service on the host, in a guest, under load and under reservation.
+
+use model::{stats::Summary, suite::Place};
+
+use super::{Claim, Finding, Judged, Statement, Values};
+use crate::{
+    folder::{Case, Results},
+    series::{SERVICE, Selection},
+    table1::{GUEST, HOST, LOADED, RESERVED},
+    units::{percent, short, signed_percent},
+};
+
+/// Under KVM the guest may be slower than the host by this share.
+const OVERHEAD: f64 = 0.15;
+/// The load makes the unreserved guest at least this many times slower.
+const LOADED_AT_LEAST: f64 = 5.0;
+/// The reserved guest is at most this many times slower than the unloaded one.
+const RESERVED_AT_MOST: f64 = 2.5;
+/// Its standard deviation is at most this part of the unreserved one's.
+const SPREAD: f64 = 1.0 / 3.0;
+/// Where more requests failed than this share, the rest says nothing.
+const FAILURES: f64 = 0.01;
+
+pub(super) fn claims(results: &Results) -> Vec<Claim> {
+    let claim = |id, says, paper, rule, finding| {
+        Statement { id, figure: "table 1", says, paper, rule }.judged(finding)
+    };
+    let at_most = format!("at most {} above that on the host (KVM only)", percent(OVERHEAD));
+    vec![
+        claim(
+            "table1-overhead-avg",
+            "Virtualisation costs the service little on the average.",
+            "7 %",
+            format!("the average in the unloaded guest is {at_most}"),
+            overhead(results, "average", |summary| summary.mean),
+        ),
+        claim(
+            "table1-overhead-max",
+            "Virtualisation costs the service little at worst.",
+            "6.4 %",
+            format!("the 99th percentile in the unloaded guest is {at_most}"),
+            overhead(results, "p99", |summary| summary.p99 as f64),
+        ),
+        claim(
+            "table1-loaded",
+            "Load on the host makes the service in an ordinary guest many times slower.",
+            "9.3 times",
+            format!("the average is at least {LOADED_AT_LEAST} times that of the unloaded guest"),
+            slow_down(results, LOADED, |times| times >= LOADED_AT_LEAST),
+        ),
+        claim(
+            "table1-reserved",
+            "Under a (3 ms, 5 ms) reservation it is nearly as fast as without load.",
+            "1.7 times",
+            format!("the average is at most {RESERVED_AT_MOST} times that of the unloaded guest"),
+            slow_down(results, RESERVED, |times| times <= RESERVED_AT_MOST),
+        ),
+        claim(
+            "table1-spread",
+            "Under the reservation response times scatter far less than without.",
+            "1.275 s against 15.449 s",
+            "the standard deviation is at most a third of that without the reservation".to_owned(),
+            spread(results),
+        ),
+    ]
+}
+
+/// Statistics of the service in one of the paper's four cases.
+fn service(results: &Results, name: &str) -> Result<Summary, String> {
+    if results.manifest.suite.experiment(name).is_none() {
+        return Err(format!("the suite has no experiment `{name}`"));
+    }
+    let case = results
+        .measured(name)
+        .ok_or_else(|| format!("`{name}` was not measured: no complete repetition"))?;
+    if let Some(what) = difference(case) {
+        return Err(format!("`{name}` was run with {what} than the paper's"));
+    }
+    let series = case.task(SERVICE).ok_or_else(|| format!("`{name}` has no requests"))?;
+    let asked = series.len() as u64 + series.failures;
+    if series.failures as f64 > FAILURES * asked as f64 {
+        return Err(format!("{} of {asked} requests failed in `{name}`", series.failures));
+    }
+    Summary::of(&mut series.responses(Selection::All)).ok_or_else(|| "no requests".to_owned())
+}
+
+/// What differs from the paper's case; the load itself is the suite's choice.
+fn difference(case: &Case) -> Option<&'static str> {
+    let (place, loaded, reservation) = match case.name() {
+        HOST => (Place::Host, false, None),
+        GUEST => (Place::Guest, false, None),
+        LOADED => (Place::Guest, true, None),
+        _ => (Place::Guest, true, Some("3ms/5ms")),
+    };
+    let experiment = &case.experiment;
+    let own = experiment.reservation.as_ref().map(|own| own.reservation().to_string());
+    if experiment.place != place {
+        Some("another place")
+    } else if experiment.load.is_some() != loaded {
+        Some("another load")
+    } else if own.as_deref() != reservation {
+        Some("another reservation")
+    } else {
+        None
+    }
+}
+
+fn overhead(results: &Results, name: &str, of: fn(&Summary) -> f64) -> Finding {
+    let (host, guest) = (service(results, HOST)?, service(results, GUEST)?);
+    let (host, guest) = (of(&host), of(&guest));
+    let share = guest / host - 1.0;
+    let measured = format!(
+        "{name} {} on the host, {} in the guest ({})",
+        short(host),
+        short(guest),
+        signed_percent(share)
+    );
+    if results.accelerator() == Some("tcg") {
+        return Err(format!("not comparable, the guest was emulated (TCG): {measured}"));
+    }
+    Ok(Judged {
+        holds: share <= OVERHEAD,
+        measured,
+        values: Values::from([("host_ns", host), ("guest_ns", guest), ("overhead_share", share)]),
+    })
+}
+
+fn slow_down(results: &Results, name: &str, holds: fn(f64) -> bool) -> Finding {
+    let (guest, other) = (service(results, GUEST)?.mean, service(results, name)?.mean);
+    let times = other / guest;
+    Ok(Judged {
+        holds: holds(times),
+        measured: format!("{times:.1} times, {} instead of {}", short(other), short(guest)),
+        values: Values::from([("times", times), ("avg_ns", other), ("guest_avg_ns", guest)]),
+    })
+}
+
+fn spread(results: &Results) -> Finding {
+    let deviation = |name: &str| {
+        service(results, name)?.stddev.ok_or_else(|| format!("`{name}` has a single request"))
+    };
+    let (reserved, loaded) = (deviation(RESERVED)?, deviation(LOADED)?);
+    Ok(Judged {
+        holds: reserved <= SPREAD * loaded,
+        measured: format!("standard deviation {} against {}", short(reserved), short(loaded)),
+        values: Values::from([("reserved_stddev_ns", reserved), ("loaded_stddev_ns", loaded)]),
+    })
+}

@@ -1,0 +1,7 @@
+//! Tests from a result folder to what a reader sees; one program, so that it is linked once.
+
+mod commands;
+mod made_up;
+mod rendering;
+mod scorecard;
+mod service;
