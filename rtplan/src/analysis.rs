@@ -113,15 +113,15 @@ fn by_deadlines(problem: &Problem) -> Result<Verdicts, TooHard> {
     let schedulable = edf::schedulable(problem)?;
     // The verdict stands; only the instant may be too hard to find.
     let failure = if schedulable { None } else { edf::first_violation(problem).ok().flatten() };
+    let all = problem.items.len() <= MOST_WITNESSES;
     let verdict = |(rank, response): (usize, Response)| {
-        let within = || response.within(problem.items[rank].deadline).unwrap_or(false);
-        let schedulable = schedulable || within();
-        let witness = if schedulable {
-            witness::tightest_deadline(problem, rank)
-        } else {
-            failure.map(|point| Witness::Overrun { point })
+        let within = response.within(problem.items[rank].deadline).unwrap_or(false);
+        let witness = match failure {
+            _ if schedulable && all => witness::tightest_deadline(problem, rank),
+            Some(point) if !within => Some(Witness::Overrun { point }),
+            _ => None,
         };
-        TaskVerdict { schedulable, response, witness }
+        TaskVerdict { schedulable: schedulable || within, response, witness }
     };
     let verdicts = edf::responses(problem).into_iter().enumerate().map(verdict).collect();
     Ok((verdicts, failure))

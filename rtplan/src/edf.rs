@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     effort::{Effort, TooHard},
-    ns::{FOREVER, Ns},
+    ns::{FOREVER, Ns, div_rem},
     problem::{Item, Problem},
     response::Response,
     supply::Bound,
@@ -275,11 +275,11 @@ impl Search<'_> {
         let work = |t: Ns| -> Ns {
             let part = |(other, item): (usize, &Item)| {
                 if other == rank {
-                    return (arrival / own.period + 1) * own.execution;
+                    return (div_rem(arrival, own.period).0 + 1) * own.execution;
                 }
                 let urgent = (limit + item.jitter)
                     .checked_sub(own.jitter + item.deadline)
-                    .map_or(0, |rest| rest / item.period + 1);
+                    .map_or(0, |rest| div_rem(rest, item.period).0 + 1);
                 item.releases(t, 0).min(urgent) * item.execution
             };
             own.blocking + self.items.iter().enumerate().map(part).sum::<Ns>()

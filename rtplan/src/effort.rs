@@ -11,7 +11,7 @@ use thiserror::Error;
 pub struct TooHard(pub u64);
 
 /// Elementary steps (one task's term each) that one analysis may take: a few seconds.
-const STEPS: u64 = 300_000_000;
+const STEPS: u64 = 200_000_000;
 
 /// What is left of the steps.
 #[derive(Debug)]

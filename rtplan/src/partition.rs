@@ -9,6 +9,9 @@ use crate::{
     workload::{Scheduler, TaskSpec, Workload},
 };
 
+/// Larger sets are not dealt out: each task costs an analysis of those dealt out before.
+pub const MOST_TASKS: usize = 5000;
+
 /// Which of the vCPUs that a task fits on gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fit {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ns::{Ns, ceil_div, gcd},
+    ns::{Ns, ceil_div, div_rem, gcd},
     supply::{Bound, Grid, Model, Supply},
     workload::{Scheduler, TaskSpec, Workload, WorkloadError},
 };
@@ -47,7 +47,9 @@ impl Item {
 
     /// The most jobs with arrival and deadline in [0, t]: ⌊(t + J − D) / T⌋ + 1.
     pub(crate) fn deadlines(&self, t: Ns) -> Ns {
-        (t + self.jitter).checked_sub(self.deadline).map_or(0, |rest| rest / self.period + 1)
+        (t + self.jitter)
+            .checked_sub(self.deadline)
+            .map_or(0, |rest| div_rem(rest, self.period).0 + 1)
     }
 }
 

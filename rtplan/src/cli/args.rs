@@ -18,7 +18,7 @@ pub struct Analyse {
     #[command(flatten)]
     pub(super) tasks: Tasks,
     /// Budget and period of the reservation, for example `28ms/50ms`; a dedicated CPU if absent
-    #[arg(long, value_name = "Q/P")]
+    #[arg(long, value_name = "Q/P", allow_hyphen_values = true)]
     pub(super) reservation: Option<Reservation>,
     #[command(flatten)]
     pub(super) platform: Platform,
@@ -32,7 +32,7 @@ pub struct Budget {
     #[command(flatten)]
     pub(super) tasks: Tasks,
     /// The reservation's period, for example `50ms`
-    #[arg(long, value_name = "P", value_parser = duration::parse, required_unless_present = "grid")]
+    #[arg(long, value_name = "P", value_parser = duration::parse, allow_hyphen_values = true, required_unless_present = "grid")]
     pub(super) period: Option<Duration>,
     /// Answer for a range of periods instead, `FROM..TO`; without a value up to the longest period
     /// of a task
@@ -54,7 +54,7 @@ pub struct Budget {
 pub(super) struct Tasks {
     /// A task C/T or C/T/D, then optionally `,jitter=…`, `,blocking=…`, `,offset=…`, `,priority=N`;
     /// repeat for each task
-    #[arg(long = "task", value_name = "TASK")]
+    #[arg(long = "task", value_name = "TASK", allow_hyphen_values = true)]
     pub tasks: Vec<TaskSpec>,
     /// A file with one such task a line; `#` starts a comment
     #[arg(long = "tasks", value_name = "FILE")]
@@ -71,16 +71,16 @@ pub(super) struct Platform {
     #[arg(long, value_enum)]
     supply: Option<SupplyName>,
     /// For explicit-deadline: the budget is served within so much of each period
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     server_deadline: Option<Duration>,
     /// CPU time lost from the budget at each switch to the server
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "0")]
     overhead: Duration,
     /// Tick at which budgets are enforced, for example `4ms` at HZ=250 without HRTICK_DL; 0: exactly
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "0")]
     tick: Duration,
     /// How many times slower work is here than where it was measured, for example `1.07`
-    #[arg(long, value_name = "FACTOR", default_value_t = Ratio::default())]
+    #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, default_value_t = Ratio::default())]
     slow_down: Ratio,
     /// vCPUs, each with a reservation of its own; tasks are dealt out among them
     #[arg(long, value_name = "N", default_value_t = 1,

@@ -6,14 +6,15 @@ use model::Exit;
 
 use super::{
     CliError,
-    args::{Analyse, Budget, Range, Tasks},
+    args::{Analyse, Budget, Platform, Range, Tasks},
     write,
 };
 use crate::{
     budget::{BudgetError, Question},
     grid,
     output::{Curve, csv, json, plot, text},
-    study::{Answer, MODELS, Study, answer, study, supplies},
+    partition::{Fit, MOST_TASKS},
+    study::{Answer, MODELS, Study, Vcpus, answer, study, supplies},
     supply::{Model, Supply},
     workload::{Scheduler, TaskSpec, Workload},
 };
@@ -56,8 +57,8 @@ pub(super) fn analyse(args: &Analyse) -> Result<Exit, CliError> {
         (None, Some(reservation)) => supplies(reservation, costs),
         (None, None) => vec![Supply::dedicated().with_costs(costs)],
     };
+    let vcpus = vcpus(&args.platform, &workload)?;
     let table = write::reserve(&args.output)?;
-    let vcpus = args.platform.vcpus();
     let studies: Vec<Study> = supplies
         .iter()
         .map(|supply| study(&workload, supply, scheduler, vcpus))
@@ -72,6 +73,17 @@ pub(super) fn analyse(args: &Analyse) -> Result<Exit, CliError> {
         || text::analysed(&workload, scheduler, &studies),
     )?;
     Ok(if studies[0].analysis.schedulable { Exit::Done } else { Exit::NotHeld })
+}
+
+/// The vCPUs, where the tasks are few enough to be dealt out.
+fn vcpus(platform: &Platform, workload: &Workload) -> Result<Vcpus, CliError> {
+    let (vcpus, tasks) = (platform.vcpus(), workload.tasks().len());
+    if vcpus.count > 1 && tasks > MOST_TASKS {
+        return Err(usage(format!(
+            "{tasks} tasks are too many to be dealt out among vCPUs; at most {MOST_TASKS}"
+        )));
+    }
+    Ok(vcpus)
 }
 
 /// What was asked for first; then, where no model was named, the others.
@@ -99,8 +111,8 @@ pub(super) fn budget(args: &Budget) -> Result<Exit, CliError> {
     for question in &questions {
         question.supply(question.greatest())?;
     }
+    let vcpus = vcpus(&args.platform, &workload)?;
     let table = write::reserve(&args.output)?;
-    let vcpus = args.platform.vcpus();
     let answers: Vec<Answer> = questions
         .into_iter()
         .map(|question| answer(&workload, question, vcpus))
@@ -126,7 +138,7 @@ fn draw_answers(
     for answer in answers.iter().filter(|answer| answer.question.scheduler == scheduler) {
         let budget = answer.budget.map_or(answer.question.greatest(), |budget| budget.least);
         let supply = answer.question.supply(budget)?;
-        let one = crate::study::Vcpus { count: 1, fit: crate::partition::Fit::First };
+        let one = Vcpus { count: 1, fit: Fit::First };
         studies.push(study(workload, &supply, scheduler, one)?);
     }
     Ok(plot::demand_and_supply(path, workload, scheduler, &studies)?)

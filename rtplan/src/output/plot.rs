@@ -1,8 +1,8 @@
 //! Pictures, as SVG.
 
-use std::{path::Path, sync::Once};
+use std::{collections::BTreeSet, path::Path, sync::Once};
 
-use model::TaskSet;
+use model::{Reservation, TaskSet};
 use plotters::{
     coord::{Shift, types::RangedCoordf64},
     prelude::*,
@@ -24,15 +24,14 @@ use crate::{
 const SIZE: (u32, u32) = (960, 600);
 
 /// Told apart without colour vision as well (Okabe and Ito's palette).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 0, 0),
-];
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
+
+/// The second line is broad and pale, since the third often lies upon it.
+fn style(index: usize) -> ShapeStyle {
+    let colour = COLOURS[index % COLOURS.len()];
+    if index == 1 { colour.mix(0.45).stroke_width(6) } else { colour.stroke_width(2) }
+}
 
 const MISSED: RGBColor = RGBColor(200, 0, 0);
 
@@ -73,10 +72,14 @@ pub fn demand_and_supply(
     let demands = lines.len();
     for supply in supplies {
         let step = supply.reservation().map_or(1, |r| r.period().as_nanos());
-        let name = format!("supply, {}", super::words::supply(&supply));
+        let name = format!("supply, {}", supply.model());
         lines.push(series::supply(name, &supply.bound(Grid { base: 0, step }), horizon));
     }
-    to_file(path, |area| draw_lines(area, &lines, demands, &marks, horizon as f64 / 1e6))
+    let budgets: BTreeSet<String> =
+        studies.iter().filter_map(|study| study.supply.reservation()).map(in_words).collect();
+    let budgets: Vec<String> = budgets.into_iter().collect();
+    let title = format!("Demand against supply {}", budgets.join(" and "));
+    to_file(path, |area| draw_lines(area, &title, &lines, demands, &marks))
 }
 
 /// An instant that decides, and whether it shows a miss.
@@ -97,21 +100,32 @@ fn marks(study: &Study) -> Vec<Mark> {
     all.take(8).collect()
 }
 
-fn draw_lines(area: &Area, lines: &[Line], demands: usize, marks: &[Mark], end: f64) -> Drawn {
+fn in_words(reservation: Reservation) -> String {
+    let [budget, period] = [reservation.budget(), reservation.period()].map(super::words::span);
+    format!("({budget} in {period})")
+}
+
+fn draw_lines(area: &Area, title: &str, lines: &[Line], demands: usize, marks: &[Mark]) -> Drawn {
+    let end = lines.iter().filter_map(|line| line.points.last()).map(|point| point.0);
+    let end = end.fold(0.0, f64::max);
     let top = lines.iter().flat_map(|line| &line.points).map(|point| point.1);
     let top = top.fold(0.0, f64::max) * 1.05;
-    let mut chart = axes(area, "Demand against supply", 0.0..end, 0.0..top)?;
+    let mut chart = axes(area, title, 0.0..end, 0.0..top)?;
     labelled(&mut chart, "time since a worst-case start (ms)", "work (ms)")?;
-    for (index, line) in lines.iter().enumerate() {
-        let width = if index < demands { 1 } else { 2 };
-        one_line(&mut chart, line, COLOURS[index % COLOURS.len()].stroke_width(width))?;
+    let (demands, supplies) = lines.split_at(demands);
+    for (index, line) in demands.iter().enumerate() {
+        let shade = 60 * (demands.len() - 1 - index) as u8;
+        one_line(&mut chart, line, RGBColor(shade, shade, shade).stroke_width(1))?;
+    }
+    for (index, line) in supplies.iter().enumerate() {
+        one_line(&mut chart, line, style(index))?;
     }
     for ((x, y), missed, name) in marks {
         let colour = if *missed { MISSED } else { BLACK };
         chart.draw_series([Circle::new((*x, *y), 5, colour.filled())])?;
         let text = if *missed { format!("{name} missed") } else { name.clone() };
-        let style = ("sans-serif", 14).into_font().color(&colour);
-        chart.draw_series([Text::new(text, (*x + end / 150.0, *y - top / 60.0), style)])?;
+        let font = ("sans-serif", 14).into_font().color(&colour);
+        chart.draw_series([Text::new(text, (*x + end / 150.0, *y - top / 60.0), font)])?;
     }
     legend(&mut chart)
 }
@@ -126,17 +140,18 @@ pub fn trade_off(path: &Path, curves: &[Curve]) -> Result<(), PlotError> {
         let end = cells().map(|cell| cell.period.as_secs_f64() * 1e3).fold(0.0, f64::max);
         let mut chart = axes(area, "Least bandwidth against server period", 0.0..end, 0.0..1.0)?;
         labelled(&mut chart, "server period P (ms)", "least bandwidth Q / P, overhead included")?;
-        for (curve, colour) in curves.iter().zip(COLOURS) {
+        for (index, curve) in curves.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
             let point =
                 |cell: &crate::Cell| Some((cell.period.as_secs_f64() * 1e3, cell.bandwidth()?));
             let points = curve.cells.iter().filter_map(point).collect();
             let line = Line { name: curve.model.to_string(), points };
-            one_line(&mut chart, &line, colour.stroke_width(2))?;
+            one_line(&mut chart, &line, style(index))?;
             if let Some((x, y)) = cheapest(&curve.cells).as_ref().and_then(point) {
                 chart.draw_series([Circle::new((x, y), 5, colour.filled())])?;
-                let style = ("sans-serif", 14).into_font().color(&colour);
+                let font = ("sans-serif", 14).into_font().color(&colour);
                 let text = format!("{y:.3} at {x:.3} ms");
-                chart.draw_series([Text::new(text, (x + end / 150.0, y - 0.01), style)])?;
+                chart.draw_series([Text::new(text, (x + end / 150.0, y - 0.01), font)])?;
             }
         }
         legend(&mut chart)
@@ -175,6 +190,7 @@ fn axes<'a, 'b>(
     let chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d(x, y)?;
