@@ -61,10 +61,12 @@ fn find(class: &Path, name: &str) -> Option<PathBuf> {
 }
 
 impl Port {
-    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+    /// Waits for one of `flags`, or for the host to hang up; returns what is the case.
+    fn wait(&self, flags: PollFlags) -> io::Result<PollFlags> {
         loop {
-            match poll(&mut [PollFd::new(self.file.as_fd(), flags)], PollTimeout::NONE) {
-                Ok(_) => return Ok(()),
+            let mut fds = [PollFd::new(self.file.as_fd(), flags)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::POLLERR)),
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -90,7 +92,10 @@ impl Write for &Port {
         loop {
             match (&self.file).write(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(PollFlags::POLLOUT)?;
+                    // Without a host the queue stays full for ever.
+                    if !self.wait(PollFlags::POLLOUT)?.contains(PollFlags::POLLOUT) {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
                 }
                 other => return other,
             }

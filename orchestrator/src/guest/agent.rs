@@ -402,3 +402,72 @@ fn name(request: &Request) -> &'static str {
         _ => "the guest's answer",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that sends `bytes` and then listens in silence.
+    fn guest(bytes: &[u8]) -> (UnixStream, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(bytes).unwrap();
+        (ours, theirs)
+    }
+
+    fn hello(version: u32) -> Vec<u8> {
+        let hello = Hello {
+            version,
+            kernel: "k".into(),
+            cpus: 1,
+            clock_source: None,
+            init_ns: 0,
+            hello_ns: 0,
+            network: None,
+            warnings: vec![],
+        };
+        let mut bytes = Vec::new();
+        protocol::write(&mut bytes, 0, &Reply::Hello(hello), &[]).unwrap();
+        bytes
+    }
+
+    fn greet(stream: UnixStream) -> anyhow::Result<(Agent, Hello)> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let limit = Duration::from_millis(200);
+        Agent::greet(stream, log.path(), limit, &AtomicBool::new(false))
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        let (ours, _theirs) = guest(bytes);
+        format!("{:#}", greet(ours).unwrap_err())
+    }
+
+    #[test]
+    fn an_agent_of_another_version_is_refused() {
+        assert!(refusal(&hello(VERSION + 1)).contains("build both anew"));
+    }
+
+    #[test]
+    fn silence_is_a_time_out_and_garbage_an_error() {
+        assert_eq!(refusal(b""), "the agent's hello did not come within 200ms");
+        let text = refusal(b"GRUB loading, please wait");
+        assert!(text.contains("where a frame should begin"), "{text}");
+    }
+
+    #[test]
+    fn a_closed_channel_ends_every_wait_at_once() {
+        let (ours, theirs) = guest(&hello(VERSION));
+        let (agent, _) = greet(ours).unwrap();
+        let (limit, stop) = (Duration::from_secs(30), AtomicBool::new(false));
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            let waits = [(); 3].map(|()| scope.spawn(|| agent.get("/file", limit, &stop)));
+            thread::sleep(Duration::from_millis(100));
+            drop(theirs);
+            for wait in waits {
+                assert!(wait.join().unwrap().unwrap_err().is::<Closed>());
+            }
+        });
+        assert!(agent.clock(limit, &stop).unwrap_err().is::<Closed>(), "and every one after it");
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+}
