@@ -1,5 +1,6 @@
 //! What this host can and cannot do, and what to do about it. Nothing is changed for good.
 
+pub mod drill;
 mod policies;
 mod render;
 mod system;
@@ -116,7 +117,7 @@ pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
 
 /// What can only be tried on a prepared host, which is undone on return.
 fn on_stage(cpus: &Cpus, stop: &Stop) -> (Vec<Row>, Option<f64>) {
-    let stage = match Stage::prepare(cpus.clone(), stop.clone()) {
+    let mut stage = match Stage::prepare(cpus.clone(), stop.clone()) {
         Ok(stage) => stage,
         Err(error) => {
             let row = Row::new("cpuset partition", State::Missing, format!("{error:#}"));
@@ -129,6 +130,7 @@ fn on_stage(cpus: &Cpus, stop: &Stop) -> (Vec<Row>, Option<f64>) {
     let rows = vec![
         Row::new("cpuset partition", State::Good, found).required(),
         policies::deadline_in_partition(&stage).required(),
+        policies::delivered(&mut stage).required(),
         system::idle(idle_cost),
     ];
     (rows, idle_cost)

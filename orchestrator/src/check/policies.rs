@@ -7,7 +7,7 @@ use kernel::{
     sched::{self, Policy},
 };
 
-use super::{Row, State};
+use super::{Row, State, drill};
 use crate::host::{Stage, pause};
 
 /// The policies that need no partition, tried on a thread that ends with the trial.
@@ -59,6 +59,24 @@ pub(super) fn deadline_in_partition(stage: &Stage) -> Row {
                 stalled as f64 / 1e7
             );
             Row::new(NAME, State::Good, found)
+        }
+        Err(error) => Row::new(NAME, State::Missing, format!("{error:#}"))
+            .advise("see docs/host-setup.md on SCHED_DEADLINE"),
+    }
+}
+
+/// How far a reservation may be off over two seconds: three ticks at 250 Hz.
+const TOLERANCE: f64 = 0.012;
+
+/// A real reservation, on a thread that asks for everything.
+pub(super) fn delivered(stage: &mut Stage) -> Row {
+    const NAME: &str = "(28ms, 50ms) delivered";
+    match drill::delivered(stage) {
+        Ok(share) => {
+            let good = (share - 0.56).abs() < TOLERANCE;
+            let state = if good { State::Good } else { State::Limited };
+            Row::new(NAME, state, format!("{share:.3} of the CPU, 0.560 promised"))
+                .advise("the machine may have stalled: look again; see docs/host-setup.md")
         }
         Err(error) => Row::new(NAME, State::Missing, format!("{error:#}"))
             .advise("see docs/host-setup.md on SCHED_DEADLINE"),

@@ -12,6 +12,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use model::Exit;
 
+use crate::check::drill::{self, End};
+
 /// The hidden subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Helper {
@@ -25,6 +27,17 @@ pub enum Helper {
     Spin,
     /// Print what leaving idle costs on this CPU.
     IdleCost,
+    /// Ask for all the CPU there is until killed.
+    Hog,
+    /// Prepare the host as a run does, reserve, and end in a given way.
+    Drill {
+        /// The CPU to measure on; the last by default.
+        #[arg(long)]
+        cpu: Option<u32>,
+        /// The way.
+        #[arg(long)]
+        end: End,
+    },
     /// Become another program, on one CPU and in its cpuset.
     Join {
         /// The CPU.
@@ -49,6 +62,8 @@ impl Helper {
             Self::Sentinel { out } => sentinel::run(&out)?,
             Self::IdleCost => idle_cost::run()?,
             Self::Spin => spin::run()?,
+            Self::Hog => spin::forever(),
+            Self::Drill { cpu, end } => drill::run(cpu, end)?,
             Self::Join { cpu, group, command } => join::run(cpu, group.as_deref(), &command)?,
         }
         Ok(Exit::Done)

@@ -11,6 +11,11 @@ use kernel::{affinity::SELF, sched};
 /// Where the policy is refused.
 pub fn run() -> Result<()> {
     sched::set(SELF, sched::Policy::Idle)?;
+    forever()
+}
+
+/// Spins under whatever policy it has until it is killed.
+pub fn forever() -> ! {
     loop {
         spin_loop();
     }

@@ -1,0 +1,129 @@
+//! What the end-to-end tests share: the program, the host as it is, and turns on it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use kernel::{cpuset::Cpusets, procfs::Proc, sched};
+
+/// Tests that change the host or measure on it do so one at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A turn on the host; none, and said so, where the test cannot run here.
+pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let lacks = if !nix::unistd::geteuid().is_root() {
+        "it needs root"
+    } else if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        "it needs two CPUs"
+    } else {
+        return Some(turn);
+    };
+    eprintln!("SKIPPED: {test}: {lacks}");
+    None
+}
+
+/// The program, with its state below `state`.
+pub fn orchestrator(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
+    command.env("RTVM_STATE_DIR", state);
+    command
+}
+
+/// Another program of the project, built as this test was.
+pub fn sibling(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_BIN_EXE_orchestrator"));
+    let profile = own.parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", name, "--target-dir"]);
+    cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "building {name}");
+    profile.join(name)
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Everything about the host that a run changes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HostState {
+    cpusets: BTreeMap<PathBuf, String>,
+    sysctls: BTreeMap<String, String>,
+    policies: BTreeMap<i32, String>,
+    processes: Vec<String>,
+}
+
+impl HostState {
+    pub fn now() -> Self {
+        let proc = Proc::default();
+        let cpusets = Cpusets::find(&proc.text("mounts").unwrap()).unwrap();
+        let sysctl = |name: &str| {
+            (name.to_owned(), proc.text(&format!("sys/kernel/{name}")).unwrap_or_default())
+        };
+        Self {
+            cpusets: groups(&cpusets.root),
+            sysctls: ["sched_rt_runtime_us", "sched_rt_period_us"].map(sysctl).into(),
+            policies: real_time_threads(&proc),
+            processes: ours(&proc),
+        }
+    }
+}
+
+/// The settings of the root group, and the names of the groups in it.
+fn groups(root: &Path) -> BTreeMap<PathBuf, String> {
+    let settings = ["cpuset.sched_load_balance", "cpuset.cpus", "cgroup.subtree_control"];
+    fs::read_dir(root)
+        .unwrap()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| {
+            if path.is_dir() {
+                return Some((path, "group".to_owned()));
+            }
+            let name = path.file_name()?.to_str()?;
+            settings.contains(&name).then(|| (path.clone(), fs::read_to_string(&path).unwrap()))
+        })
+        .collect()
+}
+
+/// Threads of all processes that are neither ordinary nor the kernel's own.
+fn real_time_threads(proc: &Proc) -> BTreeMap<i32, String> {
+    processes(proc)
+        .into_iter()
+        .filter(|pid| fs::read_link(proc.path(&format!("{pid}/exe"))).is_ok())
+        .flat_map(|pid| proc.threads(pid).unwrap_or_default())
+        .filter_map(|tid| Some((tid, sched::get(tid).ok()?.policy.to_string())))
+        .filter(|(_, policy)| !policy.starts_with("SCHED_OTHER"))
+        .collect()
+}
+
+/// Processes that a run started.
+fn ours(proc: &Proc) -> Vec<String> {
+    let marked = |pid: &i32| {
+        fs::read(proc.path(&format!("{pid}/environ")))
+            .is_ok_and(|bytes| bytes.split(|&b| b == 0).any(|v| v.starts_with(b"RTVM_RUN=")))
+    };
+    processes(proc)
+        .into_iter()
+        .filter(marked)
+        .map(|pid| format!("{pid} {}", proc.name(pid).unwrap_or_default()))
+        .collect()
+}
+
+fn processes(proc: &Proc) -> Vec<i32> {
+    fs::read_dir(proc.path(""))
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
