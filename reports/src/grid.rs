@@ -123,7 +123,7 @@ impl Grid {
     }
 }
 
-/// Escapes what LaTeX would take as markup, and writes τ as mathematics.
+/// Escapes what LaTeX would take as markup, and writes the signs that it has no letter for.
 fn latex_escape(cell: &str) -> String {
     let mut out = String::new();
     for c in cell.chars() {

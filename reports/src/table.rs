@@ -143,7 +143,7 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     notes.extend(interval_note(&intervals));
     notes.extend(attempts_note(results));
     for row in rows.iter().filter(|row| row.failures > 0) {
-        notes.push(format!("{}: {} failed and are in no statistic.", row.experiment, {
+        notes.push(format!("{}: {} failed, outside all statistics.", row.experiment, {
             count(row.failures as usize, "request")
         }));
     }

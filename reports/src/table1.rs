@@ -63,7 +63,11 @@ pub fn grid(
     }
     let write = if format == Format::Csv { Writing::MACHINE } else { Writing::HUMAN };
     let mut header = vec![write.corner.to_owned()];
-    header.extend(columns.iter().map(|column| column.title.clone()));
+    header.extend(columns.iter().map(|column| match (format, column.paper) {
+        // Programs look columns up by name, so that there must not be two of the same.
+        (Format::Csv, true) => format!("{}-paper", column.experiment),
+        _ => column.title.clone(),
+    }));
     Ok(Grid {
         header,
         rows: write.rows(&columns),
@@ -227,7 +231,7 @@ fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> 
     for case in cases {
         for series in case.series.iter().filter(|series| series.failures > 0) {
             notes.push(format!(
-                "{}: {} failed and are in no statistic.",
+                "{}: {} failed, outside all statistics.",
                 case.name(),
                 count(series.failures as usize, "request")
             ));

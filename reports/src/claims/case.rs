@@ -83,8 +83,12 @@ pub(super) fn series<'a>(case: &'a Case, task: &str) -> Result<&'a Series, Strin
 pub(super) fn judged(case: &Case, task: &str, selection: Selection) -> Result<Vec<u64>, String> {
     let mut responses = series(case, task)?.responses(selection);
     if responses.len() < LEAST_JOBS {
+        let which = match selection {
+            Selection::All => "",
+            Selection::Undisturbed => " that no stall disturbed",
+        };
         return Err(format!(
-            "`{}` has only {} of {task} that no stall disturbed; the rule needs {LEAST_JOBS}",
+            "`{}` has only {} of {task}{which}; the rule needs {LEAST_JOBS}",
             case.name(),
             count(responses.len(), "job")
         ));

@@ -44,7 +44,7 @@ fn table_1_in_every_format() {
     slow-down against the guest, avg            –             –               12.71×                  1.81×
 
     Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
-    table1-host: 1 request failed and are in no statistic.
+    table1-host: 1 request failed, outside all statistics.
     Confidence interval of the mean: Student's t over the means of repetitions.
     Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
     ");
@@ -62,14 +62,14 @@ fn table_1_in_every_format() {
 
     Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
 
-    table1-host: 1 request failed and are in no statistic.
+    table1-host: 1 request failed, outside all statistics.
 
     Confidence interval of the mean: Student's t over the means of repetitions.
 
     Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
     ");
     insta::assert_snapshot!(output(&folder, &["--paper", "--format", "csv"]), @"
-    statistic,table1-host,paper,table1-guest,paper,table1-guest-loaded,paper,table1-guest-reserved,paper
+    statistic,table1-host,table1-host-paper,table1-guest,table1-guest-paper,table1-guest-loaded,table1-guest-loaded-paper,table1-guest-reserved,table1-guest-reserved-paper
     min_ns,68000000,220000000,620000000,260000000,1317000000,1153000000,830000000,790000000
     avg_ns,112569788,1140000000,685000000,1220000000,8707000000,11367000000,1240000000,2044000000
     max_ns,157000000,7910000000,750000000,8420000000,16097000000,89880000000,1650000000,10832000000
@@ -95,7 +95,7 @@ fn table_1_in_every_format() {
     \bottomrule
     \end{tabular}
     % Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
-    % table1-host: 1 request failed and are in no statistic.
+    % table1-host: 1 request failed, outside all statistics.
     % Confidence interval of the mean: Student's t over the means of repetitions.
     % Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
     ");
