@@ -134,7 +134,7 @@ impl<'a> Client<'a> {
             })
             .await
         };
-        if outcome.is_err() || !self.keep_alive {
+        if !self.keep_alive {
             self.link = None;
         }
         self.sample(due.unwrap_or(start_ns), start_ns, &answer, outcome.err())

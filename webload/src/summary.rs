@@ -116,7 +116,7 @@ impl fmt::Display for Summary {
         let pace = self.rate_per_s.map_or("closed loop".to_owned(), |r| format!("{r} requests/s"));
         writeln!(
             f,
-            "{clients} clients, {repetitions} repetitions, {pace}, connection: {connection}"
+            "clients: {clients}, repetitions: {repetitions}, {pace}, connection: {connection}"
         )?;
         write!(f, "{requests} requests, {failures} failed")?;
         for (cause, count) in &self.causes {
