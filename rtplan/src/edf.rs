@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     effort::{Effort, TooHard},
-    ns::{FOREVER, Ns, div_rem},
+    ns::{FOREVER, Ns, ceil_div, div_rem},
     problem::{Item, Problem},
     response::Response,
     supply::Bound,
@@ -145,16 +145,34 @@ impl Search<'_> {
     }
 
     /// No violation lies beyond this without one before it; [`FOREVER`] where there must be one.
+    ///
+    /// The longest busy window, or where that is shorter the point from which on the straight line
+    /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990).
     fn horizon(&self, effort: &mut Effort) -> Result<Ns, TooHard> {
         let mut load = Utilisation::default();
         self.items.iter().for_each(|item| load.add(item.execution, item.period));
+        let excess = self.excess();
         match load.against(self.bound) {
             Ordering::Greater => return Ok(FOREVER),
             Ordering::Equal if self.bound.stays_behind() => return Ok(FOREVER),
+            // dbf(t) ≤ Σ C/T · t ≤ sbf(t).
+            _ if excess == 0 && self.bound.is_full() => return Ok(0),
             _ => {}
         }
         let latest = self.items.iter().map(|item| item.deadline).max().unwrap_or(0);
-        Ok(busy_window(self.items, self.bound, effort)?.max(latest))
+        let overtaken = load.overtaken(self.bound, excess).unwrap_or(FOREVER);
+        let window = busy_window(self.items, self.bound, overtaken.max(latest), effort)?;
+        if window >= FOREVER { Err(effort.give_up()) } else { Ok(window.max(latest)) }
+    }
+
+    /// How far the demand can lie above Σ C/T · t.
+    fn excess(&self) -> Ns {
+        let blocking = self.items.iter().map(|item| item.blocking).max().unwrap_or(0);
+        let early = |item: &Item| {
+            let early = item.period - item.deadline + item.jitter;
+            ceil_div(item.execution.saturating_mul(early), item.period)
+        };
+        self.items.iter().map(early).fold(blocking, Ns::saturating_add)
     }
 }
 
@@ -202,16 +220,21 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// The longest busy window: the least w > 0 with rbf(w) ≤ sbf(w).
-fn busy_window(items: &[Item], bound: &Bound, effort: &mut Effort) -> Result<Ns, TooHard> {
+/// The longest busy window, the least w > 0 with rbf(w) ≤ sbf(w); or `limit` where it is longer.
+fn busy_window(
+    items: &[Item],
+    bound: &Bound,
+    limit: Ns,
+    effort: &mut Effort,
+) -> Result<Ns, TooHard> {
     let blocking = items.iter().map(|item| item.blocking).max().unwrap_or(0);
     let mut end = 1;
     loop {
         effort.spend(items.len())?;
         let work: Ns = items.iter().map(|item| item.releases(end, 0) * item.execution).sum();
         let next = bound.time_for(blocking + work);
-        if next <= end || next >= FOREVER {
-            return Ok(next.max(end));
+        if next <= end || next >= limit {
+            return Ok(next.max(end).min(limit));
         }
         end = next;
     }
@@ -240,7 +263,8 @@ impl Search<'_> {
         if self.horizon(effort)? >= FOREVER {
             return Ok(None);
         }
-        busy_window(self.items, self.bound, effort).map(Some)
+        let window = busy_window(self.items, self.bound, FOREVER, effort)?;
+        Ok((window < FOREVER).then_some(window))
     }
 
     /// The maximum over the arrivals in the window at which the job's deadline coincides with

@@ -26,6 +26,11 @@ impl Default for Effort {
 }
 
 impl Effort {
+    /// The error, where it is clear beforehand that the steps would not do.
+    pub(crate) fn give_up(&self) -> TooHard {
+        TooHard(STEPS)
+    }
+
     /// Takes `steps`.
     pub(crate) fn spend(&mut self, steps: usize) -> Result<(), TooHard> {
         let left = self.left.checked_sub(steps as u64);

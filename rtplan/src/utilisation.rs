@@ -33,12 +33,23 @@ impl Utilisation {
         *self.by_period.entry(period).or_default() += execution;
     }
 
+    /// A length beyond which `constant` and the sum's share of it together stay below the supply:
+    /// (constant + share · latency) / (share − sum), rounded up. `None` where the sum is not
+    /// clearly below the share, or the numbers are too large.
+    pub(crate) fn overtaken(&self, bound: &Bound, constant: Ns) -> Option<Ns> {
+        let share = long_run_share(bound);
+        let spare = share.checked_sub(self.low + self.terms).filter(|&spare| spare > 0)?;
+        let late = (share + 2).checked_mul(bound.latency())?;
+        // One more, since the work of a slowed-down supply is rounded down.
+        let constant = (constant + bound.ahead() + 1).checked_mul(1 << 64)?;
+        Some(constant.checked_add(late)?.div_ceil(spare))
+    }
+
     /// How the sum, slowed down, compares with the share that `bound` supplies in the long run.
     pub(crate) fn against(&self, bound: &Bound) -> Ordering {
         let (budget, period) = bound.rate();
         let factor = bound.slow_down();
-        let (numerator, denominator) = factor.parts();
-        let share = (budget << 64) / period * u128::from(denominator) / u128::from(numerator);
+        let share = long_run_share(bound);
         if self.low + self.terms < share {
             Ordering::Less
         } else if self.low > share + 2 {
@@ -62,6 +73,14 @@ impl Utilisation {
         let (numerator, denominator) = slow_down.parts();
         (sum * fraction(numerator.into(), denominator.into())).cmp(&fraction(budget, period))
     }
+}
+
+/// The share of work that `bound` supplies in the long run, in units of 2^-64, rounded down by less
+/// than 2 of them.
+fn long_run_share(bound: &Bound) -> u128 {
+    let (budget, period) = bound.rate();
+    let (numerator, denominator) = bound.slow_down().parts();
+    (budget << 64) / period * u128::from(denominator) / u128::from(numerator)
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl Bound {
         }
     }
 
+    /// Whether nothing is ever waited for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shape == Shape::Full
+    }
+
     /// Whether every window opens at the start of a server period, or where it opens is the same.
     pub(crate) fn is_plain(&self) -> bool {
         match self.shape {
@@ -134,6 +139,20 @@ impl Bound {
     /// CPU time that a unit of work takes.
     pub(crate) fn slow_down(&self) -> Ratio {
         self.slow_down
+    }
+
+    /// The least Δ with sbf(t) ≥ rate · (t − Δ) but for what the server is ahead, or more.
+    pub(crate) fn latency(&self) -> Ns {
+        match self.shape {
+            Shape::Full | Shape::Nothing => 0,
+            Shape::Gaps { q, p, first } => first + p - q,
+            Shape::Served { q, p, .. } => p - q,
+        }
+    }
+
+    /// How far the server may be ahead of its entitlement when a window opens.
+    pub(crate) fn ahead(&self) -> Ns {
+        self.ahead
     }
 
     /// Whether sbf(t) stays below rate · t for all t > 0, so that a demand of just that rate never

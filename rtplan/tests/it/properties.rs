@@ -1,15 +1,13 @@
 //! What the theory says of supplies and budgets, on random ones.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Small, ns, reservation, small_sets, utilisation_at_most_one, workload};
 use proptest::prelude::*;
 use rtplan::{
     Costs, Fraction, Model, Question, Response, Scheduler, Supply, Witness, Workload, analyse,
     least_budget, responses, schedulable,
 };
-use support::{Small, ns, reservation, small_sets, utilisation_at_most_one, workload};
 
 /// Any reservation of up to 60 ns with any costs; Δ between Q and P.
 fn supplies() -> impl Strategy<Value = [Supply; 5]> {

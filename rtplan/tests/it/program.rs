@@ -229,6 +229,13 @@ fn hyperperiods_beyond_64_bits_are_not_computed() {
     let output = run(&args);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(json(&output)["budget_ns"].as_u64().unwrap() > 8_333_333);
+    // A nanosecond in 10^9 is left.
+    let full: Vec<String> = primes.iter().map(|p| format!("{}ns/{p}ns", p / 5)).collect();
+    let mut args = vec!["analyse", "--scheduler", "edf", "--summary", "json"];
+    full.iter().for_each(|task| args.extend(["--task", task]));
+    assert_eq!(json(&run(&args))["schedulable"], true);
+    args.extend(["--task", "30ns/1s"]);
+    assert_eq!(json(&run(&args))["schedulable"], false);
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 

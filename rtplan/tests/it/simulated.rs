@@ -1,10 +1,8 @@
 //! No verdict is contradicted by a simulation of what the model describes.
 
-mod support;
-
+use crate::support::{HYPERPERIOD, Small, reservation, simulate, small_sets, workload};
 use proptest::prelude::*;
 use rtplan::{Response, Scheduler, Supply, Workload, responses, schedulable};
-use support::{HYPERPERIOD, Small, reservation, simulate, small_sets, workload};
 
 fn bounded(worst: &[u64], bounds: &[Response]) -> bool {
     worst.iter().zip(bounds).all(|(&worst, bound)| match bound {

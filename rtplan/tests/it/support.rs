@@ -1,5 +1,4 @@
 //! Small task sets, and a simulator that is too simple to be wrong: it walks time unit by unit.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part")]
 
 use std::time::Duration;
 

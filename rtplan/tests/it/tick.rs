@@ -1,10 +1,8 @@
 //! A budget that the kernel enforces at its ticks supplies at least what the analysis says.
 
-mod support;
-
+use crate::support::{ns, reservation};
 use proptest::prelude::*;
 use rtplan::{Costs, Supply};
-use support::{ns, reservation};
 
 /// When a SCHED_DEADLINE server that always has work and is never delayed runs, tick by tick as in
 /// Linux without HRTICK_DL: exhaustion is seen at a tick only, overrun is taken from the budgets to
