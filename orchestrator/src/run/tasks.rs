@@ -61,8 +61,10 @@ pub fn limit(experiment: &Experiment) -> Duration {
     experiment.duration + DRAIN + Duration::from_secs(60)
 }
 
-/// The arguments of `rtload run`. The calibration is not checked again: it was made a moment ago,
-/// and under a reservation a guest's own CPU time includes the host's preemption.
+/// The arguments of `rtload run`. Paced work keeps the execution time constant while the processor's
+/// speed drifts, which on shared machines it does by several per cent a minute. The calibration is
+/// not checked again: it was made a moment ago, and under a reservation a guest's own CPU time
+/// includes the host's preemption.
 #[must_use]
 pub fn run_arguments(
     experiment: &Experiment,
@@ -83,6 +85,7 @@ pub fn run_arguments(
     option("--drain", duration::format(DRAIN));
     option("--calibration", places.calibration.into());
     option("--check", "off".into());
+    option("--work", "paced".into());
     option("--experiment", experiment.name.clone());
     option("--repetition", attempt.to_string());
     option("--out", places.jobs.into());
@@ -111,6 +114,7 @@ pub fn start_load(
     option("--backlog", load.backlog.name().into());
     option("--calibration", calibration.into());
     option("--check", "off".into());
+    option("--work", "paced".into());
     option("--out", folder.join("load-jobs.csv").into());
     let mut command = stage.on_measured(&program("rtload")?, arguments)?;
     let log = folder.join("load.log");
@@ -238,8 +242,8 @@ mod tests {
         assert_eq!(
             run_arguments(&suite.experiments[0], 2, 1, GUEST).join(" "),
             "run --task 30ms/150ms --task 50ms/200ms --policy fifo --cpu 1 --duration 24s \
-             --drain 10s --calibration /tmp/calibration.json --check off --experiment fig1 \
-             --repetition 2 --out /tmp/jobs.csv --hist-log /tmp/response.hlog --summary json"
+             --drain 10s --calibration /tmp/calibration.json --check off --work paced \
+             --experiment fig1 --repetition 2 --out /tmp/jobs.csv --hist-log /tmp/response.hlog --summary json"
         );
     }
 

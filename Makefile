@@ -1,0 +1,28 @@
+# make suite   set up, build, run experiments/quick.toml, render the report
+# make test    everything that is checked before a change lands
+# make paper   as `make suite`, with the paper's full protocol
+# make bench   ours against its peers, in turn, on this machine
+
+.PHONY: suite paper test bench build setup
+
+suite: build
+	@scripts/suite.sh experiments/quick.toml
+
+paper: build
+	@scripts/suite.sh experiments/paper.toml
+
+build: setup
+	@cargo build --release --workspace --quiet
+	@target/release/orchestrator fetch-kernel
+
+setup:
+	@scripts/setup.sh
+
+test:
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+bench:
+	@scripts/setup.sh bench
+	@cargo build --release --workspace --quiet
+	@scripts/bench.sh

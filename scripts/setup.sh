@@ -1,0 +1,61 @@
+#!/bin/sh
+# Installs what is missing for building, running and testing. Installs nothing the second time.
+#
+#   scripts/setup.sh           what `make suite` needs
+#   scripts/setup.sh test      and what `make test` needs as well
+#   scripts/setup.sh bench     and the peers that `make bench` compares with
+#
+# Asks before it uses sudo, unless it is root or YES=1. Never installs a kernel.
+set -eu
+
+# program:package, for Debian and its kin
+wanted="qemu-system-x86_64:qemu-system-x86 gcc:gcc apache2:apache2-bin"
+case "${1:-suite}" in
+    suite) ;;
+    test) wanted="$wanted vips:libvips-tools gm:graphicsmagick convert:imagemagick" ;;
+    bench) wanted="$wanted vips:libvips-tools gm:graphicsmagick convert:imagemagick
+        cyclictest:rt-tests rt-app:rt-app wrk:wrk nginx:nginx-light" ;;
+    *) echo "setup.sh: unknown set \`$1\`; use suite, test or bench" >&2; exit 2 ;;
+esac
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup.sh: cargo is missing: install the Rust toolchain with rustup, then try again" >&2
+    exit 3
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "setup.sh: this is not a Debian-like system; install by hand what Debian calls:$missing" >&2
+    exit 3
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    if [ "${YES:-}" != 1 ]; then
+        printf 'Install%s with sudo? [y/N] ' "$missing" >&2
+        read -r answer || answer=
+        case "$answer" in [yY]*) ;; *) echo "setup.sh: not installed:$missing" >&2; exit 3 ;; esac
+    fi
+    as_root=sudo
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() { # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@" $missing >"$log" 2>&1
+}
+echo "Installing:$missing" >&2
+$as_root apt-get update -qq >"$log" 2>&1 || cat "$log" >&2
+# qemu-utils from a later release than the rest of QEMU conflicts with it: bring both to one release.
+if ! install; then
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    if ! dpkg -s qemu-utils >/dev/null 2>&1 || ! install --allow-downgrades "qemu-utils/$release"; then
+        cat "$log" >&2
+        exit 1
+    fi
+fi

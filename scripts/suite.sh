@@ -1,0 +1,18 @@
+#!/bin/sh
+# The main job: runs a suite, renders its report, prints the scorecard and where everything is.
+set -eu
+suite=${1:-experiments/quick.toml}
+bin=target/release
+out=${OUT:-results}
+
+status=0
+folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
+[ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
+"$bin/reports" render "$folder"
+"$bin/reports" table "$folder"
+claims=0
+"$bin/reports" claims "$folder" || claims=$?
+echo "Results: $folder"
+echo "Report:  $folder/report/index.html"
+[ "$status" = 0 ] || exit "$status"
+exit "$claims"

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Everything that `make test` checks. CI calls nothing else.
+set -eu
+log=${TMPDIR:-/tmp}/rt-vm-bench-test-$$.log
+trap 'rm -f "$log"' EXIT
+export CARGO_TERM_COLOR=never
+
+step() { echo "== $*"; "$@"; }
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --quiet
+# The end-to-end tests run the programs as a user would: built for release.
+step cargo build --release --workspace --quiet
+step target/release/orchestrator fetch-kernel
+
+echo "== cargo test"
+status=0
+# One test program after the other, and one test at a time within the end-to-end ones (see their
+# locks): measurements side by side would measure each other.
+cargo test --workspace -- --show-output >"$log" 2>&1 || status=$?
+grep -vE '^(successes:|---- .* stdout ----|    [a-z_:0-9]+|)$' "$log" || true
+
+skipped=$(grep -c '^SKIPPED: ' "$log" || true)
+echo "$skipped tests skipped"
+grep '^SKIPPED: ' "$log" || true
+[ "$status" = 0 ] || exit "$status"
+
+# A skip that this machine could have run is a failure: only the reasons listed may stand.
+if [ "${CI:-}" = true ]; then
+    unexpected=$(grep '^SKIPPED: ' "$log" | grep -vEf .ci/may-skip || true)
+    if [ -n "$unexpected" ]; then
+        echo "These tests were skipped, though this machine should be able to run them:"
+        echo "$unexpected"
+        exit 1
+    fi
+fi
