@@ -63,3 +63,170 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
         calibration.length_difference * 100.0,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        calibration::example,
+        engine::{Outcome, Record, Tally, TaskOutcome},
+        options::RunArgs,
+        plan::{Plan, tasks},
+        policy::{PolicyKind, policies},
+        work::WorkKind,
+    };
+    use clap::Parser;
+    use model::{TaskSet, load::Backlog};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    /// Two jobs of tau1, the second late; nothing recorded of tau2.
+    fn summary() -> Summary {
+        let set = TaskSet::paper();
+        let policies = policies(PolicyKind::Fifo, &set, &[], 80).unwrap();
+        let plan = Plan {
+            tasks: tasks(&set, &policies, WorkKind::Fixed, &example()),
+            pin: Some(1),
+            backlog: Backlog::Keep,
+            duration: Duration::from_millis(300),
+            drain: Duration::from_secs(10),
+            start_at: None,
+            keep_records: true,
+        };
+        let record =
+            |job, start_ns, finish_ns| Record { job, start_ns, finish_ns, cpu_ns: 30_000_500 };
+        let records = [
+            vec![record(0, 1_000_050_000, 1_030_100_000), record(1, 1_150_000_000, 1_310_000_000)],
+            vec![],
+        ];
+        let tallies = [
+            Tally { done: 2, late: 1, ..Tally::default() },
+            Tally { unfinished: 2, ..Tally::default() },
+        ];
+        let outcomes = plan.tasks.iter().zip(records).zip(tallies);
+        let outcome = Outcome {
+            first_release_ns: 1_000_000_000,
+            end_ns: 1_400_000_000,
+            interrupted: false,
+            tasks: outcomes
+                .map(|((planned, records), tally)| TaskOutcome {
+                    planned: planned.clone(),
+                    tally,
+                    records,
+                })
+                .collect(),
+            warnings: vec![],
+        };
+        let args = Line::parse_from("rtload --task 30ms/150ms --duration 300ms".split(' ')).args;
+        Summary::new(&plan, &args.common, &example(), &outcome)
+    }
+
+    #[test]
+    fn the_table_is_for_people() {
+        insta::assert_snapshot!(table(&summary()), @r#"
+task   C/T            ms         jobs misses        min       mean        p50        p90        p99        max
+tau1   30ms/150ms     response      2      1     30.100     95.050     30.100    160.000    160.000    160.000
+                      cpu                        30.000     30.000     30.000     30.000     30.000     30.000
+                      latency                     0.000      0.025      0.000      0.050      0.050      0.050
+tau2   50ms/200ms     response      0      0 no jobs recorded
+                      cpu                    no jobs recorded
+                      latency                no jobs recorded
+                      2 unfinished
+"#);
+    }
+
+    #[test]
+    fn the_json_is_for_scripts() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary()).unwrap(), @r#"
+{
+  "tasks": [
+    {
+      "task": "tau1",
+      "execution_ns": 30000000,
+      "period_ns": 150000000,
+      "deadline_ns": 150000000,
+      "jobs": 2,
+      "misses": 1,
+      "skipped": 0,
+      "unfinished": 0,
+      "response_ns": {
+        "count": 2,
+        "min": 30100000,
+        "mean": 95050000.0,
+        "stddev": 91853170.87613252,
+        "p50": 30100000,
+        "p90": 160000000,
+        "p99": 160000000,
+        "max": 160000000
+      },
+      "cpu_ns": {
+        "count": 2,
+        "min": 30000500,
+        "mean": 30000500.0,
+        "stddev": 0.0,
+        "p50": 30000500,
+        "p90": 30000500,
+        "p99": 30000500,
+        "max": 30000500
+      },
+      "latency_ns": {
+        "count": 2,
+        "min": 0,
+        "mean": 25000.0,
+        "stddev": 35355.33905932738,
+        "p50": 0,
+        "p90": 50000,
+        "p99": 50000,
+        "max": 50000
+      }
+    },
+    {
+      "task": "tau2",
+      "execution_ns": 50000000,
+      "period_ns": 200000000,
+      "deadline_ns": 200000000,
+      "jobs": 0,
+      "misses": 0,
+      "skipped": 0,
+      "unfinished": 2,
+      "response_ns": null,
+      "cpu_ns": null,
+      "latency_ns": null
+    }
+  ],
+  "policy": "fifo",
+  "work": "paced",
+  "cpu": 1,
+  "backlog": "keep",
+  "first_release_ns": 1000000000,
+  "duration_ns": 300000000,
+  "elapsed_ns": 400000000,
+  "interrupted": false,
+  "unfinished": 2,
+  "calibration": {
+    "schema_version": 1,
+    "ns_per_iteration": 1.5,
+    "undisturbed_ns_per_iteration": 1.25,
+    "spread": 0.01,
+    "length_difference": 0.001,
+    "pieces": 60,
+    "cpu": 1,
+    "cpu_model": "An Example"
+  },
+  "warnings": []
+}
+"#);
+    }
+
+    #[test]
+    fn a_calibration_says_what_the_machine_takes() {
+        insta::assert_snapshot!(super::calibration(&example()), @r#"
+CPU 1: 1.50000 ns per iteration in a job, 1.25000 ns undisturbed (+20.00 % taken by the machine)
+spread 1.00 % between quartiles of 60 pieces of 30 ms, +0.10 % against pieces of 10 ms
+"#);
+    }
+}
