@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// What booting, calibrating and collecting take beside the workload itself.
-const GUEST_OVERHEAD: Duration = Duration::from_secs(9);
-const HOST_OVERHEAD: Duration = Duration::from_secs(3);
+const GUEST_OVERHEAD: Duration = Duration::from_secs(6);
+const HOST_OVERHEAD: Duration = Duration::from_secs(1);
 
 /// How long jobs released in time may still run after the end of the releases.
 pub const DRAIN: Duration = Duration::from_secs(10);

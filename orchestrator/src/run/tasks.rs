@@ -167,6 +167,8 @@ const GUEST: Places<'static> = Places {
     hist_log: "/tmp/response.hlog",
 };
 const GUEST_RTLOAD: &str = "/bin/rtload";
+/// CPU time for a calibration in the guest: paced work needs it to a few per cent only.
+const GUEST_CALIBRATION: &str = "1s";
 
 /// Calibrates rtload in the guest, which must be neither loaded nor reserved: an emulator's speed
 /// is another than the host's, and a guest's CPU time includes what the host takes.
@@ -178,8 +180,18 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
     struct Calibrated {
         ns_per_iteration: f64,
     }
-    let arguments =
-        [GUEST_RTLOAD, "calibrate", "--cpu", "0", "--save", GUEST.calibration, "--summary", "json"];
+    let arguments = [
+        GUEST_RTLOAD,
+        "calibrate",
+        "--cpu",
+        "0",
+        "--for",
+        GUEST_CALIBRATION,
+        "--save",
+        GUEST.calibration,
+        "--summary",
+        "json",
+    ];
     let printed = in_guest(guest, &arguments.map(str::to_owned), Duration::from_secs(60), stop)?;
     let calibrated: Calibrated = serde_json::from_slice(&printed)
         .context("the summary of `rtload calibrate` in the guest")?;

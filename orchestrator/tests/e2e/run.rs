@@ -39,6 +39,7 @@ where = "guest"
 tasks = ["30ms/150ms", "50ms/200ms"]
 load = { tasks = ["50ms/120ms", "20ms/80ms"], backlog = "drop" }
 reservation = { budget = "40ms", period = "50ms" }
+emulator = { budget = "1ms", period = "20ms" }
 duration = "4s"
 "#;
 
