@@ -1,7 +1,7 @@
 //! The kernel without its wrapping.
 //!
 //! A `vmlinuz` unpacks itself when it boots, which an emulator does slowly. Unpacked once on the
-//! host, the ELF file inside starts by QEMU's PVH entry, without firmware detours: some 0.4 s less
+//! host, the ELF file inside starts by QEMU's PVH entry, without firmware detours: some 0.3 s less
 //! from QEMU's start to /init under TCG. Layout of the wrapping: the kernel's
 //! Documentation/arch/x86/boot.rst.
 
