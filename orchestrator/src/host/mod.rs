@@ -1,6 +1,6 @@
 //! What is done to the host, and how it is undone.
 //!
-//! Every change goes through the [`Guard`], which writes into a [`journal`] what would undo it
+//! Every change goes through the [`Guard`], which writes into a journal what would undo it
 //! before it makes it. Dropping the guard undoes everything: on success, error, panic and signal.
 //! After `kill -9` the journal is still there, and [`restore`] undoes what it lists.
 
