@@ -3,7 +3,7 @@
 set -eu
 log=${TMPDIR:-/tmp}/rt-vm-bench-test-$$.log
 trap 'rm -f "$log"' EXIT
-export CARGO_TERM_COLOR=never
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 
 step() { echo "== $*"; "$@"; }
 step cargo fmt --all --check
@@ -17,7 +17,7 @@ echo "== cargo test"
 status=0
 # One test program after the other, and one test at a time within the end-to-end ones (see their
 # locks): measurements side by side would measure each other.
-cargo test --workspace -- --show-output >"$log" 2>&1 || status=$?
+cargo test --workspace --no-fail-fast -- --show-output >"$log" 2>&1 || status=$?
 grep -vE '^(successes:|---- .* stdout ----|    [a-z_:0-9]+|)$' "$log" || true
 
 skipped=$(grep -c '^SKIPPED: ' "$log" || true)

@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(
             table(&report),
             "QEMU     ok       7.2\n\
-             tracefs  MISSING  not mounted\n                   -> mount it\n\
+             tracefs  MISSING  not mounted\n                  -> mount it\n\
              This host can run the suites.\n"
         );
     }
