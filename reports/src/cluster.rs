@@ -59,6 +59,7 @@ mod tests {
             index: index as u64,
             at_ns: 0,
             response_ns: index as u64,
+            cpu_ns: None,
             missed: false,
             stalled_ns: Some(stalled),
         };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use model::{
-    Manifest,
+    Manifest, TaskSet,
     manifest::{RepetitionRecord, SCHEMA_VERSION, Status},
     sample,
     suite::Experiment,
@@ -119,6 +119,12 @@ impl Case {
             }
         }
         series.sort_by(|a, b| (a.task.len(), &a.task).cmp(&(b.task.len(), &b.task)));
+        for own in &mut series {
+            let index = (0..experiment.tasks.len()).find(|at| TaskSet::name(*at) == own.task);
+            if let Some(task) = index.map(|index| experiment.tasks[index]) {
+                own.count_unfinished(task, experiment.duration);
+            }
+        }
         let failed = |record: &&&RepetitionRecord| record.status == Status::Failed;
         Ok(Self {
             experiment: experiment.clone(),

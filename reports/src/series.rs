@@ -1,7 +1,12 @@
 //! The samples of one task (or service) of one experiment, run by run.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
-use model::sample::{Job, Request};
+use model::{
+    Task,
+    sample::{Job, Request},
+};
 
 /// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).
@@ -19,6 +24,8 @@ pub struct Sample {
     pub at_ns: u64,
     /// Response time in nanoseconds.
     pub response_ns: u64,
+    /// CPU time of the job, as the machine that ran it accounts it.
+    pub cpu_ns: Option<u64>,
     /// Whether it missed its deadline; requests have none.
     pub missed: bool,
     /// Stalled time of its busy period so far; none where no sentinel watched.
@@ -74,6 +81,9 @@ pub struct Series {
     pub deadline_ns: Option<u64>,
     /// Requests that failed; they have no response time and are in no run.
     pub failures: u64,
+    /// Jobs that were released in the time the experiment lasts, but were not done at its end:
+    /// nobody knows how long they would have taken.
+    pub unfinished: u64,
 }
 
 impl Series {
@@ -134,6 +144,7 @@ impl Series {
                 index: job.job,
                 at_ns: job.release_ns - first,
                 response_ns: job.response_ns,
+                cpu_ns: job.cpu_ns,
                 missed: job.missed,
                 stalled_ns: job.stalled_ns,
             };
@@ -141,6 +152,14 @@ impl Series {
             own.deadline_ns = Some(job.deadline_ns);
             own.run(attempt).samples.push(sample);
         }
+    }
+
+    /// Works out [`Self::unfinished`]: releases are at every multiple of the period before the end
+    /// of `duration`, in each run, and each finished job has its row.
+    pub(crate) fn count_unfinished(&mut self, task: Task, duration: Duration) {
+        let released = duration.as_nanos().div_ceil(task.period().as_nanos());
+        let missing = |run: &Run| released.saturating_sub(run.samples.len() as u128);
+        self.unfinished = self.runs.iter().map(missing).sum::<u128>() as u64;
     }
 
     /// Adds the requests of one attempt: a run for each value of the `repetition` column.
@@ -156,6 +175,7 @@ impl Series {
                         index: request.request,
                         at_ns: request.intended_ns - first,
                         response_ns: request.response_ns?,
+                        cpu_ns: None,
                         missed: false,
                         stalled_ns: None,
                     })
@@ -173,6 +193,7 @@ impl Series {
                 runs: Vec::new(),
                 deadline_ns: None,
                 failures: 0,
+                unfinished: 0,
             });
             series.len() - 1
         });

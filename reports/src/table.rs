@@ -25,6 +25,8 @@ pub struct Row {
     pub misses: Option<usize>,
     /// Requests that failed.
     pub failures: u64,
+    /// Jobs that were released but not finished.
+    pub unfinished: u64,
     /// Of the selected samples; none where there are none.
     pub summary: Option<Summary>,
     /// 90 % confidence interval of the mean; none where the samples are too few.
@@ -47,6 +49,7 @@ fn case_rows(case: &Case, selection: Selection) -> Vec<Row> {
         disturbed: series.disturbed(),
         misses: series.deadline_ns.map(|_| series.misses(selection)),
         failures: series.failures,
+        unfinished: series.unfinished,
         summary: Summary::of(&mut series.responses(selection)),
         interval: interval::mean_interval(&series.responses_by_run(selection)),
         bound_ns: case.bound_ns(&series.task),
@@ -65,6 +68,7 @@ fn unmeasured(case: &Case) -> Row {
         disturbed: None,
         misses: None,
         failures: 0,
+        unfinished: 0,
         summary: None,
         interval: None,
         bound_ns: None,
@@ -142,6 +146,14 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     let intervals: Vec<MeanInterval> = rows.iter().filter_map(|row| row.interval).collect();
     notes.extend(interval_note(&intervals));
     notes.extend(attempts_note(results));
+    for row in rows.iter().filter(|row| row.unfinished > 0) {
+        notes.push(format!(
+            "{} {}: {} released but not finished, outside all statistics.",
+            row.experiment,
+            row.task.as_deref().unwrap_or(UNKNOWN),
+            count(row.unfinished as usize, "job")
+        ));
+    }
     for row in rows.iter().filter(|row| row.failures > 0) {
         notes.push(format!("{}: {} failed, outside all statistics.", row.experiment, {
             count(row.failures as usize, "request")
@@ -182,17 +194,19 @@ pub fn attempts_note(results: &Results) -> Option<String> {
     let still_noisy =
         results.cases.iter().flat_map(|case| &case.counted).filter(|record| record.noisy).count();
     (failed + noisy > 0).then(|| {
+        let counting = match still_noisy {
+            0 => "none of the noisy ones counts".to_owned(),
+            n => format!("{n} of the noisy ones counted all the same, having no quieter rival"),
+        };
         format!(
-            "Of {}, {failed} failed and {noisy} stalled for more than {} of the time; {} of the \
-             noisy ones count, since no quieter attempt was made.",
+            "Of {}, {failed} failed and {noisy} stalled for more than {} of the time; {counting}.",
             count(attempts, "attempt"),
             percent(results.manifest.suite.noise.max_stalled),
-            if still_noisy == 0 { "none".to_owned() } else { still_noisy.to_string() }
         )
     })
 }
 
-const MACHINE_COLUMNS: [&str; 19] = [
+const MACHINE_COLUMNS: [&str; 20] = [
     "experiment",
     "task",
     "samples",
@@ -212,6 +226,7 @@ const MACHINE_COLUMNS: [&str; 19] = [
     "p99_ns",
     "max_ns",
     "analytic_ns",
+    "unfinished",
 ];
 
 fn machine_grid(rows: &[Row], selection: Selection) -> Grid {
@@ -249,5 +264,6 @@ fn machine_cells(row: &Row, selection: Selection) -> Vec<String> {
         cell(summary.map(|s| s.p99)),
         cell(summary.map(|s| s.max)),
         cell(row.bound_ns),
+        row.unfinished.to_string(),
     ]
 }

@@ -31,7 +31,9 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
             .judged(predictable(results, setup, task))
     };
     let no_miss = |id, says, setup: &Setup| {
-        let rule = "no undisturbed job of either task misses its deadline".to_owned();
+        let rule =
+            "no undisturbed job of either task misses its deadline, and none is left unfinished"
+                .to_owned();
         Statement { id, figure: FIGURE, says, paper: "none", rule }.judged(misses(results, setup))
     };
     let identical = |id, says, task| {
@@ -87,21 +89,22 @@ fn misses(results: &Results, setup: &Setup) -> Finding {
     let total = |selection| case.series.iter().map(|own| own.misses(selection)).sum::<usize>();
     let (undisturbed, all) = (total(Selection::Undisturbed), total(Selection::All));
     let disturbed = all - undisturbed;
+    let unfinished = case.series.iter().map(|own| own.unfinished).sum::<u64>();
+    let mut measured = format!("{undisturbed} of {}", count(jobs, "job"));
+    if disturbed > 0 {
+        measured.push_str(&format!(" (and {disturbed} of the stalled ones)"));
+    }
+    if unfinished > 0 {
+        measured.push_str(&format!("; {unfinished} never finished"));
+    }
     Ok(Judged {
-        holds: undisturbed == 0,
-        measured: format!(
-            "{undisturbed} of {}{}",
-            count(jobs, "job"),
-            if disturbed > 0 {
-                format!(" (and {disturbed} of the stalled ones)")
-            } else {
-                String::new()
-            }
-        ),
+        holds: undisturbed == 0 && unfinished == 0,
+        measured,
         values: Values::from([
             ("misses", undisturbed as f64),
             ("jobs", jobs as f64),
             ("misses_of_stalled", disturbed as f64),
+            ("unfinished", unfinished as f64),
         ]),
     })
 }

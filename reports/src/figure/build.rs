@@ -160,7 +160,7 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
             label: label.to_owned(),
             color: curve.color,
             stroke,
-            points: clipped(&curve.sorted(selection), end_ns),
+            points: clipped(&curve.sorted(selection), curve.series.unfinished, end_ns),
         };
         solid.push(line(judged, curve.stroke, &curve.label));
         if judged == Selection::Undisturbed && curve.series.disturbed().is_some_and(|n| n > 0) {
@@ -175,6 +175,10 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
                 curve.label,
                 count(outside, "job")
             ));
+        }
+        if curve.series.unfinished > 0 {
+            let unfinished = count(curve.series.unfinished as usize, "more job");
+            beyond.push(format!("{}: {unfinished} never finished.", curve.label));
         }
         bounds.extend(bound(curve).filter(|own| bounds.iter().all(|other| other.x != own.x)));
     }
@@ -193,8 +197,8 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
 }
 
 /// The step curve in milliseconds, cut off at the right edge.
-fn clipped(sorted: &[u64], end_ns: u64) -> Vec<(f64, f64)> {
-    let steps = cdf::steps(sorted, end_ns, MOST_STEPS);
+fn clipped(sorted: &[u64], unfinished: u64, end_ns: u64) -> Vec<(f64, f64)> {
+    let steps = cdf::steps(sorted, unfinished, end_ns, MOST_STEPS);
     let inside = steps.partition_point(|step| step.0 <= end_ns);
     let mut points: Vec<(f64, f64)> =
         steps[..inside].iter().map(|&(ns, share)| (ns as f64 / 1e6, share)).collect();
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_curve_is_cut_at_the_edge() {
-        let points = clipped(&[10_000_000, 30_000_000], 20_000_000);
+        let points = clipped(&[10_000_000, 30_000_000], 0, 20_000_000);
         assert_eq!(points, [(0.0, 0.0), (10.0, 0.0), (10.0, 0.5), (20.0, 0.5)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use model::{
     duration,
+    stats::Summary,
     suite::{Emulator, EmulatorPlace, Experiment, Place},
 };
 
@@ -11,7 +12,7 @@ use crate::{
     grid::{Format, Grid},
     series::Selection,
     table,
-    units::{UNKNOWN, percent, short},
+    units::{UNKNOWN, count, ms, percent, short, signed_percent},
 };
 
 /// The page's parts, in the order in which they stand there.
@@ -26,6 +27,8 @@ pub struct Content<'a> {
     pub statistics: Vec<(&'static str, Grid)>,
     /// The experiments as run.
     pub protocol: Grid,
+    /// Asked against measured execution times; no row where they say nothing.
+    pub execution: Grid,
     /// Attempts, failures and stalls.
     pub noise: Grid,
     /// Machine, programs, settings.
@@ -45,6 +48,7 @@ impl<'a> Content<'a> {
             claims,
             statistics: statistics(results),
             protocol: protocol(results),
+            execution: execution(results),
             noise: noise(results),
             provenance: provenance(results),
             warnings: warnings(results),
@@ -144,6 +148,33 @@ fn emulator(experiment: &Experiment) -> String {
     }
 }
 
+/// CPU times of the undisturbed jobs, where nothing but the tasks had the CPU: elsewhere a guest
+/// counts the time that was taken from it as its own.
+fn execution(results: &Results) -> Grid {
+    let mut rows = Vec::new();
+    for case in &results.cases {
+        let experiment = &case.experiment;
+        if experiment.load.is_some() || experiment.reservation.is_some() {
+            continue;
+        }
+        let tasks = experiment.tasks.iter().enumerate();
+        rows.extend(tasks.filter_map(|(at, task)| {
+            let series = case.task(&model::TaskSet::name(at))?;
+            let asked = task.execution().as_nanos() as f64;
+            let selected = series.selected(Selection::Undisturbed);
+            let mut cpu: Vec<u64> = selected.filter_map(|job| job.cpu_ns).collect();
+            let summary = Summary::of(&mut cpu)?;
+            let error = |ns: u64| signed_percent(ns as f64 / asked - 1.0);
+            let mut row = vec![case.name().to_owned(), series.task.clone(), ms(asked)];
+            row.extend([summary.min, summary.p50, summary.p99].map(|ns| ms(ns as f64)));
+            row.extend([error(summary.p50), error(summary.p99)]);
+            Some(row)
+        }));
+    }
+    let header = ["experiment", "task", "asked ms", "min", "p50", "p99", "p50 off", "p99 off"];
+    grid(&header, 2, rows)
+}
+
 fn noise(results: &Results) -> Grid {
     let row = |case: &Case| {
         let shares: Vec<String> = case
@@ -166,9 +197,9 @@ fn noise(results: &Results) -> Grid {
     let settings = &results.manifest.suite.noise;
     noise.notes.push(format!(
         "A repetition is noisy where the measured CPU ran nobody for more than {} of the time; it \
-         is tried again up to {} times, and the quietest attempt counts.",
+         is tried again up to {}, and the quietest attempt counts.",
         percent(settings.max_stalled),
-        settings.retries
+        count(settings.retries as usize, "time")
     ));
     noise
 }
@@ -225,7 +256,10 @@ fn awake(results: &Results) -> String {
     let keep = &results.manifest.keep_awake;
     let cost = keep.idle_cost.map_or_else(
         || "what leaving idle costs was not measured".to_owned(),
-        |cost| format!("leaving idle costs {}", percent(cost)),
+        |cost| match cost {
+            cost if cost <= 0.0 => "leaving idle costs nothing here".to_owned(),
+            cost => format!("leaving idle costs {}", percent(cost)),
+        },
     );
     format!("{} ({}; {cost})", yes_no(keep.on), keep.reason)
 }

@@ -40,6 +40,12 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                         @for (title, grid) in &content.statistics { h3 { (title) } (table(grid)) }
                     }
                     section { h2 { "What was run" } (table(&content.protocol)) }
+                    @if !content.execution.rows.is_empty() {
+                        section {
+                            h2 { "How constant the execution times were" }
+                            (table(&content.execution))
+                        }
+                    }
                     section { h2 { "How quiet it was" } (table(&content.noise)) }
                     section { h2 { "Where" } (facts(&content.provenance)) }
                     @if !content.warnings.is_empty() {

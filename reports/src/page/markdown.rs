@@ -33,9 +33,13 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     }
     for (title, grid) in [
         ("What was run", &content.protocol),
+        ("How constant the execution times were", &content.execution),
         ("How quiet it was", &content.noise),
         ("Where", &content.provenance),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(_, grid)| !grid.rows.is_empty())
+    {
         out.push_str(&format!("## {title}\n\n{}\n", grid.write(Format::Markdown)));
     }
     if !content.warnings.is_empty() {

@@ -8,11 +8,14 @@ pub fn below(sorted: &[u64], x: u64) -> f64 {
 
 /// The corners of the step curve C over `sorted` (ascending), `(x, C)`, x in the samples' unit.
 ///
-/// From `(0, 0)` to `(end, 1)`, horizontal and vertical pieces only. Above `limit` samples every
-/// k-th is drawn, so that a long run does not make a huge picture; the last one always is.
+/// From `(0, 0)` to `end`, horizontal and vertical pieces only. `beyond` more samples are known to
+/// exist, but not how large they are (jobs that were never finished): C stays below 1 by their
+/// share. Above `limit` samples every k-th is drawn, so that a long run does not make a huge
+/// picture; the last one always is.
 #[must_use]
-pub fn steps(sorted: &[u64], end: u64, limit: usize) -> Vec<(u64, f64)> {
+pub fn steps(sorted: &[u64], beyond: u64, end: u64, limit: usize) -> Vec<(u64, f64)> {
     let n = sorted.len();
+    let total = n as f64 + beyond as f64;
     let stride = n.div_ceil(limit.max(1)).max(1);
     let mut corners = vec![(0, 0.0)];
     let mut level = 0.0;
@@ -22,11 +25,11 @@ pub fn steps(sorted: &[u64], end: u64, limit: usize) -> Vec<(u64, f64)> {
             continue;
         }
         corners.push((sample, level));
-        level = (at + 1) as f64 / n as f64;
+        level = (at + 1) as f64 / total;
         corners.push((sample, level));
     }
     if n > 0 && end > sorted[n - 1] {
-        corners.push((end, 1.0));
+        corners.push((end, level));
     }
     corners
 }
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn corners_of_a_small_curve() {
-        let corners = steps(&[10, 20, 20, 40], 50, 100);
+        let corners = steps(&[10, 20, 20, 40], 0, 50, 100);
         let expected = [
             (0, 0.0),
             (10, 0.0),
@@ -60,11 +63,16 @@ mod tests {
         assert_eq!(corners, expected);
     }
 
+    #[test]
+    fn what_never_ended_keeps_the_curve_below_one() {
+        assert_eq!(steps(&[10], 3, 50, 100), [(0, 0.0), (10, 0.0), (10, 0.25), (50, 0.25)]);
+    }
+
     proptest! {
         #[test]
         fn the_curve_is_the_function(mut samples in prop::collection::vec(0..60_u64, 1..80)) {
             samples.sort_unstable();
-            let corners = steps(&samples, 100, 1000);
+            let corners = steps(&samples, 0, 100, 1000);
             for x in 0..=100 {
                 // The last corner strictly left of x gives the level just before x.
                 let level = corners.iter().rev().find(|corner| corner.0 < x).map_or(0.0, |c| c.1);
@@ -75,7 +83,7 @@ mod tests {
         #[test]
         fn thinning_ends_at_one(mut samples in prop::collection::vec(0..9_u64, 1..400)) {
             samples.sort_unstable();
-            let corners = steps(&samples, 100, 7);
+            let corners = steps(&samples, 0, 100, 7);
             prop_assert!((corners.last().unwrap().1 - 1.0).abs() < 1e-12);
             prop_assert!(corners.windows(2).all(|pair| pair[0].1 <= pair[1].1));
         }

@@ -182,6 +182,14 @@ impl MadeUp {
         sample::write_csv(&file, &rows).unwrap();
     }
 
+    /// Lets only the first `kept` jobs of a task in an experiment's first attempt be finished.
+    pub fn keep_jobs(&self, experiment: &str, task: &str, kept: u64) {
+        let file = self.path().join(experiment).join("rep-000/jobs.csv");
+        let mut rows: Vec<Job> = sample::read_csv(&file).unwrap();
+        rows.retain(|job| job.task != task || job.job < kept);
+        sample::write_csv(&file, &rows).unwrap();
+    }
+
     /// Replaces the samples of an experiment's first attempt.
     pub fn reshape(&mut self, experiment: &str, shape: Shape) {
         let place = self.path().join(experiment).join("rep-000");
@@ -207,7 +215,7 @@ fn jobs(experiment: &str, attempt: u32, shape: Shape, seed: u64) -> Vec<Job> {
                 start_ns: release_ns,
                 finish_ns: release_ns + response_ns,
                 response_ns,
-                cpu_ns: None,
+                cpu_ns: Some(([30.0, 50.0][task] * MS + jitter / 10.0) as u64),
                 deadline_ns: period * 1_000_000,
                 missed: response_ns > period * 1_000_000,
                 stalled_ns: Some(stalled_ns),

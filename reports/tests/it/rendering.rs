@@ -152,6 +152,17 @@ fn what_lies_beyond_the_edge_is_said() {
 }
 
 #[test]
+fn jobs_that_never_finished_keep_the_curve_below_one() {
+    let folder = MadeUp::as_in_the_paper();
+    folder.keep_jobs("fig3", "tau2", 60);
+    let fig3 = figure(&folder, "fig3");
+    let tau2 = &fig3.panels[1].lines[0];
+    assert!((tau2.points.last().unwrap().1 - 60.0 / 150.0).abs() < 1e-9);
+    let text = "τ2 (50 ms, 200 ms): 90 more jobs never finished.";
+    assert!(fig3.caption.contains(text), "{}", fig3.caption);
+}
+
+#[test]
 fn any_other_experiment_gets_a_figure_of_its_own() {
     let mut folder = MadeUp::empty(
         "name = \"own\"\n[[experiment]]\nname = \"mine\"\nwhere = \"host\"\ntasks = [\"30ms/150ms\", \"50ms/200ms\"]\n",
@@ -231,7 +242,8 @@ fn the_page_is_one_file_that_speaks_of_everything() {
     for text in [
         "Guests were emulated (TCG), not virtualised: the guest did not boot under KVM within 10 s.",
         "Of 7 attempts, 1 failed and 1 stalled for more than 0.5 % of the time; none of the noisy \
-         ones count",
+         ones counts.",
+        "<td class=\"number\">+0.0 %</td><td class=\"number\">+0.1 %</td>",
         "fig1/rep-001 failed: the guest was killed",
         "Invented CPU &lt;2 GHz&gt;",
         "50ms/120ms, 20ms/80ms (backlog: keep)",

@@ -73,11 +73,11 @@ fn the_scorecard_as_text() {
     ✓ holds  fig4-unloaded-misses  Reserved, unloaded: no deadline is missed.
         paper: none
         ours:  0 of 346 jobs
-        rule:  no undisturbed job of either task misses its deadline
+        rule:  no undisturbed job of either task misses its deadline, and none is left unfinished
     ✓ holds  fig4-loaded-misses  Reserved, loaded: no deadline is missed.
         paper: none
         ours:  0 of 346 jobs
-        rule:  no undisturbed job of either task misses its deadline
+        rule:  no undisturbed job of either task misses its deadline, and none is left unfinished
     ✓ holds  fig4-tau1-same  The load does not change the CDF of τ1.
         paper: identical
         ours:  26.4 µs apart, at most 46.7 µs (0.09 % of the mean); KS distance 0.11, Cliff's δ 0.00
@@ -157,6 +157,13 @@ fn each_rule_breaks_when_its_statement_does() {
         folder.reshape(experiment, shape);
         assert_eq!(with(&folder, Verdict::Fails), broken, "{experiment}");
     }
+}
+
+#[test]
+fn an_unfinished_job_is_a_missed_one() {
+    let folder = MadeUp::as_in_the_paper();
+    folder.keep_jobs("fig4-unloaded", "tau2", 149);
+    assert_eq!(with(&folder, Verdict::Fails), ["fig4-unloaded-misses"]);
 }
 
 #[test]
