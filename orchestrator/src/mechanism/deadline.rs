@@ -1,5 +1,7 @@
 //! SCHED_DEADLINE: a hard constant bandwidth server for each vCPU thread.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use kernel::{
     affinity::{self, Tid},
@@ -9,7 +11,7 @@ use model::Reservation;
 use nix::errno::Errno;
 
 use super::{Enforce, Vm, place};
-use crate::host::{Roots, Stage, deadline_bandwidth_limit, line_of};
+use crate::host::{Roots, Stage, deadline_bandwidth_limit, line_of, pause};
 
 pub(super) struct Deadline;
 
@@ -24,21 +26,33 @@ impl Enforce for Deadline {
     }
 }
 
-/// Gives a thread that is on the measured CPU its reservation.
+/// A thread that sleeps stays in the root domain it went to sleep in, and SCHED_DEADLINE in the new
+/// one is EPERM until it wakes; QEMU's threads do so many times a second.
+const AWAKENING: Duration = Duration::from_secs(2);
+
+/// Gives a thread that was placed on the measured CPU its reservation.
 ///
 /// # Errors
 /// The refusal, with its cause and remedy.
 pub(super) fn reserve(stage: &mut Stage, tid: Tid, reservation: Reservation) -> Result<()> {
     let policy = Policy::deadline(reservation.budget(), reservation.period());
-    stage.guard.set_scheduling(tid, policy).map_err(|error| {
-        let cause = error
-            .downcast_ref::<SchedError>()
-            .map(|refused| explain(refused.errno, &Circumstances::of(tid, reservation, stage)));
-        match cause {
-            Some(cause) => error.context(cause),
-            None => error,
+    let give_up = Instant::now() + AWAKENING;
+    loop {
+        let mark = stage.guard.mark();
+        let Err(error) = stage.guard.set_scheduling(tid, policy) else { return Ok(()) };
+        let errno = error.downcast_ref::<SchedError>().map(|refused| refused.errno);
+        if errno == Some(Errno::EPERM) && Instant::now() < give_up {
+            stage.guard.undo_to(mark)?;
+            pause(Duration::from_millis(5), &stage.stop)?;
+            continue;
         }
-    })
+        return Err(match errno {
+            Some(errno) => {
+                error.context(explain(errno, &Circumstances::of(tid, reservation, stage)))
+            }
+            None => error,
+        });
+    }
 }
 
 /// What decides which of an errno's causes it is.
