@@ -1,14 +1,37 @@
-# Sourced by bench.sh: the measurements of latency, and tables of nearest-rank percentiles.
+# Sourced by bench.sh: the single measurements, and tables of nearest-rank percentiles.
+
+# Runs a program with its output in a log, which is shown where it fails.
+logged() { # LOG COMMAND...
+    log=$out/$1.log
+    shift
+    "$@" >"$log" 2>&1 || { echo "bench: $1 failed:" >&2; cat "$log" >&2; exit 1; }
+}
+
+# One column of a jobs.csv, or the difference of two, without the header.
+column() { awk -F, -v a="$1" -v b="${2:-0}" 'NR > 1 { print b ? $a - $b : $a }' "$out/jobs.csv"; }
+
+execution_of_rtload() { # WORK
+    logged "rtload-$1" "$rtload" run --task 30ms/150ms --duration "${seconds}s" --cpu "$cpu" \
+        --work "$1" --out "$out/jobs.csv"
+    column 9 >>"$out/cpu-$1"
+    column 7 6 >>"$out/wall-$1"
+}
+
+execution_of_rt_app() {
+    logged rt-app rt-app "$out/rt-app.json"
+    awk '!/^#/ { print $3 * 1000 }' "$out"/rt-app-tau1-*.log >>"$out/wall-rt-app"
+    rm -f "$out"/rt-app-tau1-*.log
+}
 
 latency_of_rtload() {
-    logged rtload-latency "$rtload" run --task 10us/1ms --duration "${seconds}s" --cpu "$cpu" \
-        --priority 90 --hold-awake --out "$out/jobs.csv"
-    column 6 5 <"$out/jobs.csv" >>"$out/latency-rtload"
+    logged rtload-latency "$rtload" run --task 10us/1ms --duration "${latency_seconds}s" \
+        --cpu "$cpu" --priority 90 --hold-awake --out "$out/jobs.csv"
+    column 6 5 >>"$out/latency-rtload"
 }
 
 latency_of_cyclictest() {
     logged cyclictest cyclictest --quiet --mlockall --nsecs --priority=90 --affinity="$cpu" \
-        --threads=1 --interval=1000 --loops=$((seconds * 1000)) --histogram=400000
+        --threads=1 --interval=1000 --loops=$((latency_seconds * 1000)) --histogram=400000
     # Lines "bucket count"; what lies beyond the last bucket is counted as its bound.
     awk '/^[0-9]+ [0-9]+$/ { for (i = 0; i < $2 + 0; i++) print $1 + 0 }
          /Overflows:/ { for (i = 0; i < $NF + 0; i++) print 400000 }' \
