@@ -5,7 +5,7 @@
 #   rtload/bench.sh [PATH-OF-RTLOAD]
 #
 # Needs root, an otherwise quiet machine with two CPUs, and the peers. Environment: ROUNDS (3) of
-# SECONDS_EACH (10) for the execution time, TURNS (12) of 2 s for the latency, which differs by a
+# SECONDS_EACH (10) for the execution time, TURNS (20) of 1 s for the latency, which differs by a
 # quarter from one start of the same program to the next; CPU (the last one). Raw data stay in OUT
 # (target/bench/rtload).
 # Exit codes as everywhere: 0 all hold, 3 something is missing, 4 a comparison does not hold.
@@ -14,11 +14,11 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 rtload=${1:-$here/../target/release/rtload}
 rounds=${ROUNDS:-3}
-turns=${TURNS:-12}
+turns=${TURNS:-20}
 seconds=${SECONDS_EACH:-10}
 cpu=${CPU:-$(($(nproc --all) - 1))}
 out=${OUT:-$here/../target/bench/rtload}
-latency_seconds=2
+latency_seconds=1
 . "$here/bench-statistics.sh"
 
 missing=0
@@ -43,7 +43,7 @@ cat >"$out/rt-app.json" <<JSON
     "logdir": "$out", "log_basename": "rt-app" } }
 JSON
 
-echo "bench: about $((rounds * (3 * seconds + 5) + turns * 5)) s" >&2
+echo "bench: about $((rounds * (3 * seconds + 5) + turns * 3)) s" >&2
 round=0
 while [ "$round" -lt "$rounds" ]; do
     round=$((round + 1))
