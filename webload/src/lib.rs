@@ -26,7 +26,6 @@ mod exchange;
 pub mod failure;
 mod link;
 pub mod output;
-pub mod rate;
 mod record;
 pub mod run;
 mod stamp;
@@ -35,7 +34,7 @@ pub mod target;
 
 pub use config::Config;
 pub use failure::Failure;
-pub use rate::Rate;
+pub use model::Rate;
 pub use run::{Repetition, Run, RunError, run};
 pub use summary::Summary;
 pub use target::Target;

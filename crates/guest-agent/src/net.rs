@@ -1,8 +1,14 @@
-//! The guest's network: loopback, and the address that QEMU's user-mode network expects.
+//! The guest's network: loopback, and the address that the host chose or QEMU's user-mode network
+//! expects.
 
 use std::{fs, io, net::Ipv4Addr};
 
+use model::suite::interface;
+
 use crate::netlink::Netlink;
+
+/// Holds the card's `ADDRESS/PREFIX`; where it is missing, QEMU's user-mode network is assumed.
+pub const ADDRESS_FILE: &str = "/network.address";
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const PREFIX: u8 = 24;
@@ -33,9 +39,16 @@ pub fn bring_up(warnings: &mut Vec<String>) -> Option<String> {
 
 fn configure(netlink: &Netlink, card: &str) -> io::Result<()> {
     let device = index(card)?;
-    netlink.address(device, ADDRESS, PREFIX)?;
-    netlink.up(device)?;
-    netlink.default_route(device, GATEWAY)
+    let Ok(text) = fs::read_to_string(ADDRESS_FILE) else {
+        netlink.address(device, ADDRESS, PREFIX)?;
+        netlink.up(device)?;
+        return netlink.default_route(device, GATEWAY);
+    };
+    let (address, prefix) = interface(&text).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{ADDRESS_FILE}: `{text}`"))
+    })?;
+    netlink.address(device, address, prefix)?;
+    netlink.up(device)
 }
 
 /// The first device, by name, that stands on hardware.

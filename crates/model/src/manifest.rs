@@ -154,7 +154,26 @@ pub struct Facts {
     pub emulator_share: Option<f64>,
     /// Nanoseconds of work per loop iteration that rtload was calibrated to, where the tasks ran.
     pub ns_per_iteration: Option<f64>,
+    /// The clients of a service, where one was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<WebFacts>,
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// What the rows of `requests.csv` do not say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebFacts {
+    /// Requests between the service's start and the first measured one; with a guest that is kept
+    /// from one repetition to the next, before the first of them.
+    pub warm_up_requests: u64,
+    /// Those of them that failed.
+    pub warm_up_failures: u64,
+    /// Connections opened for measured requests.
+    pub connections: u64,
+    /// How long opening the slowest took.
+    pub slowest_connect_ns: Option<u64>,
+    /// Connections that took 1 s or more: one whose request was lost and sent again is among them.
+    pub connects_of_1s_or_more: u64,
 }

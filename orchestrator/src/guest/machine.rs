@@ -98,6 +98,27 @@ impl Guest {
         self.process().ended().is_none()
     }
 
+    /// Stops the vCPUs, and the guest's clock with them: it uses no CPU until [`Guest::resume`].
+    ///
+    /// # Errors
+    /// QEMU's refusal, a time-out, or its end.
+    pub fn pause(&self, stop: &AtomicBool) -> anyhow::Result<()> {
+        self.control("stop", stop)
+    }
+
+    /// Lets a paused guest go on.
+    ///
+    /// # Errors
+    /// QEMU's refusal, a time-out, or its end.
+    pub fn resume(&self, stop: &AtomicBool) -> anyhow::Result<()> {
+        self.control("cont", stop)
+    }
+
+    fn control(&self, command: &str, stop: &AtomicBool) -> anyhow::Result<()> {
+        let mut qmp = self.qmp.lock().unwrap_or_else(PoisonError::into_inner);
+        qmp.execute(command, stop).map(drop).map_err(|error| self.explain(error))
+    }
+
     /// Writes a file in the guest.
     ///
     /// # Errors

@@ -18,10 +18,12 @@ use super::{
     guests::{Booted, Guests},
     stalls::{self, ClockMap},
     tasks,
+    warm::WarmGuest,
 };
 use crate::{
     host::{Background, Counters, Stage},
     mechanism::{self, place_emulator},
+    service::Apache,
 };
 
 /// What every attempt of a run needs.
@@ -32,6 +34,10 @@ pub struct Bench {
     pub guests: Option<Guests>,
     /// The suite's settings of guests.
     pub guest_settings: GuestSettings,
+    /// The web server; none where no experiment has a service.
+    pub apache: Option<Apache>,
+    /// The guest with a service that is kept from attempt to attempt.
+    pub warm: Option<WarmGuest>,
     /// rtload's calibration for the measured CPU of the host.
     pub calibration: PathBuf,
     /// Whether a sentinel watches.
@@ -51,11 +57,11 @@ pub struct Attempted {
 
 /// What the workload leaves behind.
 #[derive(Debug, Default)]
-struct Measured {
+pub(super) struct Measured {
     /// From the first release to the last finish at the earliest, on the host's clock.
-    window: Option<(u64, u64)>,
+    pub window: Option<(u64, u64)>,
     clock: Option<ClockMap>,
-    facts: Facts,
+    pub facts: Facts,
 }
 
 #[derive(Serialize)]
@@ -68,8 +74,12 @@ impl Bench {
     /// Makes attempt number `attempt`; everything goes into `folder`. The host is as before
     /// afterwards, whatever happened.
     pub fn attempt(&mut self, experiment: &Experiment, attempt: u32, folder: &Path) -> Attempted {
-        let mark = self.stage.guard.mark();
         let mut attempted = Attempted::default();
+        if let Err(error) = self.prepare_guest(experiment, folder) {
+            attempted.error = Some(error);
+            return attempted;
+        }
+        let mark = self.stage.guard.mark();
         let result = self.watched(experiment, attempt, folder, &mut attempted);
         let undone = self.stage.guard.undo_to(mark);
         attempted.error = result.and(undone).err();
@@ -92,9 +102,12 @@ impl Bench {
             None
         };
         let mut measured = Measured::default();
-        let result = match experiment.place {
-            Place::Host => self.on_host(experiment, attempt, folder, &mut measured),
-            Place::Guest => self.on_guest(experiment, attempt, folder, &mut measured),
+        let out = &mut measured;
+        let result = match (experiment.place, &experiment.web) {
+            (Place::Host, None) => self.on_host(experiment, attempt, folder, out),
+            (Place::Guest, None) => self.on_guest(experiment, attempt, folder, out),
+            (Place::Host, Some(web)) => self.web_on_host(experiment, web, attempt, folder, out),
+            (Place::Guest, Some(web)) => self.web_in_guest(experiment, web, attempt, folder, out),
         };
         let watched = sentinel.map(Background::stop).transpose();
         let after = self.stage.roots.counters(self.stage.cpus.measured);
@@ -125,7 +138,11 @@ impl Bench {
         Ok(())
     }
 
-    fn start_load(&self, experiment: &Experiment, folder: &Path) -> Result<Option<Background>> {
+    pub(super) fn start_load(
+        &self,
+        experiment: &Experiment,
+        folder: &Path,
+    ) -> Result<Option<Background>> {
         experiment
             .load
             .as_ref()

@@ -1,4 +1,4 @@
-//! The guests of a run: all alike, made anew for each attempt.
+//! The guests of a run.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,8 +15,8 @@ use model::{
 
 use crate::{
     guest::{
-        Chosen, Contents, Guest, GuestSpec, KernelImage, Plain, Qemu, choose, default_cache,
-        ensure_kernel, find_qemu,
+        Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
+        default_cache, ensure_kernel, find_qemu,
     },
     host::{Roots, Stage, Stop, program},
     mechanism::Vm,
@@ -65,17 +65,39 @@ impl Guests {
         Ok(Self { qemu, kernel, chosen, cache, contents })
     }
 
-    /// Boots one, with its logs in `folder`.
+    /// What every guest holds.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.contents.clone()
+    }
+
+    /// Boots one with its logs in `folder`, for tasks: it has no network.
     ///
     /// # Errors
     /// What did not happen in time.
     pub fn boot(&self, stage: &Stage, settings: &GuestSettings, folder: &Path) -> Result<Booted> {
+        self.boot_with(stage, settings, folder, self.contents(), Network::None)
+    }
+
+    /// Boots one that holds `contents` and has a network card.
+    ///
+    /// # Errors
+    /// What did not happen in time.
+    pub fn boot_with(
+        &self,
+        stage: &Stage,
+        settings: &GuestSettings,
+        folder: &Path,
+        contents: Contents,
+        network: Network,
+    ) -> Result<Booted> {
         let spec = GuestSpec {
             name: "measured".to_owned(),
             memory_mib: settings.memory_mib,
             kernel: self.kernel.clone(),
             cache: self.cache.clone(),
-            contents: self.contents.clone(),
+            contents,
+            network,
             logs: folder.to_owned(),
             ..GuestSpec::default()
         };

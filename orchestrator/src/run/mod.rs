@@ -9,6 +9,8 @@ mod progress;
 mod record;
 pub mod stalls;
 mod tasks;
+mod warm;
+mod web;
 
 use std::{
     path::{Path, PathBuf},
@@ -33,6 +35,7 @@ use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
     host::{Stage, Stop},
+    service,
 };
 
 /// What a run left behind.
@@ -55,6 +58,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
     } else {
         None
     };
+    let apache = plan.has_service().then(service::find).transpose()?;
     let (folder, earlier) = match earlier {
         Some((folder, manifest)) => (folder, Some(manifest)),
         None => (Folder::create(out, &plan.suite.name, &plan.text)?, None),
@@ -73,6 +77,8 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
     let bench = Bench {
         stage,
         guests,
+        apache,
+        warm: None,
         guest_settings: plan.suite.guest.clone(),
         calibration,
         sentinel: plan.suite.host.sentinel,
@@ -117,6 +123,7 @@ fn run_all(
         stop.check()?;
     }
     progress.finish();
+    bench.end_guest()?;
     manifest.finished_utc = Some(record::now_utc());
     folder.save(manifest)
 }

@@ -9,13 +9,14 @@ use std::{
 use anyhow::Result;
 use model::{
     Suite, duration,
-    suite::{self, Emulator, Experiment, Place},
+    suite::{self, Emulator, Experiment, Network, Place},
 };
 
 use crate::{
     error::Refusal,
     helper::sentinel,
     host::{Cpus, Roots, deadline_bandwidth_limit},
+    service,
 };
 
 /// What booting, calibrating and collecting take beside the workload itself.
@@ -65,6 +66,8 @@ impl Plan {
             .map_err(|refusal| in_file(refusal, &file))?;
         let limit = deadline_bandwidth_limit(&roots);
         for experiment in &suite.experiments {
+            servable(experiment, &suite.guest.network)
+                .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admissible(experiment, suite.host.sentinel, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
         }
@@ -82,6 +85,12 @@ impl Plan {
     #[must_use]
     pub fn has_guest(&self) -> bool {
         self.suite.experiments.iter().any(|experiment| experiment.place == Place::Guest)
+    }
+
+    /// Whether any experiment measures a service.
+    #[must_use]
+    pub fn has_service(&self) -> bool {
+        self.suite.experiments.iter().any(|experiment| experiment.web.is_some())
     }
 
     /// The plan as `--dry-run` prints it.
@@ -138,11 +147,14 @@ fn describe(experiment: &Experiment) -> String {
     let reservation = experiment.reservation.as_ref().map_or_else(String::new, |settings| {
         format!(" {} {}", settings.mechanism, settings.reservation())
     });
-    format!(
-        "{place} {} for {}{load}{reservation}",
-        list(&experiment.tasks),
-        duration::format(experiment.duration)
-    )
+    let workload = match &experiment.web {
+        Some(web) => format!("{} clients x {} requests", web.clients, web.requests),
+        None => {
+            let length = duration::format(experiment.duration);
+            format!("{} for {length}", list(&experiment.tasks))
+        }
+    };
+    format!("{place} {workload}{load}{reservation}")
 }
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
@@ -162,6 +174,30 @@ fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal>
     }
     if !only.is_empty() {
         suite.experiments.retain(|experiment| only.contains(&experiment.name));
+    }
+    Ok(())
+}
+
+/// The service's program is there, and its ports are free.
+fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
+    let Some(web) = &experiment.web else { return Ok(()) };
+    let named = |message: String| format!("experiment `{}`: {message}", experiment.name);
+    if web.program.is_some() {
+        service::cgi_program(web).map_err(|refusal| named(refusal.to_string()))?;
+    }
+    let used = match (experiment.place, network) {
+        (Place::Host, _) => 1,
+        (Place::Guest, Network::User(_)) => web.clients as usize,
+        (Place::Guest, Network::Tap(_)) => 0,
+    };
+    for port in web.ports().into_iter().flatten().take(used) {
+        let port = u16::try_from(port).expect("checked by suite::parse");
+        if let Some(error) = service::taken(port) {
+            return Err(named(format!(
+                "key `web.port`: port {port} of the loopback address cannot be used: {error}; \
+                 choose another, or leave the key out for any that are free"
+            )));
+        }
     }
     Ok(())
 }
@@ -200,16 +236,34 @@ fn rounds(suite: &Suite) -> Vec<Planned> {
                 move |experiment| Planned {
                     experiment: experiment.name.clone(),
                     repetition,
-                    estimate: experiment.duration + overhead(experiment),
+                    estimate: workload_time(experiment) + overhead(experiment),
                 },
             )
         })
         .collect()
 }
 
+/// How long the workload itself takes. That of a closed loop depends on the service: guessed from
+/// what the paper's takes here, 0.1 s of CPU time on the host, twice as much emulated, of which an
+/// unreserved guest gets a tenth under load.
+fn workload_time(experiment: &Experiment) -> Duration {
+    let Some(web) = &experiment.web else { return experiment.duration };
+    if let Some(rate) = web.rate {
+        return Duration::from_nanos(rate.offset_ns(web.total()));
+    }
+    let cost = match (experiment.place, &experiment.load, &experiment.reservation) {
+        (Place::Host, None, _) => 0.1,
+        (Place::Guest, None, None) => 0.2,
+        (_, _, Some(settings)) => 0.2 / settings.reservation().bandwidth(),
+        (Place::Host, Some(_), None) => 1.0,
+        (Place::Guest, Some(_), None) => 2.0,
+    };
+    Duration::from_secs_f64(cost * web.total() as f64)
+}
+
 fn overhead(experiment: &Experiment) -> Duration {
     let backlogged = experiment.load.is_some() && experiment.reservation.is_none();
-    let drain = if backlogged { DRAIN } else { Duration::ZERO };
+    let drain = if backlogged && experiment.web.is_none() { DRAIN } else { Duration::ZERO };
     drain
         + match experiment.place {
             Place::Host => HOST_OVERHEAD,

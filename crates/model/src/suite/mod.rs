@@ -5,12 +5,14 @@
 
 mod parse;
 mod validate;
+mod web;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use parse::{SuiteError, parse, read};
+pub use web::{Network, Tap, User, Web, interface};
 
 use crate::{Mechanism, Reservation, TaskSet, duration, load::Backlog};
 
@@ -76,11 +78,13 @@ pub struct GuestSettings {
     pub accelerator: AcceleratorChoice,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// How clients reach a service in the guest.
+    pub network: Network,
 }
 
 impl Default for GuestSettings {
     fn default() -> Self {
-        Self { accelerator: AcceleratorChoice::Auto, memory_mib: 256 }
+        Self { accelerator: AcceleratorChoice::Auto, memory_mib: 256, network: Network::default() }
     }
 }
 
@@ -110,6 +114,14 @@ pub enum Place {
     Guest,
 }
 
+impl Place {
+    /// Whether it is a guest.
+    #[must_use]
+    pub fn is_guest(self) -> bool {
+        self == Self::Guest
+    }
+}
+
 /// Where the workload runs, under which load and reservation, for how long and how often.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +134,9 @@ pub struct Experiment {
     /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
     #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
     pub tasks: TaskSet,
+    /// The service whose response times are measured, in place of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<Web>,
     /// How long the tasks run.
     #[serde(default = "default_duration", with = "duration")]
     pub duration: Duration,

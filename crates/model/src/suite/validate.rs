@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Emulator, Experiment, Place, Suite};
+use super::{Emulator, Experiment, Network, Place, Suite, Web};
 use crate::{Mechanism, Reservation};
 
 pub(super) fn suite(suite: &Suite) -> Result<(), String> {
@@ -21,6 +21,9 @@ pub(super) fn suite(suite: &Suite) -> Result<(), String> {
             "key `guest.memory_mib` is {}; a guest needs at least 64 MiB",
             suite.guest.memory_mib
         ));
+    }
+    if let Network::Tap(tap) = &suite.guest.network {
+        tap.interface().map_err(|message| format!("key `guest.network`: {message}"))?;
     }
     let mut seen = HashSet::new();
     for one in &suite.experiments {
@@ -45,21 +48,9 @@ fn name(key: &str, name: &str) -> Result<(), String> {
 
 fn experiment(experiment: &Experiment) -> Result<(), String> {
     name("name", &experiment.name)?;
-    if experiment.tasks.is_empty() {
-        return Err("key `tasks` is missing or empty; give at least one task, \
-                    for example `tasks = [\"30ms/150ms\"]`"
-            .to_owned());
-    }
+    workload(experiment)?;
     if experiment.repetitions == 0 {
         return Err("key `repetitions` is 0; it is at least 1".to_owned());
-    }
-    let longest = experiment.tasks.iter().map(|task| task.period()).max().unwrap_or_default();
-    if experiment.duration < longest {
-        return Err(format!(
-            "key `duration` is {}, shorter than the longest period, {}",
-            crate::duration::format(experiment.duration),
-            crate::duration::format(longest)
-        ));
     }
     if experiment.load.as_ref().is_some_and(|load| load.tasks.is_empty()) {
         return Err("key `load.tasks` is empty; leave `load` out for an unloaded host".to_owned());
@@ -81,4 +72,68 @@ fn experiment(experiment: &Experiment) -> Result<(), String> {
             .map(drop)
             .map_err(|error| format!("key `emulator`: {error}")),
     }
+}
+
+/// Periodic tasks, or a web service: one of the two.
+fn workload(experiment: &Experiment) -> Result<(), String> {
+    match (&experiment.web, experiment.tasks.is_empty()) {
+        (Some(_), false) => {
+            Err("keys `tasks` and `web`: an experiment measures one or the other".to_owned())
+        }
+        (Some(service), true) => web(service),
+        (None, true) => {
+            Err("key `tasks` is missing or empty; give at least one task, for example \
+                             `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`"
+                .to_owned())
+        }
+        (None, false) => {
+            let periods = experiment.tasks.iter().map(|task| task.period());
+            let longest = periods.max().unwrap_or_default();
+            if experiment.duration >= longest {
+                return Ok(());
+            }
+            Err(format!(
+                "key `duration` is {}, shorter than the longest period, {}",
+                crate::duration::format(experiment.duration),
+                crate::duration::format(longest)
+            ))
+        }
+    }
+}
+
+fn web(web: &Web) -> Result<(), String> {
+    let counts = [("clients", u64::from(web.clients)), ("requests", web.requests)];
+    if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+        return Err(format!("key `web.{key}` is 0; it is at least 1"));
+    }
+    if web.clients > Web::MOST_CLIENTS {
+        return Err(format!(
+            "key `web.clients` is {}; it is at most {}",
+            web.clients,
+            Web::MOST_CLIENTS
+        ));
+    }
+    if web.timeout.is_zero() {
+        return Err("key `web.timeout` is 0; every request would fail".to_owned());
+    }
+    if !(0.0..=1.0).contains(&web.max_failures) {
+        return Err(format!(
+            "key `web.max_failures` is {}; it is a share between 0 and 1",
+            web.max_failures
+        ));
+    }
+    let plain = |c: char| c.is_ascii_graphic() && c != '#';
+    if !web.query.chars().all(plain) {
+        return Err(format!(
+            "key `web.query` is `{}`; write it as in a URL: no spaces, no `#`, others as %XX",
+            web.query
+        ));
+    }
+    if web.port == Some(0) || web.ports().is_some_and(|ports| ports.end > 0x1_0000) {
+        return Err(format!(
+            "key `web.port` is {}; ports are 1 to 65535, and each client of a guest has one",
+            web.port.unwrap_or_default()
+        ));
+    }
+    Ok(())
 }
