@@ -13,6 +13,7 @@ paper: build
 
 build: setup
 	@cargo build --release --workspace --quiet
+	@scripts/static.sh
 	@target/release/orchestrator fetch-kernel
 
 setup:

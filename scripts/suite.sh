@@ -10,6 +10,10 @@ folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
 "$bin/reports" render "$folder"
 "$bin/reports" table "$folder"
+if [ -d "$folder/table1-host" ] || [ -d "$folder/table1-guest" ]; then
+    echo
+    "$bin/reports" table "$folder" --like table1 --paper
+fi
 claims=0
 "$bin/reports" claims "$folder" || claims=$?
 echo "Results: $folder"
