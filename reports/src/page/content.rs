@@ -64,6 +64,11 @@ fn lead(results: &Results) -> Vec<String> {
     }
     if let Some(facts) = &manifest.accelerator {
         lead.push(match facts.name.as_str() {
+            "simulation" => format!(
+                "Nothing here was measured: these are results of a simulation, {}. \
+                 Where a page or a figure says measured, read simulated.",
+                facts.reason
+            ),
             "tcg" => format!("Guests were emulated (TCG), not virtualised: {}.", facts.reason),
             name => format!("Guests ran under {}: {}.", name.to_uppercase(), facts.reason),
         });

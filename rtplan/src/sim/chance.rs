@@ -83,8 +83,9 @@ pub(super) struct StallSource {
 }
 
 impl StallSource {
-    pub fn new(stalls: &Stalls, rng: Rng) -> Self {
-        Self { stalls: stalls.clone(), next: 0, rng }
+    /// Those of the simulation with this seed.
+    pub fn of(stalls: &Stalls, seed: u64) -> Self {
+        Self { stalls: stalls.clone(), next: 0, rng: generator(seed, u64::MAX) }
     }
 
     /// Start and end of the next stall, where the one before ended at `from`; `u64::MAX` where
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn listed_stalls_come_in_their_order_and_then_no_more() {
         let stalls = Stalls::At([(5, 2), (10, 1)].into());
-        let mut source = StallSource::new(&stalls, generator(0, 0));
+        let mut source = StallSource::of(&stalls, 0);
         assert_eq!(source.after(0), (5, 7));
         assert_eq!(source.after(7), (10, 11));
         assert_eq!(source.after(11).0, u64::MAX);

@@ -117,7 +117,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             slice_end: 0,
             virtual_floor: 0,
             fair: None,
-            stalls: StallSource::new(&cpu.stalls, generator(seed, u64::MAX)),
+            stalls: StallSource::of(&cpu.stalls, seed),
             stall: (NEVER, NEVER),
             in_stall: false,
             stalled_total: 0,

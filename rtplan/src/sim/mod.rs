@@ -23,16 +23,21 @@
 //! assert_eq!(worst, [52_000_000, 124_000_000]);
 //! ```
 
+pub mod calibrate;
 mod chance;
 mod engine;
+pub mod experiment;
 mod fair;
 mod observe;
 mod ready;
+mod record;
 mod server;
 mod setup;
+pub mod suite;
 
 pub use chance::{Stalls, Times};
 pub use observe::{Count, Done, Observer, Outcome, ThreadOutcome};
+pub use record::{JobWriter, Listener, Recorder, Tally, TaskTally};
 pub use setup::{Cpu, MOST_EVENTS, ORDINARY_WEIGHT, Server, SimError, Task, Thread, Tick};
 
 /// Simulates `cpu`. The same set-up and seed give the same jobs, to the nanosecond.
