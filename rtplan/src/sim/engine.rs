@@ -356,6 +356,9 @@ impl<'a, O: Observer> Engine<'a, O> {
     #[inline]
     fn charge(&mut self, length: u64) {
         let actor = &mut self.actors[self.current];
+        if self.in_stall && !actor.runnable() {
+            return;
+        }
         if actor.rule != Rule::Free {
             actor.budget -= length as i64;
         }
