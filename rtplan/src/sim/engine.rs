@@ -208,6 +208,9 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn dispatch(&mut self) {
         let chosen = self.pick();
         if chosen == self.current {
+            if chosen != NONE && chosen >= self.ordinary && self.now >= self.slice_end {
+                self.begin_slice(chosen);
+            }
             return;
         }
         if self.current != NONE {
@@ -217,11 +220,15 @@ impl<'a, O: Observer> Engine<'a, O> {
         if chosen != NONE {
             self.actors[chosen].debt = self.switch_overhead;
             if chosen >= self.ordinary {
-                self.slice_end = self.now.saturating_add(SLICE_NS);
-                self.virtual_floor = self.virtual_floor.max(self.actors[chosen].virtual_ns);
+                self.begin_slice(chosen);
             }
         }
         self.current = chosen;
+    }
+
+    fn begin_slice(&mut self, chosen: usize) {
+        self.slice_end = self.now.saturating_add(SLICE_NS);
+        self.virtual_floor = self.virtual_floor.max(self.actors[chosen].virtual_ns);
     }
 
     #[inline]
@@ -304,9 +311,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 next = next.min(self.exhaust_at);
             }
             if self.current >= self.ordinary && self.actors.len() - self.ordinary > 1 {
-                // Past its slice it goes on alone, until another is ready.
-                let end = if self.slice_end > self.now { self.slice_end } else { NEVER };
-                next = next.min(end);
+                next = next.min(self.slice_end);
             }
         }
         if self.has_periodic && self.passing != NONE {

@@ -20,8 +20,9 @@ fn uunifast(rng: &mut Rng, count: usize, total: f64) -> Vec<f64> {
         .rev()
         .map(|others| {
             let next = left * rng.f64().powf(1.0 / others as f64);
-            (left, next) = (next, left - next);
-            next
+            let share = left - next;
+            left = next;
+            share
         })
         .collect();
     shares.push(left);
@@ -31,6 +32,7 @@ fn uunifast(rng: &mut Rng, count: usize, total: f64) -> Vec<f64> {
 /// Periods of 20 to 400 ns, a third with shorter deadlines; multiples of `grid`.
 fn tasks(rng: &mut Rng, total: f64, grid: u64) -> Workload {
     let count = rng.usize(1..=5);
+    let shares = uunifast(rng, count, total);
     let spec = |share: f64| {
         let period = (rng.u64(20..=400) / grid).max(1) * grid;
         let execution = ((share * period as f64) as u64).clamp(1, period);
@@ -38,8 +40,6 @@ fn tasks(rng: &mut Rng, total: f64, grid: u64) -> Workload {
         let deadline = if constrained { rng.u64(execution..=period) } else { period };
         TaskSpec::from(Task::new(ns(execution), ns(period), ns(deadline)).unwrap())
     };
-    let mut shares = uunifast(&mut Rng::with_seed(rng.u64(..)), count, total);
-    shares.retain(|share| *share > 0.0);
     Workload::new(shares.into_iter().map(spec).collect()).unwrap()
 }
 
@@ -114,7 +114,6 @@ fn circumstances(
         }
         // Less work never hurts (Ha and Liu 1994: preemptive, independent tasks).
         if rng.u64(0..3) == 0 {
-            task.execution = task.execution.map(|c| c).clone();
             let most = task.execution.greatest();
             task.execution = Times::Uniform(most.div_ceil(2), most);
         }

@@ -100,7 +100,15 @@ fn execution_times_can_come_from_measured_jobs() {
 #[test]
 fn a_table_for_people() {
     let text = String::from_utf8(fig4(&[]).stdout).unwrap();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    simulated 60s with seed 0: server hard-cbs 28ms/50ms, scheduler rm, 2 tasks of load
+
+    task          jobs  misses unfinished      min ms        mean         p50         p99         max
+    tau1           400       0          0      52.000      52.000      52.000      52.000      52.000
+    tau2           300       0          0      74.000     107.333     124.000     124.000     124.000
+
+    vCPU 0 had 45.00 % of its CPU
+    ");
 }
 
 #[test]
