@@ -33,6 +33,24 @@ pub struct Conditions {
     pub switch_overhead: u64,
     /// What ordinary threads get under a real-time load.
     pub fair_server: Option<Reservation>,
+    /// The stall sentinel is there. Its wake-ups preempt a virtual CPU every millisecond, and the
+    /// kernel looks at the budget of a thread that is preempted: where budgets are enforced at the
+    /// tick, the sentinel makes them sharper.
+    pub sentinel: bool,
+}
+
+/// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
+const SENTINEL: &str = "25us/500us";
+const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
+const SENTINEL_WORK_NS: u64 = 5_000;
+
+fn sentinel() -> Thread {
+    let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
+    let mut thread = Thread::hog(server);
+    let task = &mut thread.tasks[0];
+    task.execution = Times::Constant(SENTINEL_WORK_NS);
+    (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
+    thread
 }
 
 /// The server that does what a mechanism does.
@@ -68,6 +86,7 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
     if let Some(load) = &experiment.load {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
+    threads.extend(conditions.sentinel.then(sentinel));
     Ok(Cpu {
         stalls: conditions.stalls.clone(),
         tick: conditions.tick,

@@ -176,6 +176,7 @@ impl Plan {
         }
         conditions.switch_overhead = as_ns(self.switch_overhead);
         conditions.fair_server = self.fair_server;
+        conditions.sentinel = self.suite.host.sentinel && conditions.tick.is_some();
         Ok((conditions, notes))
     }
 
@@ -236,7 +237,7 @@ impl Plan {
         let partial = folder.join(name).join(format!(".rep-{repetition:03}.partial"));
         fs::create_dir_all(&partial).map_err(at(&partial))?;
         let seed = seed_of(self.seed, name, repetition);
-        let cpu = with_tick_phase(cpu, seed);
+        let cpu = with_phases(cpu, seed);
         let outcome = write_jobs(&partial, experiment, &cpu, seed, repetition)?;
         let stalls = stalls_until(&cpu.stalls, seed, outcome.end_ns);
         write_csv(&partial.join("stalls.csv"), &stalls)?;
@@ -283,12 +284,17 @@ fn seed_of(seed: u64, experiment: &str, repetition: u32) -> u64 {
     generator(seed ^ hash, repetition.into()).u64(..)
 }
 
-/// When the first tick falls is chance.
-fn with_tick_phase(cpu: &Cpu, seed: u64) -> Cpu {
+/// When the first tick falls, and the first wake-up of what is neither measured nor load, is chance.
+fn with_phases(cpu: &Cpu, seed: u64) -> Cpu {
+    let mut rng = generator(seed, u64::MAX - 2);
+    let mut threads = cpu.threads.clone();
+    for thread in threads.iter_mut().filter(|own| !own.measured && own.server.is_deadline()) {
+        thread.tasks.iter_mut().for_each(|task| task.offset = rng.u64(..task.period));
+    }
     let tick = cpu
         .tick
         .map(|tick| Tick { phase: generator(seed, u64::MAX - 1).u64(..tick.period), ..tick });
-    Cpu { tick, ..cpu.clone() }
+    Cpu { tick, threads, ..cpu.clone() }
 }
 
 fn write_jobs(

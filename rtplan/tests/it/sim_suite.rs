@@ -58,6 +58,33 @@ fn the_quick_suite_gives_the_paper_s_figures() {
     assert_eq!((first.experiment.as_deref(), first.repetition), (Some("fig1"), Some(1)));
 }
 
+/// Figure 4 with a 4 ms tick: a budget that runs out between two ticks goes on to the next, and now
+/// and then tau1's 30 ms fit into one burst. The sentinel's wake-ups leave at most a millisecond.
+#[test]
+fn the_sentinel_sharpens_budgets_that_a_tick_enforces() {
+    let out = tempfile::tempdir().unwrap();
+    let text = out.path().display().to_string();
+    let responses = |sentinel: bool| {
+        let suite = fs::read_to_string(experiments("quick.toml")).unwrap();
+        let suite = suite.replace("[host]", &format!("[host]\nsentinel = {sentinel}"));
+        let suite = format!("{suite}\n[simulate]\ntick = \"4ms\"\nseed = 5\n");
+        let file = out.path().join(format!("{sentinel}.toml"));
+        fs::write(&file, suite).unwrap();
+        let file = file.display().to_string();
+        let results = folder(&run(&["--suite", &file, "--only", "fig4-loaded", "--out", &text]));
+        let jobs = ["rep-000", "rep-001"].map(|repetition| {
+            let path = results.join("fig4-loaded").join(repetition).join("jobs.csv");
+            read_csv::<Job>(&path).unwrap()
+        });
+        let jobs = jobs.concat().into_iter().filter(|job| job.task == "tau1");
+        jobs.map(|job| job.response_ns / 100_000).collect::<Vec<_>>()
+    };
+    let sharp = responses(true);
+    assert!(sharp.iter().all(|tenths| (510..=530).contains(tenths)), "{sharp:?}");
+    let blunt = responses(false);
+    assert!(blunt.iter().any(|tenths| *tenths < 500), "{blunt:?}");
+}
+
 /// A folder as if measured: fig2 ran 1 ms late and 10 % slow, its CPU times were 29 and 31 ms, and
 /// fig4-loaded had stalls.
 fn measured(out: &Path) -> PathBuf {
