@@ -61,7 +61,7 @@ pub enum SuiteRunError {
         name: String,
         /// Why.
         #[source]
-        error: SimError,
+        error: Box<SimError>,
     },
     /// The calibration.
     #[error(transparent)]
@@ -105,7 +105,7 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
         let (conditions, notes) = plan.conditions(experiment)?;
         let cpu = experiment::cpu(experiment, &conditions)
             .and_then(|cpu| cpu.check().map(|()| cpu))
-            .map_err(|error| SuiteRunError::Experiment { name: experiment.name.clone(), error })?;
+            .map_err(|error| failed(experiment, error))?;
         prepared.push((experiment, cpu, notes));
     }
     let folder = create(plan, out)?;
@@ -120,6 +120,10 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
     manifest.finished_utc = Some(now_utc());
     save(&folder, &manifest)?;
     Ok(folder)
+}
+
+fn failed(experiment: &Experiment, error: SimError) -> SuiteRunError {
+    SuiteRunError::Experiment { name: experiment.name.clone(), error: Box::new(error) }
 }
 
 fn now_utc() -> String {
@@ -309,8 +313,7 @@ fn write_jobs(
     let out = BufWriter::new(File::create(&path).map_err(at(&path))?);
     let (tasks, name) = (experiment.tasks.len(), Some(experiment.name.as_str()));
     let mut writer = JobWriter::new(out, tasks, name, Some(repetition)).map_err(rows)?;
-    let failed = |error| SuiteRunError::Experiment { name: experiment.name.clone(), error };
-    let outcome = simulate(cpu, seed, &mut writer).map_err(failed)?;
+    let outcome = simulate(cpu, seed, &mut writer).map_err(|error| failed(experiment, error))?;
     writer.finish().map_err(rows)?;
     Ok(outcome)
 }
