@@ -25,12 +25,17 @@ fn simulated() -> (tempfile::TempDir, Results) {
 }
 
 #[test]
-fn the_scorecard_holds_under_ideal_conditions_and_says_what_it_is() {
+fn the_scorecard_of_ideal_conditions_says_what_it_is() {
     let (_out, results) = simulated();
     let claims = claims::all(&results);
-    let failed: Vec<_> =
-        claims.iter().filter(|claim| claim.verdict == claims::Verdict::Fails).collect();
-    assert!(failed.is_empty(), "{failed:?}");
+    let failed: Vec<_> = claims
+        .iter()
+        .filter(|claim| claim.verdict == claims::Verdict::Fails)
+        .map(|claim| claim.id)
+        .collect();
+    // Beside the load tau1's exact worst case is 30 + 50 + 2 · 20 = 120 ms of 150: what misses on a
+    // real machine is what emulation and stalls add.
+    assert_eq!(failed, ["fig3-tau1-misses"]);
     assert!(claims.iter().filter(|claim| claim.verdict == claims::Verdict::Holds).count() > 10);
     let text = claims::text(&results, &claims);
     assert!(text.lines().next().unwrap().ends_with("SIMULATED: nothing here was measured"));
