@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export PATH="$PWD/target/release:$PATH"
-for part in ${*:-rtload cgi-rotate webload}; do
+for part in ${*:-rtload cgi-rotate webload rtplan}; do
     echo "== $part"
     "$part/bench.sh"
 done

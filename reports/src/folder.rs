@@ -76,7 +76,13 @@ impl Results {
         self.cases.iter().find(|case| case.name() == name && case.is_measured())
     }
 
-    /// `kvm` or `tcg`; none where no guest ran.
+    /// Whether `rtplan simulate` made these results, so that nothing was measured.
+    #[must_use]
+    pub fn simulated(&self) -> bool {
+        self.accelerator() == Some(rtplan::sim::suite::ACCELERATOR)
+    }
+
+    /// `kvm`, `tcg` or `simulation`; none where no guest ran.
     #[must_use]
     pub fn accelerator(&self) -> Option<&str> {
         self.manifest.accelerator.as_ref().map(|facts| facts.name.as_str())

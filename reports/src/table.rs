@@ -145,6 +145,9 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     )];
     let intervals: Vec<MeanInterval> = rows.iter().filter_map(|row| row.interval).collect();
     notes.extend(interval_note(&intervals));
+    if results.simulated() {
+        notes.push("Simulated: nothing here was measured.".to_owned());
+    }
     notes.extend(attempts_note(results));
     for row in rows.iter().filter(|row| row.unfinished > 0) {
         notes.push(format!(

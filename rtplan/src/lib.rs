@@ -28,6 +28,7 @@ pub mod output;
 mod partition;
 mod problem;
 mod response;
+pub mod sim;
 pub mod study;
 pub mod supply;
 mod utilisation;

@@ -48,6 +48,7 @@ impl Tally {
 pub fn text(results: &Results, claims: &[Claim]) -> String {
     let manifest = &results.manifest;
     let guests = match results.accelerator() {
+        Some(_) if results.simulated() => ", SIMULATED: nothing here was measured".to_owned(),
         Some("tcg") => ", guests emulated (TCG)".to_owned(),
         Some(name) => format!(", guests under {}", name.to_uppercase()),
         None => String::new(),

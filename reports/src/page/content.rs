@@ -21,6 +21,8 @@ pub struct Content<'a> {
     pub title: String,
     /// Which protocol this is, and what a reader must know before the numbers.
     pub lead: Vec<String>,
+    /// The scorecard's heading.
+    pub scorecard: &'static str,
     /// The scorecard.
     pub claims: &'a [Claim],
     /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
@@ -43,7 +45,17 @@ impl<'a> Content<'a> {
     pub fn of(results: &Results, claims: &'a [Claim]) -> Self {
         let manifest = &results.manifest;
         Self {
-            title: format!("{}, {}", manifest.suite.name, manifest.started_utc),
+            title: format!(
+                "{}, {}{}",
+                manifest.suite.name,
+                manifest.started_utc,
+                if results.simulated() { ", simulated" } else { "" }
+            ),
+            scorecard: if results.simulated() {
+                "What the paper says, and what the simulation says"
+            } else {
+                "What the paper says, and what was measured here"
+            },
             lead: lead(results),
             claims,
             statistics: statistics(results),
@@ -64,6 +76,11 @@ fn lead(results: &Results) -> Vec<String> {
     }
     if let Some(facts) = &manifest.accelerator {
         lead.push(match facts.name.as_str() {
+            rtplan::sim::suite::ACCELERATOR => format!(
+                "Nothing here was measured: these results were {}. Where the text says measured, \
+                 read simulated.",
+                facts.reason
+            ),
             "tcg" => format!("Guests were emulated (TCG), not virtualised: {}.", facts.reason),
             name => format!("Guests ran under {}: {}.", name.to_uppercase(), facts.reason),
         });

@@ -33,7 +33,7 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                     @for sentence in &content.lead { p { (sentence) } }
                 }
                 main {
-                    (scorecard(content.claims))
+                    (scorecard(content.scorecard, content.claims))
                     @if !figures.is_empty() { (pictures(figures)) }
                     section {
                         h2 { "Response times" }
@@ -61,10 +61,10 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
     .into_string()
 }
 
-fn scorecard(claims: &[Claim]) -> Markup {
+fn scorecard(heading: &str, claims: &[Claim]) -> Markup {
     html! {
         section {
-            h2 { "What the paper says, and what was measured here" }
+            h2 { (heading) }
             p { (Tally::of(claims).sentence()) }
             div.scroll {
                 table.claims {

@@ -15,7 +15,7 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     for sentence in &content.lead {
         out.push_str(&format!("{sentence}\n\n"));
     }
-    out.push_str("## What the paper says, and what was measured here\n\n");
+    out.push_str(&format!("## {}\n\n", content.scorecard));
     out.push_str(&format!("{}\n\n", Tally::of(content.claims).sentence()));
     out.push_str(&scorecard(content.claims).write(Format::Markdown));
     if !figures.is_empty() {

@@ -133,7 +133,7 @@ enum SupplyName {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FitName {
+pub(super) enum FitName {
     First,
     Best,
     Worst,
@@ -146,6 +146,16 @@ impl From<SchedulerName> for Scheduler {
             SchedulerName::Dm => Self::DeadlineMonotonic,
             SchedulerName::Priorities => Self::Priorities,
             SchedulerName::Edf => Self::Edf,
+        }
+    }
+}
+
+impl From<FitName> for Fit {
+    fn from(name: FitName) -> Self {
+        match name {
+            FitName::First => Self::First,
+            FitName::Best => Self::Best,
+            FitName::Worst => Self::Worst,
         }
     }
 }
@@ -178,12 +188,7 @@ impl Platform {
     }
 
     pub fn vcpus(&self) -> Vcpus {
-        let fit = match self.fit {
-            FitName::First => Fit::First,
-            FitName::Best => Fit::Best,
-            FitName::Worst => Fit::Worst,
-        };
-        Vcpus { count: self.vcpus.into(), fit }
+        Vcpus { count: self.vcpus.into(), fit: self.fit.into() }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The tasks of the command line, then those of the file.
-fn workload(tasks: &Tasks) -> Result<Workload, CliError> {
+pub(super) fn workload(tasks: &Tasks) -> Result<Workload, CliError> {
     let mut specs = tasks.tasks.clone();
     if let Some(path) = &tasks.file {
         let text = std::fs::read_to_string(path)
@@ -40,11 +40,11 @@ fn workload(tasks: &Tasks) -> Result<Workload, CliError> {
     Ok(Workload::new(specs)?)
 }
 
-fn scheduler(tasks: &Tasks) -> Scheduler {
+pub(super) fn scheduler(tasks: &Tasks) -> Scheduler {
     tasks.scheduler.map_or_else(Scheduler::default, Scheduler::from)
 }
 
-fn usage(message: impl ToString) -> CliError {
+pub(super) fn usage(message: impl ToString) -> CliError {
     CliError::Usage(message.to_string())
 }
 

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use model::Exit;
+use model::{Exit, sample::SampleError, suite::SuiteError};
 use thiserror::Error;
 
 use crate::{
-    analysis::AnalysisError, budget::BudgetError, output::plot::PlotError, supply::SupplyError,
+    analysis::AnalysisError,
+    budget::BudgetError,
+    output::plot::PlotError,
+    sim::{SimError, suite::SuiteRunError},
+    supply::SupplyError,
     workload::WorkloadError,
 };
 
@@ -49,6 +53,18 @@ pub enum CliError {
     /// Standard output or a table.
     #[error("cannot write the answer: {0}")]
     Write(String),
+    /// Nothing to simulate.
+    #[error(transparent)]
+    Simulation(#[from] SimError),
+    /// No suite.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// A suite that was not simulated.
+    #[error(transparent)]
+    SuiteRun(#[from] SuiteRunError),
+    /// Samples that cannot be read.
+    #[error(transparent)]
+    Samples(#[from] SampleError),
     /// No picture.
     #[error(transparent)]
     Plot(#[from] PlotError),
@@ -63,6 +79,7 @@ impl CliError {
             Self::Analysis(AnalysisError::TooHard(_))
             | Self::Budget(BudgetError::Analysis(AnalysisError::TooHard(_)))
             | Self::Write(_)
+            | Self::SuiteRun(SuiteRunError::Rows { .. } | SuiteRunError::Samples(_))
             | Self::Plot(_) => Exit::Failed,
             _ => Exit::Usage,
         }

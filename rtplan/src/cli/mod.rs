@@ -3,6 +3,8 @@
 pub mod args;
 mod ask;
 mod error;
+mod play;
+mod simulate;
 mod write;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +26,8 @@ enum Command {
     Analyse(args::Analyse),
     /// The least budget for a reservation period, or over a range of periods
     Budget(args::Budget),
+    /// Simulates tasks under a reservation, or a whole suite into a result folder
+    Simulate(Box<simulate::Simulate>),
 }
 
 /// Runs the command and writes its answer to standard output.
@@ -35,5 +39,6 @@ pub fn execute(cli: &Cli) -> Result<Exit, CliError> {
         Command::Analyse(args) => ask::analyse(args),
         Command::Budget(args) if args.grid.is_some() => ask::grid(args),
         Command::Budget(args) => ask::budget(args),
+        Command::Simulate(args) => play::simulate(args),
     }
 }

@@ -31,9 +31,18 @@ pub(super) fn answer<J: Serialize>(
     json: impl FnOnce() -> J,
     text: impl FnOnce() -> String,
 ) -> Result<(), CliError> {
+    print(output.summary, json, text)
+}
+
+/// The answer in this form.
+pub(super) fn print<J: Serialize>(
+    summary: Summary,
+    json: impl FnOnce() -> J,
+    text: impl FnOnce() -> String,
+) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let failed = |error: &dyn std::error::Error| CliError::Write(error.to_string());
-    match output.summary {
+    match summary {
         Summary::Text => write!(out, "{}", text()).map_err(|error| failed(&error))?,
         Summary::Json => {
             let mut buffered = io::BufWriter::new(&mut out);

@@ -5,6 +5,7 @@ pub mod json;
 pub mod plot;
 pub mod reading;
 pub mod series;
+pub mod simulated;
 pub mod text;
 pub mod words;
 

@@ -7,7 +7,7 @@ mod parse;
 mod validate;
 mod web;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct Suite {
     /// What counts as a noisy repetition.
     #[serde(default)]
     pub noise: NoiseSettings,
+    /// For `rtplan simulate` alone; a measurement does not heed it.
+    #[serde(default, skip_serializing_if = "SimulateSettings::is_default")]
+    pub simulate: SimulateSettings,
     /// The experiments, in the order in which they run.
     #[serde(rename = "experiment")]
     pub experiments: Vec<Experiment>,
@@ -101,6 +104,54 @@ pub struct NoiseSettings {
 impl Default for NoiseSettings {
     fn default() -> Self {
         Self { max_stalled: 0.005, retries: 3 }
+    }
+}
+
+/// Under which conditions the suite is simulated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimulateSettings {
+    /// A measured result folder from which execution times, stalls and the tick are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrate: Option<PathBuf>,
+    /// The scheduler's tick, at which budgets are enforced; `0`: exactly.
+    #[serde(with = "optional_duration", skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Duration>,
+    /// CPU time lost whenever the CPU goes to another thread.
+    #[serde(with = "duration")]
+    pub switch_overhead: Duration,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+impl SimulateSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An optional duration as its text.
+mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    use crate::duration;
+
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => duration::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(deserializer).map(Some)
     }
 }
 

@@ -115,6 +115,21 @@ reservation = { budget = "28ms", period = "50ms" }
     }
 
     #[test]
+    fn how_to_simulate_is_read_and_written_back() {
+        let text = format!(
+            "name = \"s\"\n[simulate]\ncalibrate = \"results/x\"\ntick = \"4ms\"\nseed = 7\n{}",
+            SMALL.replace("name = \"small\"", "")
+        );
+        let suite = parse(&text, "s.toml").unwrap();
+        assert_eq!(suite.simulate.seed, 7);
+        assert_eq!(suite.simulate.tick, Some(std::time::Duration::from_millis(4)));
+        let again = toml::to_string(&suite).unwrap();
+        assert_eq!(parse(&again, "s.toml").unwrap(), suite);
+        assert!(!toml::to_string(&parse(SMALL, "s.toml").unwrap()).unwrap().contains("simulate"));
+        assert!(error(&text.replace("seed", "sead")).contains("sead"));
+    }
+
+    #[test]
     fn errors_name_file_line_and_key() {
         let cases = [
             (

@@ -1,0 +1,98 @@
+//! From a suite's experiment to a CPU.
+
+use model::{
+    Mechanism, Reservation,
+    suite::{Experiment, Place, ReservationSettings},
+};
+
+use super::{
+    chance::{Stalls, Times},
+    setup::{Cpu, Server, SimError, Thread, Tick},
+};
+use crate::workload::{Scheduler, Workload};
+
+/// Priorities on the host, as `rtload run` and `rtload load` have them.
+pub const HOST_PRIORITY: u32 = 80;
+/// The host's load.
+pub const LOAD_PRIORITY: u32 = 50;
+/// A virtual CPU with a fixed priority: above the load.
+pub const GUEST_PRIORITY: u32 = 60;
+
+/// What a suite does not say of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// CPU time of each task's jobs; as the suite says where absent.
+    pub execution: Vec<Option<Times>>,
+    /// From a job's arrival until it can run: timer and wake-up.
+    pub delay: Option<Times>,
+    /// When the machine runs nobody.
+    pub stalls: Stalls,
+    /// Where budgets are enforced.
+    pub tick: Option<Tick>,
+    /// Lost at each switch.
+    pub switch_overhead: u64,
+    /// What ordinary threads get under a real-time load.
+    pub fair_server: Option<Reservation>,
+    /// The stall sentinel is there. Its wake-ups preempt a virtual CPU every millisecond, and the
+    /// kernel looks at the budget of a thread that is preempted: where budgets are enforced at the
+    /// tick, the sentinel makes them sharper.
+    pub sentinel: bool,
+}
+
+/// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
+const SENTINEL: &str = "25us/500us";
+const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
+const SENTINEL_WORK_NS: u64 = 5_000;
+
+fn sentinel() -> Thread {
+    let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
+    let mut thread = Thread::hog(server);
+    let task = &mut thread.tasks[0];
+    task.execution = Times::Constant(SENTINEL_WORK_NS);
+    (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
+    thread
+}
+
+/// The server that does what a mechanism does.
+#[must_use]
+pub fn server(settings: Option<&ReservationSettings>) -> Server {
+    let Some(settings) = settings else { return Server::NONE };
+    match settings.mechanism {
+        Mechanism::None => Server::NONE,
+        Mechanism::Deadline => Server::HardCbs(settings.reservation()),
+    }
+}
+
+/// The measured CPU in `experiment`, with every release and job that rtload would wait for.
+///
+/// # Errors
+/// [`SimError`].
+pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimError> {
+    let workload = Workload::of(&experiment.tasks)?;
+    let server = match experiment.place {
+        Place::Host => Server::Fifo { priority: HOST_PRIORITY },
+        Place::Guest => server(experiment.reservation.as_ref()),
+    };
+    let mut measured = Thread::new(server, &workload, Scheduler::RateMonotonic)?;
+    for (task, &name) in measured.tasks.iter_mut().zip(&measured.names) {
+        if let Some(Some(execution)) = conditions.execution.get(name) {
+            task.execution = execution.clone();
+        }
+        if let Some(delay) = &conditions.delay {
+            task.delay = delay.clone();
+        }
+    }
+    let mut threads = vec![measured];
+    if let Some(load) = &experiment.load {
+        threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
+    }
+    threads.extend(conditions.sentinel.then(sentinel));
+    Ok(Cpu {
+        stalls: conditions.stalls.clone(),
+        tick: conditions.tick,
+        switch_overhead: conditions.switch_overhead,
+        fair_server: conditions.fair_server,
+        drain: 10_000_000_000,
+        ..Cpu::new(threads, experiment.duration)
+    })
+}

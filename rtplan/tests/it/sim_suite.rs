@@ -1,0 +1,179 @@
+//! Suites become result folders.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use model::{
+    Manifest,
+    sample::{Job, Stall, read_csv},
+};
+
+fn experiments(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments").join(name).display().to_string()
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rtplan")).arg("simulate").args(args).output().unwrap()
+}
+
+fn folder(output: &Output) -> PathBuf {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout.clone()).unwrap().trim())
+}
+
+fn manifest(folder: &Path) -> Manifest {
+    serde_json::from_str(&fs::read_to_string(folder.join("manifest.json")).unwrap()).unwrap()
+}
+
+fn worst(jobs: &[Job], task: &str) -> u64 {
+    jobs.iter().filter(|job| job.task == task).map(|job| job.response_ns).max().unwrap()
+}
+
+#[test]
+fn the_quick_suite_gives_the_paper_s_figures() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let results = folder(&run(&["--suite", &experiments("quick.toml"), "--out", out]));
+    let manifest = manifest(&results);
+    assert_eq!(manifest.accelerator.as_ref().unwrap().name, "simulation");
+    assert_eq!(manifest.host.cpu_model.as_deref(), Some("simulated"));
+    assert!(manifest.finished_utc.is_some() && manifest.host.memory_bytes.is_none());
+    assert_eq!(manifest.repetitions.len(), 10);
+    assert!(manifest.repetitions.iter().all(|one| one.counts && !one.noisy));
+    let file = fs::read_to_string(results.join("suite.toml")).unwrap();
+    assert_eq!(file, fs::read_to_string(experiments("quick.toml")).unwrap());
+    let jobs = |experiment: &str| {
+        read_csv::<Job>(&results.join(experiment).join("rep-001/jobs.csv")).unwrap()
+    };
+    let ms = |jobs: &[Job]| ["tau1", "tau2"].map(|task| worst(jobs, task) / 1_000_000);
+    assert_eq!(ms(&jobs("fig1")), [30, 80]);
+    assert_eq!(ms(&jobs("fig2")), [30, 80]);
+    assert!(ms(&jobs("fig3"))[1] > 5_000);
+    assert_eq!(ms(&jobs("fig4-unloaded")), [52, 124]);
+    assert_eq!(ms(&jobs("fig4-loaded")), [52, 124]);
+    let first = &jobs("fig1")[0];
+    assert_eq!((first.experiment.as_deref(), first.repetition), (Some("fig1"), Some(1)));
+}
+
+/// Figure 4 with a 4 ms tick: a budget that runs out between two ticks goes on to the next, and now
+/// and then tau1's 30 ms fit into one burst. The sentinel's wake-ups leave at most a millisecond.
+#[test]
+fn the_sentinel_sharpens_budgets_that_a_tick_enforces() {
+    let out = tempfile::tempdir().unwrap();
+    let text = out.path().display().to_string();
+    let responses = |sentinel: bool| {
+        let suite = fs::read_to_string(experiments("quick.toml")).unwrap();
+        let suite = suite.replace("[host]", &format!("[host]\nsentinel = {sentinel}"));
+        let suite = format!("{suite}\n[simulate]\ntick = \"4ms\"\nseed = 5\n");
+        let file = out.path().join(format!("{sentinel}.toml"));
+        fs::write(&file, suite).unwrap();
+        let file = file.display().to_string();
+        let results = folder(&run(&["--suite", &file, "--only", "fig4-loaded", "--out", &text]));
+        let jobs = ["rep-000", "rep-001"].map(|repetition| {
+            let path = results.join("fig4-loaded").join(repetition).join("jobs.csv");
+            read_csv::<Job>(&path).unwrap()
+        });
+        let jobs = jobs.concat().into_iter().filter(|job| job.task == "tau1");
+        jobs.map(|job| job.response_ns / 100_000).collect::<Vec<_>>()
+    };
+    let sharp = responses(true);
+    assert!(sharp.iter().all(|tenths| (510..=530).contains(tenths)), "{sharp:?}");
+    let blunt = responses(false);
+    assert!(blunt.iter().any(|tenths| *tenths < 500), "{blunt:?}");
+}
+
+/// A folder as if measured: fig2 ran 1 ms late and 10 % slow, its CPU times were 29 and 31 ms, and
+/// fig4-loaded had stalls.
+fn measured(out: &Path) -> PathBuf {
+    let text = out.display().to_string();
+    let suite = experiments("quick.toml");
+    let results = folder(&run(&["--suite", &suite, "--only", "fig2,fig4-loaded", "--out", &text]));
+    let mut manifest = manifest(&results);
+    manifest.accelerator.as_mut().unwrap().name = "tcg".to_owned();
+    (manifest.host.tick_hz, manifest.host.hrtick_dl) = (Some(250), Some(false));
+    fs::write(results.join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
+    let path = results.join("fig2/rep-000/jobs.csv");
+    let mut jobs: Vec<Job> = read_csv(&path).unwrap();
+    jobs.sort_by_key(|job| (job.task.clone(), job.job));
+    for job in &mut jobs {
+        let base = if job.task == "tau1" { 29_000_000 } else { 49_000_000 };
+        let cpu = base + 2_000_000 * (job.job % 2);
+        job.cpu_ns = Some(cpu);
+        job.start_ns = job.release_ns + 1_000_000;
+        job.finish_ns = job.start_ns + cpu * 11 / 10;
+    }
+    model::sample::write_csv(&path, &jobs).unwrap();
+    fs::copy(&path, results.join("fig2/rep-001/jobs.csv")).unwrap();
+    let stalls: Vec<Stall> =
+        (0..20).map(|n| Stall { start_ns: n * 1_000_000_000, length_ns: 3_000_000 }).collect();
+    for repetition in ["rep-000", "rep-001"] {
+        let path = results.join("fig4-loaded").join(repetition).join("stalls.csv");
+        model::sample::write_csv(&path, &stalls).unwrap();
+    }
+    results
+}
+
+#[test]
+fn conditions_come_from_a_measured_folder() {
+    let out = tempfile::tempdir().unwrap();
+    let measured = measured(out.path());
+    let text = out.path().display().to_string();
+    let args = [
+        "--suite",
+        &experiments("quick.toml"),
+        "--only",
+        "fig2,fig4-loaded",
+        "--out",
+        &text,
+        "--calibrate",
+        measured.to_str().unwrap(),
+        "--seed",
+        "3",
+    ];
+    let results = folder(&run(&args));
+    let again = folder(&run(&args));
+    let jobs = |results: &Path, experiment: &str| {
+        read_csv::<Job>(&results.join(experiment).join("rep-000/jobs.csv")).unwrap()
+    };
+    let fig2 = jobs(&results, "fig2");
+    for job in fig2.iter().filter(|job| job.task == "tau1") {
+        assert!([31_900_000, 34_100_000].contains(&job.cpu_ns.unwrap()), "{job:?}");
+        assert_eq!(job.start_ns, job.release_ns + 1_000_000);
+    }
+    let loaded = jobs(&results, "fig4-loaded");
+    assert!(loaded.iter().any(|job| job.stalled_ns.unwrap() > 0));
+    assert_eq!(loaded, jobs(&again, "fig4-loaded"), "the same seed");
+    let manifest = manifest(&results);
+    assert_eq!((manifest.host.tick_hz, manifest.seed), (Some(250), 3));
+    let record = manifest.repetitions.iter().find(|one| one.experiment == "fig4-loaded").unwrap();
+    let notes = record.facts.warnings.join("; ");
+    assert!(notes.contains("execution times of tau1 as measured in fig2"), "{notes}");
+    assert!(notes.contains("40 stalls as measured"), "{notes}");
+    let share = record.stalled_share.unwrap();
+    assert!((0.002..0.005).contains(&share), "{share}");
+}
+
+#[test]
+fn bad_suites_and_folders_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let text = out.path().display().to_string();
+    let quick = experiments("quick.toml");
+    let simulated = folder(&run(&["--suite", &quick, "--only", "fig1", "--out", &text]));
+    let simulated = simulated.display().to_string();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--suite", "nowhere.toml"], "nowhere.toml"),
+        (&["--suite", &quick, "--only", "fig9"], "no experiment `fig9`; there are fig1"),
+        (&["--suite", &quick, "--calibrate", &text], "is this a result folder?"),
+        (&["--suite", &quick, "--calibrate", &simulated], "were simulated"),
+        (&["--suite", &quick, "--task", "30ms/150ms"], "cannot be used with"),
+    ];
+    for (args, what) in cases {
+        let output = run(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(what), "{args:?}: {said}");
+    }
+}
