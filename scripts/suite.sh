@@ -10,6 +10,7 @@ folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
 "$bin/reports" render "$folder"
 "$bin/reports" table "$folder"
+[ ! -f "$folder/report/sweep.csv" ] || "$bin/reports" sweep "$folder"
 claims=0
 "$bin/reports" claims "$folder" || claims=$?
 echo "Results: $folder"

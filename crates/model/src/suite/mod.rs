@@ -4,6 +4,7 @@
 //! file is said once, with the file, the line and the key ([`SuiteError`]).
 
 mod parse;
+mod sweep;
 mod validate;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use parse::{SuiteError, parse, read};
+pub use sweep::{Budgets, Sweep};
 
 use crate::{Mechanism, Reservation, TaskSet, duration, load::Backlog};
 
@@ -32,9 +34,12 @@ pub struct Suite {
     /// What counts as a noisy repetition.
     #[serde(default)]
     pub noise: NoiseSettings,
-    /// The experiments, in the order in which they run.
+    /// The experiments, in the order in which they run; once parsed, with those of the sweeps.
     #[serde(rename = "experiment")]
     pub experiments: Vec<Experiment>,
+    /// Which of them differ in nothing but the budget.
+    #[serde(rename = "sweep", default, skip_serializing_if = "Vec::is_empty")]
+    pub sweeps: Vec<Sweep>,
 }
 
 /// Which CPUs to use and how to prepare them.

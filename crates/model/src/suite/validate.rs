@@ -43,7 +43,7 @@ fn name(key: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn experiment(experiment: &Experiment) -> Result<(), String> {
+pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
     name("name", &experiment.name)?;
     if experiment.tasks.is_empty() {
         return Err("key `tasks` is missing or empty; give at least one task, \
