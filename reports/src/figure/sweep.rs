@@ -106,10 +106,10 @@ fn bounds(outcome: &Outcome) -> Vec<Bound> {
     bounds.into_iter().map(bound).collect()
 }
 
-/// From a little below the least to a little above the greatest value.
+/// From below the least to above the greatest value, far enough for labels above the frame.
 fn x_axis(values: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
     let (least, most) = (values.clone().reduce(f64::min)?, values.reduce(f64::max)?);
-    let margin = ((most - least) * 0.1).max(0.02 * most);
+    let margin = ((most - least) * 0.2).max(0.02 * most);
     Some(((least - margin).max(0.0), most + margin))
 }
 
