@@ -54,7 +54,7 @@ fn a_sweep_finds_the_smallest_budget_that_holds_and_goes_on_where_it_was() {
         "--experiment",
         "reserved",
         "--budget",
-        "20ms,44ms",
+        "20ms,40ms",
         "--duration",
         "3s",
         "--repetitions",
@@ -66,18 +66,18 @@ fn a_sweep_finds_the_smallest_budget_that_holds_and_goes_on_where_it_was() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(HostState::now(), before);
     let said = stderr(&output);
-    assert!(said.contains("The smallest budget that holds is 44 ms; 20 ms fails."), "{said}");
+    assert!(said.contains("The smallest budget that holds is 40 ms; 20 ms fails."), "{said}");
     assert!(said.contains("aligned 80/3 ms, one-gap 80/3 ms, two-gap 32 ms"), "{said}");
 
     let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!((&found["smallest_ns"], &found["monotone"]), (&44_000_000.into(), &true.into()));
+    assert_eq!((&found["smallest_ns"], &found["monotone"]), (&40_000_000.into(), &true.into()));
     let verdict = |at: usize| found["points"][at]["verdict"].as_str().unwrap().to_owned();
     assert_eq!((verdict(0), verdict(1)), ("fails".to_owned(), "holds".to_owned()));
     let folder = PathBuf::from(found["folder"].as_str().unwrap());
     let manifest = manifest(&folder);
     let names: Vec<_> = manifest.analyses.iter().map(|own| own.experiment.as_str()).collect();
-    assert_eq!(names, ["reserved-20ms", "reserved-44ms"]);
-    assert!(folder.join("reserved-44ms/rep-000/jobs.csv").exists());
+    assert_eq!(names, ["reserved-20ms", "reserved-40ms"]);
+    assert!(folder.join("reserved-40ms/rep-000/jobs.csv").exists());
 
     let resume = [&arguments[..], &["--resume", folder.to_str().unwrap()]].concat();
     let again = sweep(&place, &resume);
