@@ -14,6 +14,9 @@ use crate::{
 const COLORS: [Color; 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 68, 153), (86, 180, 233), (230, 159, 0)];
 
+/// What a bound on an axis of response times is.
+const WORST_CASE: &str = "analytic worst case";
+
 /// A curve shows at most this many samples.
 const MOST_STEPS: usize = 3000;
 
@@ -197,6 +200,7 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
         y_max: 1.0,
         lines,
         bounds,
+        bounds_label: WORST_CASE,
     }
 }
 
@@ -300,6 +304,7 @@ fn over_time(case: &Case) -> Figure {
                 points,
             }],
             bounds: Vec::new(),
+            bounds_label: WORST_CASE,
         }
     };
     let measured = case.series.iter().filter(|series| !series.is_empty());

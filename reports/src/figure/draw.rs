@@ -198,10 +198,7 @@ fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     }
     entries.sort_by_key(|entry| entry.mark == Mark::Line(Stroke::Dashed));
     if let Some(panel) = figure.panels.iter().find(|panel| !panel.bounds.is_empty()) {
-        // On an axis of budgets a bound is a budget, on one of response times a worst case.
-        let budget = panel.x_label.starts_with("budget");
-        let label = if budget { "least budget by analysis" } else { "analytic worst case" };
-        entries.push(Entry { label, color: GREY, mark: Mark::Bound });
+        entries.push(Entry { label: panel.bounds_label, color: GREY, mark: Mark::Bound });
     }
     entries
 }

@@ -38,6 +38,8 @@ pub struct Panel {
     pub lines: Vec<Line>,
     /// Vertical reference lines.
     pub bounds: Vec<Bound>,
+    /// Their entry in the legend.
+    pub bounds_label: &'static str,
 }
 
 /// A curve.

@@ -37,6 +37,7 @@ pub fn figure(outcome: &Outcome) -> Option<Figure> {
         y_max,
         lines,
         bounds: bounds.clone(),
+        bounds_label: "least budget by analysis",
     };
     let misses_end = round_up(largest(&missed) * 1.08).max(10.0);
     let p99_end = round_up(largest(&slow).max(largest(&deadlines)) * 1.08);

@@ -170,6 +170,11 @@ fn the_scorecard_brackets_the_budget_that_is_needed() {
         let claim = practice(points);
         assert_eq!(claim.verdict, verdict, "{claim:?}");
     }
+    let mut alone = measured(&[("27ms", too_little), ("28ms", enough)]);
+    alone.manifest.suite.experiments.retain(|one| one.name.starts_with("fig4-loaded-"));
+    alone.save();
+    let ids: Vec<_> = claims::all(&results(&alone)).into_iter().map(|claim| claim.id).collect();
+    assert_eq!(ids, ["theory-27", "practice-28"]);
     let wide = practice(&[("26ms", too_little), ("28ms", enough)]);
     assert!(
         wide.reason
