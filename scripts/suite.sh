@@ -14,6 +14,7 @@ if [ -d "$folder/table1-host" ] || [ -d "$folder/table1-guest" ]; then
     echo
     "$bin/reports" table "$folder" --like table1 --paper
 fi
+[ ! -f "$folder/report/sweep.csv" ] || "$bin/reports" sweep "$folder"
 claims=0
 "$bin/reports" claims "$folder" || claims=$?
 echo "Results: $folder"

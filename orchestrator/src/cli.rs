@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, Mechanism, Reservation, exit::EXIT_HELP};
+use model::{Exit, Mechanism, Reservation, duration, exit::EXIT_HELP};
 
 use crate::{
     check,
@@ -17,6 +17,7 @@ use crate::{
         self,
         plan::{self, Plan},
     },
+    sweep::{self, Request},
 };
 
 /// Runs experiments with real guests, real reservations and real load, and undoes what it changed.
@@ -67,6 +68,40 @@ enum Command {
         #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
         resume: Option<PathBuf>,
     },
+    /// Measure an experiment over a range of budgets; prints the smallest one that holds
+    #[command(after_help = EXIT_HELP)]
+    Sweep {
+        /// The suite that has the experiment, a TOML file
+        suite: PathBuf,
+        /// The experiment, which has a reservation
+        #[arg(long)]
+        experiment: String,
+        /// The budgets: a range, for example 24ms..34ms, or a list, for example 26ms,28ms
+        #[arg(long)]
+        budget: String,
+        /// From one budget of a range to the next, for example 1ms
+        #[arg(long, value_parser = duration::parse)]
+        step: Option<Duration>,
+        /// How often under each budget; as the suite says by default
+        #[arg(long)]
+        repetitions: Option<u32>,
+        /// How long each time; as the suite says by default
+        #[arg(long, value_parser = duration::parse)]
+        duration: Option<Duration>,
+        /// The folder in which the result folder is made
+        #[arg(long, default_value_os_t = plan::default_out())]
+        out: PathBuf,
+        /// Print every repetition and an estimate of the time, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Go on in this result folder: run what is missing
+        #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
+        resume: Option<PathBuf>,
+        /// On standard output: the result folder, or one JSON object; the table goes to standard
+        /// error
+        #[arg(long, default_value = "text")]
+        summary: Format,
+    },
     /// Reserve CPU for a running virtual machine, until Ctrl-C
     #[command(after_help = EXIT_HELP)]
     Reserve {
@@ -116,6 +151,26 @@ impl Cli {
                 }
                 run_suite(&plan, &out, resume.as_deref())
             }
+            Command::Sweep {
+                suite,
+                experiment,
+                budget,
+                step,
+                repetitions,
+                duration,
+                out,
+                dry_run,
+                resume,
+                summary,
+            } => {
+                let request = Request { experiment, budget, step, duration, repetitions };
+                let plan = Plan::sweep(&suite, request.sweep()?)?;
+                if dry_run {
+                    print!("{}", plan.describe());
+                    return Ok(Exit::Done);
+                }
+                run_sweep(&plan, &out, resume.as_deref(), summary)
+            }
             Command::Reserve { pid, qmp, reservation, mechanism, cpu } => {
                 let target = match (pid, qmp) {
                     (Some(pid), _) => reserve::Target::Pid(pid),
@@ -154,6 +209,24 @@ fn run_suite(plan: &Plan, out: &std::path::Path, resume: Option<&std::path::Path
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+fn run_sweep(
+    plan: &Plan,
+    out: &std::path::Path,
+    resume: Option<&std::path::Path>,
+    summary: Format,
+) -> Result<Exit> {
+    let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
+    let outcome = sweep::outcome(&finished.folder)?;
+    eprint!("{}", sweep::table(&outcome));
+    match summary {
+        Format::Text => println!("{}", finished.folder.display()),
+        Format::Json => {
+            println!("{}", sweep::json(&finished.folder, finished.failed, &outcome)?);
+        }
+    }
+    Ok(sweep::exit(&finished, &outcome))
 }
 
 fn restore() -> Result<Exit> {

@@ -11,3 +11,4 @@ pub mod mechanism;
 pub mod reserve;
 pub mod run;
 pub mod service;
+pub mod sweep;

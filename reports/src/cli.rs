@@ -7,7 +7,7 @@ use model::{Exit, exit::EXIT_HELP};
 
 use crate::{
     claims, compare, error::ReportError, folder::Results, grid::Format, render, series::Selection,
-    table, table1,
+    sweep, table, table1,
 };
 
 /// Figures, tables and the scorecard, made from a result folder.
@@ -46,6 +46,15 @@ enum Command {
         /// The paper's own columns beside ours
         #[arg(long, requires = "like")]
         paper: bool,
+    },
+    /// Print whether each budget of a sweep holds, and the smallest one that does
+    #[command(after_help = EXIT_HELP)]
+    Sweep {
+        /// A result folder with a sweep
+        dir: PathBuf,
+        /// How to write it: milliseconds for people, nanoseconds in CSV
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Hold the paper's statements against the results; exit code 4 if one fails
     #[command(after_help = EXIT_HELP)]
@@ -98,6 +107,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             };
             (grid.write(format), Exit::Done)
         }
+        Command::Sweep { dir, format } => (swept(&dir, format)?, Exit::Done),
         Command::Claims { dir, summary } => {
             let results = Results::read(&dir)?;
             let claims = claims::all(&results);
@@ -120,6 +130,18 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
         }
         _ => Ok(exit),
     }
+}
+
+fn swept(dir: &std::path::Path, format: Format) -> Result<String, ReportError> {
+    let sweeps = Results::read(dir)?.sweeps;
+    if sweeps.is_empty() {
+        return Err(ReportError::Nothing(format!("{}: its suite has no sweep", dir.display())));
+    }
+    if format == Format::Csv {
+        return Ok(sweep::csv(&sweeps));
+    }
+    let one = |own| sweep::grid(own).write(format);
+    Ok(sweeps.iter().map(one).collect::<Vec<_>>().join("\n"))
 }
 
 fn rendered(dir: &std::path::Path) -> Result<String, ReportError> {

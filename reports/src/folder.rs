@@ -13,12 +13,13 @@ use model::{
     Manifest, TaskSet,
     manifest::{RepetitionRecord, SCHEMA_VERSION, Status},
     sample,
-    suite::Experiment,
+    suite::{Experiment, Sweep},
+    sweep::{self, Outcome, Point},
 };
 
 use crate::{
     error::ReportError,
-    predict::{self, Bounds},
+    predict::Bounds,
     series::{Selection, Series},
 };
 
@@ -31,6 +32,8 @@ pub struct Results {
     pub manifest: Manifest,
     /// One per experiment of the suite, in its order, measured or not.
     pub cases: Vec<Case>,
+    /// What the suite's sweeps came to.
+    pub sweeps: Vec<Outcome>,
     /// What should have been there and is not, a sentence each.
     pub gaps: Vec<String>,
 }
@@ -45,6 +48,8 @@ pub struct Case {
     pub series: Vec<Series>,
     /// What the analysis promises each task, where it applies.
     pub bounds: Option<Bounds>,
+    /// Whether the budget of its reservation is enough; none without tasks or reservation.
+    pub point: Option<Point>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -62,12 +67,30 @@ impl Results {
     /// A folder without a readable manifest of a known version, or a malformed CSV row.
     pub fn read(folder: &Path) -> Result<Self, ReportError> {
         let manifest = read_manifest(folder)?;
+        let suite = &manifest.suite;
+        // Calculated, not read from the manifest: an old folder has none, and a better analysis
+        // is seen when a report is made again.
+        let analyses: Vec<_> =
+            suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect();
         let mut gaps = Vec::new();
         let mut cases = Vec::new();
-        for experiment in &manifest.suite.experiments {
-            cases.push(Case::read(folder, experiment, &manifest.repetitions, &mut gaps)?);
+        for experiment in &suite.experiments {
+            let mut case = Case::read(folder, experiment, &manifest.repetitions, &mut gaps)?;
+            if experiment.reservation.is_some() && !experiment.tasks.is_empty() {
+                let records = &manifest.repetitions;
+                case.point = Some(sweep::point(folder, experiment, records, &analyses)?);
+            }
+            case.bounds =
+                analyses.iter().find(|own| own.experiment == experiment.name).and_then(Bounds::of);
+            cases.push(case);
         }
-        Ok(Self { path: folder.to_owned(), manifest, cases, gaps })
+        let outcome = |own: &Sweep| {
+            let mine = |case: &&Case| own.members(suite).any(|one| one.name == case.name());
+            let points = cases.iter().filter(mine).filter_map(|case| case.point.clone());
+            sweep::outcome(suite, own, points.collect(), &analyses)
+        };
+        let sweeps = suite.sweeps.iter().map(outcome).collect();
+        Ok(Self { path: folder.to_owned(), manifest, cases, sweeps, gaps })
     }
 
     /// The case of this name, where something that counts was measured in it.
@@ -80,6 +103,13 @@ impl Results {
     #[must_use]
     pub fn simulated(&self) -> bool {
         self.accelerator() == Some(rtplan::sim::suite::ACCELERATOR)
+    }
+
+    /// Whether the case is drawn with a sweep that it belongs to.
+    #[must_use]
+    pub fn is_swept(&self, case: &Case) -> bool {
+        let members = |own: &Outcome| own.points.iter().any(|one| one.experiment == case.name());
+        self.sweeps.iter().any(members)
     }
 
     /// `kvm`, `tcg` or `simulation`; none where no guest ran.
@@ -134,8 +164,9 @@ impl Case {
         let failed = |record: &&&RepetitionRecord| record.status == Status::Failed;
         Ok(Self {
             experiment: experiment.clone(),
-            bounds: predict::bounds(experiment),
+            bounds: None,
             series,
+            point: None,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),

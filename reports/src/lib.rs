@@ -16,6 +16,7 @@ pub mod predict;
 pub mod render;
 pub mod series;
 pub mod stats;
+pub mod sweep;
 pub mod table;
 pub mod table1;
 pub mod units;

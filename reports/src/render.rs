@@ -13,7 +13,7 @@ use crate::{
     grid::Format,
     page::{content::Content, html, markdown},
     series::Selection,
-    table,
+    sweep, table,
 };
 
 /// What was written.
@@ -25,7 +25,8 @@ pub struct Rendered {
     pub files: Vec<String>,
 }
 
-/// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `report.md` and `index.html`.
+/// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `sweep.csv`
+/// (where there is a sweep), `report.md` and `index.html`.
 ///
 /// The page is written last, so that it never speaks of a figure that is not there.
 ///
@@ -47,6 +48,9 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     put("claims.json".to_owned(), claims::json(results, &claims).as_bytes())?;
     let statistics = table::grid(results, Selection::All, Format::Csv).write(Format::Csv);
     put("table.csv".to_owned(), statistics.as_bytes())?;
+    if !results.sweeps.is_empty() {
+        put("sweep.csv".to_owned(), sweep::csv(&results.sweeps).as_bytes())?;
+    }
     let content = Content::of(results, &claims);
     let figures: Vec<_> = drawn.iter().map(|(figure, _)| figure.clone()).collect();
     put("report.md".to_owned(), markdown::write(&content, &figures).as_bytes())?;

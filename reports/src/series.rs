@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+pub use model::sample::DISTURBED_NS;
 use model::{
     Task,
     sample::{Job, Request},
 };
-
-/// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
-/// the start of the busy period that the job belongs to (`docs/method.md`).
-pub const DISTURBED_NS: u64 = 500_000;
 
 /// The name under which a service's requests stand where a task's name would.
 pub const SERVICE: &str = "service";
@@ -157,9 +154,9 @@ impl Series {
     /// Works out [`Self::unfinished`]: releases are at every multiple of the period before the end
     /// of `duration`, in each run, and each finished job has its row.
     pub(crate) fn count_unfinished(&mut self, task: Task, duration: Duration) {
-        let released = duration.as_nanos().div_ceil(task.period().as_nanos());
-        let missing = |run: &Run| released.saturating_sub(run.samples.len() as u128);
-        self.unfinished = self.runs.iter().map(missing).sum::<u128>() as u64;
+        let released = task.released(duration);
+        let missing = |run: &Run| released.saturating_sub(run.samples.len() as u64);
+        self.unfinished = self.runs.iter().map(missing).sum();
     }
 
     /// Adds the requests of one attempt: a run for each value of the `repetition` column.

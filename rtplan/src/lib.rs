@@ -20,6 +20,7 @@ pub mod cli;
 mod edf;
 mod effort;
 mod exact;
+pub mod experiment;
 mod fixed_priority;
 mod front;
 pub mod grid;

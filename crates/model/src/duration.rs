@@ -124,6 +124,13 @@ pub fn format(duration: Duration) -> String {
     format!("{ns}ns")
 }
 
+/// Nanoseconds as people read them in a table or a sentence: `26.5 ms`.
+#[must_use]
+pub fn in_ms(ns: u64) -> String {
+    let text = format!("{}.{:06}", ns / 1_000_000, ns % 1_000_000);
+    format!("{} ms", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// Nanoseconds as a `u64`, for CSV columns and JSON keys; saturates after 584 years.
 #[must_use]
 pub fn as_ns(duration: Duration) -> u64 {
@@ -177,6 +184,12 @@ mod tests {
             assert!(matches!(parse(text), Err(DurationError::NotANumber(_))), "{text}");
         }
         assert!(matches!(parse("99999999999999999999s"), Err(DurationError::TooLong(_))));
+    }
+
+    #[test]
+    fn milliseconds_without_needless_zeros() {
+        let texts = [26_500_000, 30_000_000, 26_666_667, 0].map(in_ms);
+        assert_eq!(texts, ["26.5 ms", "30 ms", "26.666667 ms", "0 ms"]);
     }
 
     proptest! {

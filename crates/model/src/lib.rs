@@ -4,6 +4,7 @@
 //! real-time literature: a task has an execution time C, a period T and a deadline D; a reservation
 //! is a budget Q in every period P.
 
+pub mod analysis;
 pub mod duration;
 pub mod exit;
 pub mod hist;
@@ -15,6 +16,7 @@ pub mod reservation;
 pub mod sample;
 pub mod stats;
 pub mod suite;
+pub mod sweep;
 pub mod task;
 
 pub use exit::Exit;

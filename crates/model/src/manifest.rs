@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Suite;
+use crate::{Suite, analysis::ExperimentAnalysis};
 
 /// The version of the result folder's layout that this code writes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -28,6 +28,9 @@ pub struct Manifest {
     pub accelerator: Option<AcceleratorFacts>,
     /// How the measured CPU was kept awake.
     pub keep_awake: KeepAwake,
+    /// What the analysis says of each experiment with tasks; none in folders of earlier versions.
+    #[serde(default)]
+    pub analyses: Vec<ExperimentAnalysis>,
     /// Every attempt at every repetition, in the order in which they ran.
     pub repetitions: Vec<RepetitionRecord>,
 }

@@ -9,6 +9,10 @@ use std::{fs::File, io, path::Path};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use thiserror::Error;
 
+/// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
+/// the start of the busy period that the job belongs to (`docs/method.md`).
+pub const DISTURBED_NS: u64 = 500_000;
+
 /// One job of a periodic task: a row of `jobs.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -38,6 +42,14 @@ pub struct Job {
     /// Time in which the measured CPU ran nobody, from the start of the busy period that the job
     /// belongs to until its finish; empty where no sentinel watched.
     pub stalled_ns: Option<u64>,
+}
+
+impl Job {
+    /// Whether a stall disturbed it, as far as is known: unwatched jobs are not disturbed.
+    #[must_use]
+    pub fn disturbed(&self) -> bool {
+        self.stalled_ns.is_some_and(|stalled| stalled > DISTURBED_NS)
+    }
 }
 
 /// One request to a service: a row of `requests.csv`.

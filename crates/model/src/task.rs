@@ -89,6 +89,12 @@ impl Task {
         self.deadline
     }
 
+    /// Jobs released within `duration`: one at every multiple of T before its end.
+    #[must_use]
+    pub fn released(self, duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos().div_ceil(self.period.as_nanos())).unwrap_or(u64::MAX)
+    }
+
     /// C / T.
     #[must_use]
     pub fn utilisation(self) -> f64 {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use model::{
     Suite, duration,
-    suite::{self, Emulator, Experiment, Network, Place},
+    suite::{self, Emulator, Experiment, Network, Place, Sweep},
 };
 
 use crate::{
@@ -58,8 +58,24 @@ impl Plan {
     /// [`Refusal::Usage`] that names what is wrong.
     pub fn read(path: &Path, only: &[String]) -> Result<Self> {
         let mut suite = suite::read(path).map_err(|error| Refusal::Usage(error.to_string()))?;
+        select(&mut suite, only, &path.display().to_string())?;
+        Self::of(suite, path)
+    }
+
+    /// Reads the suite and takes nothing from it but a sweep of one of its experiments.
+    ///
+    /// # Errors
+    /// [`Refusal::Usage`] that names what is wrong.
+    pub fn sweep(path: &Path, sweep: Sweep) -> Result<Self> {
+        let suite = suite::read(path).map_err(|error| Refusal::Usage(error.to_string()))?;
+        let alone = suite.swept(sweep);
+        let refuse = |message| Refusal::Usage(format!("{}: {message}", path.display()));
+        Self::of(alone.map_err(refuse)?, path)
+    }
+
+    /// Checks a suite, read from `path`, against the host.
+    fn of(suite: Suite, path: &Path) -> Result<Self> {
         let file = path.display().to_string();
-        select(&mut suite, only, &file)?;
         let text = fs::read_to_string(path)?;
         let roots = Roots::default();
         let cpus = Cpus::divide(&roots.sys, suite.host.measured_cpu)
@@ -103,7 +119,7 @@ impl Plan {
         for (index, planned) in self.repetitions.iter().enumerate() {
             let experiment = self.experiment(planned);
             text += &format!(
-                "{:3}  {:16} repetition {}  {}  about {} s\n",
+                "{:3}  {:17} repetition {}  {}  about {} s\n",
                 index + 1,
                 planned.experiment,
                 planned.repetition,
@@ -174,6 +190,9 @@ fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal>
     }
     if !only.is_empty() {
         suite.experiments.retain(|experiment| only.contains(&experiment.name));
+        let mut sweeps = std::mem::take(&mut suite.sweeps);
+        sweeps.retain(|sweep| sweep.members(suite).next().is_some());
+        suite.sweeps = sweeps;
     }
     Ok(())
 }
@@ -281,8 +300,7 @@ pub fn default_out() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn suite() -> Suite {
-        let text = r#"
+    const SUITE: &str = r#"
             name = "s"
             [[experiment]]
             name = "a"
@@ -295,7 +313,9 @@ mod tests {
             tasks = ["30ms/150ms"]
             reservation = { budget = "46ms", period = "50ms" }
         "#;
-        suite::parse(text, "s.toml").unwrap()
+
+    fn suite() -> Suite {
+        suite::parse(SUITE, "s.toml").unwrap()
     }
 
     #[test]
@@ -322,5 +342,16 @@ mod tests {
         assert!(error.contains("`c`") && error.contains("a, b"), "{error}");
         select(&mut two, &["b".into()], "s.toml").unwrap();
         assert_eq!(two.experiments.len(), 1);
+    }
+
+    #[test]
+    fn a_sweep_of_which_nothing_is_selected_is_none() {
+        let text = format!("{SUITE}[[sweep]]\nexperiment = \"b\"\nbudgets = [\"20ms\", \"30ms\"]");
+        let swept = || suite::parse(&text, "s.toml").unwrap();
+        let (mut some, mut none) = (swept(), swept());
+        select(&mut some, &["b-30ms".into()], "s.toml").unwrap();
+        select(&mut none, &["b".into()], "s.toml").unwrap();
+        assert_eq!((some.sweeps.len(), none.sweeps.len()), (1, 0));
+        assert_eq!(rounds(&swept()).len(), 5);
     }
 }

@@ -43,12 +43,13 @@ emulator = { budget = "1ms", period = "20ms" }
 duration = "4s"
 "#;
 
-struct Place {
-    dir: tempfile::TempDir,
-    suite: PathBuf,
+/// A suite's file in a folder of its own.
+pub struct Place {
+    pub dir: tempfile::TempDir,
+    pub suite: PathBuf,
 }
 
-fn place(suite: &str) -> Place {
+pub fn place(suite: &str) -> Place {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("suite.toml");
     fs::write(&file, suite).unwrap();
@@ -56,7 +57,7 @@ fn place(suite: &str) -> Place {
 }
 
 impl Place {
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
@@ -75,13 +76,13 @@ impl Place {
 }
 
 /// The programs that a run needs beside it.
-fn built() {
+pub fn built() {
     for name in ["rtload", "guest-agent"] {
         sibling(name);
     }
 }
 
-fn lacks_qemu(test: &str) -> bool {
+pub fn lacks_qemu(test: &str) -> bool {
     let lacks = orchestrator::guest::find_qemu().is_err();
     if lacks {
         eprintln!("SKIPPED: {test}: QEMU is not installed");
@@ -89,7 +90,7 @@ fn lacks_qemu(test: &str) -> bool {
     lacks
 }
 
-fn manifest(folder: &Path) -> Manifest {
+pub fn manifest(folder: &Path) -> Manifest {
     serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap()
 }
 

@@ -114,15 +114,19 @@ impl Statement {
 }
 
 /// The claims about those of the paper's experiments that the suite has, in the order of the paper:
-/// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise.
+/// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise; those about the
+/// budget where it has a sweep, too.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
     let names = || results.manifest.suite.experiments.iter().map(|one| one.name.as_str());
     let mut claims = Vec::new();
-    if names().any(|name| FIGURES.contains(&name)) {
+    let figures = names().any(|name| FIGURES.contains(&name));
+    if figures {
         claims.extend(fig1_fig2::claims(results));
         claims.extend(fig3::claims(results));
         claims.extend(fig4::claims(results));
+    }
+    if figures || !results.sweeps.is_empty() {
         claims.extend(theory::claims(results));
     }
     if names().any(|name| crate::table1::EXPERIMENTS.contains(&name)) {

@@ -1,6 +1,6 @@
 //! What each figure shows: the CDFs of the paper's figures, and response times over time.
 
-use super::{Bound, Color, Figure, Line, Panel, Stroke};
+use super::{Bound, Color, Figure, Line, Panel, Stroke, sweep};
 use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
@@ -14,6 +14,9 @@ use crate::{
 const COLORS: [Color; 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 68, 153), (86, 180, 233), (230, 159, 0)];
 
+/// What a bound on an axis of response times is.
+const WORST_CASE: &str = "analytic worst case";
+
 /// A curve shows at most this many samples.
 const MOST_STEPS: usize = 3000;
 
@@ -21,11 +24,13 @@ const MOST_STEPS: usize = 3000;
 const APART: f64 = 4.0;
 
 /// The figures of a result folder: fig1, fig2, fig3, fig4 (both cases on one pair of axes), then
-/// one for every other measured experiment; after an unbounded case, its responses over time.
+/// one for every other measured experiment; after an unbounded case, its responses over time. The
+/// experiments of a sweep have one figure together.
 #[must_use]
 pub fn figures(results: &Results) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let mut rest: Vec<&Case> = results.cases.iter().filter(|case| case.is_measured()).collect();
+    let own = |case: &&Case| case.is_measured() && !results.is_swept(case);
+    let mut rest: Vec<&Case> = results.cases.iter().filter(own).collect();
     while !rest.is_empty() {
         let name = figure_name(rest[0].name()).to_owned();
         let (own, others): (Vec<_>, Vec<_>) =
@@ -35,6 +40,7 @@ pub fn figures(results: &Results) -> Vec<Figure> {
         rest = others;
     }
     figures.sort_by_key(|figure| !figure.name.starts_with("fig"));
+    figures.extend(results.sweeps.iter().filter_map(sweep::figure));
     figures
 }
 
@@ -114,7 +120,7 @@ fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
 }
 
-fn nth_color(at: usize) -> Color {
+pub(super) fn nth_color(at: usize) -> Color {
     COLORS[at % COLORS.len()]
 }
 
@@ -189,10 +195,12 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
     Panel {
         x_label: "response time x (ms)".to_owned(),
         y_label: "C(x) = P{response time < x}".to_owned(),
+        x_min: 0.0,
         x_max,
         y_max: 1.0,
         lines,
         bounds,
+        bounds_label: WORST_CASE,
     }
 }
 
@@ -215,7 +223,7 @@ fn bound(curve: &Curve) -> Option<Bound> {
 }
 
 /// The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten.
-fn round_up(value: f64) -> f64 {
+pub(super) fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
@@ -286,6 +294,7 @@ fn over_time(case: &Case) -> Figure {
         Panel {
             x_label: "release (s)".to_owned(),
             y_label: "response time (ms)".to_owned(),
+            x_min: 0.0,
             x_max: round_up(largest(|point| point.0)),
             y_max: round_up(largest(|point| point.1) * 1.05),
             lines: vec![Line {
@@ -295,6 +304,7 @@ fn over_time(case: &Case) -> Figure {
                 points,
             }],
             bounds: Vec::new(),
+            bounds_label: WORST_CASE,
         }
     };
     let measured = case.series.iter().filter(|series| !series.is_empty());

@@ -67,7 +67,7 @@ where
         .margin_top(px(if panel.bounds.is_empty() { 8 } else { 24 }))
         .x_label_area_size(px(50))
         .y_label_area_size(px(if panel.y_max >= 10_000.0 { 78 } else { 62 }))
-        .build_cartesian_2d(0.0..panel.x_max, 0.0..panel.y_max)?;
+        .build_cartesian_2d(panel.x_min..panel.x_max, 0.0..panel.y_max)?;
     chart
         .configure_mesh()
         .x_desc(&panel.x_label)
@@ -197,8 +197,8 @@ fn entries(figure: &Figure) -> Vec<Entry<'_>> {
         }
     }
     entries.sort_by_key(|entry| entry.mark == Mark::Line(Stroke::Dashed));
-    if figure.panels.iter().any(|panel| !panel.bounds.is_empty()) {
-        entries.push(Entry { label: "analytic worst case", color: GREY, mark: Mark::Bound });
+    if let Some(panel) = figure.panels.iter().find(|panel| !panel.bounds.is_empty()) {
+        entries.push(Entry { label: panel.bounds_label, color: GREY, mark: Mark::Bound });
     }
     entries
 }

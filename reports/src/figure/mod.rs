@@ -6,6 +6,7 @@
 pub mod build;
 pub mod draw;
 pub mod export;
+pub mod sweep;
 
 /// A picture: panels side by side, and one legend below them.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +28,9 @@ pub struct Panel {
     pub x_label: String,
     /// Label of the vertical axis.
     pub y_label: String,
-    /// Right end of the horizontal axis, which begins at 0.
+    /// Left end of the horizontal axis.
+    pub x_min: f64,
+    /// Right end of the horizontal axis.
     pub x_max: f64,
     /// Upper end of the vertical axis, which begins at 0.
     pub y_max: f64,
@@ -35,6 +38,8 @@ pub struct Panel {
     pub lines: Vec<Line>,
     /// Vertical reference lines.
     pub bounds: Vec<Bound>,
+    /// Their entry in the legend.
+    pub bounds_label: &'static str,
 }
 
 /// A curve.
@@ -50,7 +55,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A vertical reference line: an analytic worst case.
+/// A vertical reference line: what the analysis says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bound {
     /// Where, in axis units.
@@ -71,7 +76,7 @@ pub enum Stroke {
     Broad,
     /// The usual one.
     Solid,
-    /// Thin and dashed: all jobs, stalled ones included.
+    /// Thin and dashed: all jobs, stalled ones included; or a deadline.
     Dashed,
     /// A dot at every point.
     Dots,

@@ -11,7 +11,7 @@ use crate::{
     folder::{Case, Results},
     grid::{Format, Grid},
     series::Selection,
-    table,
+    sweep, table,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
 };
 
@@ -25,6 +25,8 @@ pub struct Content<'a> {
     pub scorecard: &'static str,
     /// The scorecard.
     pub claims: &'a [Claim],
+    /// Each sweep: the experiment that was varied, and a row for each budget and task.
+    pub sweeps: Vec<(String, Grid)>,
     /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
     pub statistics: Vec<(&'static str, Grid)>,
     /// The experiments as run.
@@ -58,6 +60,7 @@ impl<'a> Content<'a> {
             },
             lead: lead(results),
             claims,
+            sweeps: sweeps(results),
             statistics: statistics(results),
             protocol: protocol(results),
             execution: execution(results),
@@ -90,6 +93,10 @@ fn lead(results: &Results) -> Vec<String> {
     }
     lead.extend(table::attempts_note(results));
     lead
+}
+
+fn sweeps(results: &Results) -> Vec<(String, Grid)> {
+    results.sweeps.iter().map(|one| (one.experiment.clone(), sweep::grid(one))).collect()
 }
 
 fn statistics(results: &Results) -> Vec<(&'static str, Grid)> {

@@ -35,6 +35,12 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                 main {
                     (scorecard(content.scorecard, content.claims))
                     @if !figures.is_empty() { (pictures(figures)) }
+                    @if !content.sweeps.is_empty() {
+                        section {
+                            h2 { "How much budget it takes" }
+                            @for (name, grid) in &content.sweeps { h3 { (name) } (table(grid)) }
+                        }
+                    }
                     section {
                         h2 { "Response times" }
                         @for (title, grid) in &content.statistics { h3 { (title) } (table(grid)) }

@@ -27,6 +27,12 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
             figure.title, figure.name, figure.caption
         ));
     }
+    if !content.sweeps.is_empty() {
+        out.push_str("## How much budget it takes\n\n");
+    }
+    for (name, grid) in &content.sweeps {
+        out.push_str(&format!("### {name}\n\n{}\n", grid.write(Format::Markdown)));
+    }
     out.push_str("## Response times\n\n");
     for (title, grid) in &content.statistics {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));

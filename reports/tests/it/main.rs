@@ -6,3 +6,4 @@ mod rendering;
 mod scorecard;
 mod service;
 mod simulated;
+mod sweep;

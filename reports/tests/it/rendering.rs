@@ -55,8 +55,8 @@ fn a_whole_report_is_written() {
     keep(&report);
 }
 
-/// For a look by eye: `KEEP_REPORT=DIR cargo test -p reports --test rendering`.
-fn keep(report: &Path) {
+/// For a look by eye: `KEEP_REPORT=DIR cargo test -p reports the_page_has`, or another test.
+pub fn keep(report: &Path) {
     let Some(to) = std::env::var_os("KEEP_REPORT") else { return };
     fs::create_dir_all(&to).unwrap();
     for entry in fs::read_dir(report).unwrap() {

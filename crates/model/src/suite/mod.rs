@@ -4,6 +4,7 @@
 //! file is said once, with the file, the line and the key ([`SuiteError`]).
 
 mod parse;
+mod sweep;
 mod validate;
 mod web;
 
@@ -12,6 +13,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use parse::{SuiteError, parse, read};
+pub use sweep::{Budgets, Sweep};
 pub use web::{Network, Tap, User, Web, interface};
 
 use crate::{Mechanism, Reservation, TaskSet, duration, load::Backlog};
@@ -37,9 +39,12 @@ pub struct Suite {
     /// For `rtplan simulate` alone; a measurement does not heed it.
     #[serde(default, skip_serializing_if = "SimulateSettings::is_default")]
     pub simulate: SimulateSettings,
-    /// The experiments, in the order in which they run.
+    /// The experiments, in the order in which they run; once parsed, with those of the sweeps.
     #[serde(rename = "experiment")]
     pub experiments: Vec<Experiment>,
+    /// Which of them differ in nothing but the budget.
+    #[serde(rename = "sweep", default, skip_serializing_if = "Vec::is_empty")]
+    pub sweeps: Vec<Sweep>,
 }
 
 /// Which CPUs to use and how to prepare them.

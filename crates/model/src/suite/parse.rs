@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use thiserror::Error;
 
-use super::{Suite, validate};
+use super::{Suite, sweep, validate};
 
 /// Why a suite is refused; one line, with the file, and the line and key where there are some.
 #[derive(Debug, Error)]
@@ -56,8 +56,9 @@ pub fn read(path: &Path) -> Result<Suite, SuiteError> {
 /// # Errors
 /// One [`SuiteError`], the first thing found.
 pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
-    let suite: Suite = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
+    let mut suite: Suite = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
     validate::suite(&suite)
+        .and_then(|()| sweep::expand(&mut suite))
         .map_err(|message| SuiteError::Rule { file: file.to_owned(), message })?;
     Ok(suite)
 }

@@ -46,7 +46,7 @@ fn name(key: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn experiment(experiment: &Experiment) -> Result<(), String> {
+pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
     name("name", &experiment.name)?;
     workload(experiment)?;
     if experiment.repetitions == 0 {
