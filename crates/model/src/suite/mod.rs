@@ -47,11 +47,13 @@ pub struct HostSettings {
     pub keep_awake: Option<bool>,
     /// Watch the measured CPU for stalls with a SCHED_DEADLINE sentinel.
     pub sentinel: bool,
+    /// Trace when the VM's threads ran; where absent, where tracefs works.
+    pub trace: Option<bool>,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { measured_cpu: None, keep_awake: None, sentinel: true }
+        Self { measured_cpu: None, keep_awake: None, sentinel: true, trace: None }
     }
 }
 
