@@ -10,3 +10,4 @@ pub mod host;
 pub mod mechanism;
 pub mod reserve;
 pub mod run;
+pub mod trace;

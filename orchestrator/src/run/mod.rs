@@ -32,7 +32,8 @@ use self::{
 use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
-    host::{Stage, Stop},
+    host::{Roots, Stage, Stop},
+    trace,
 };
 
 /// What a run left behind.
@@ -49,6 +50,11 @@ pub struct Finished {
 /// # Errors
 /// What kept the run from starting or going on; failed repetitions are no errors, but counted.
 pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> Result<Finished> {
+    if plan.suite.host.trace == Some(true) {
+        trace::available(&Roots::default()).map_err(|why| {
+            Refusal::Lacking(format!("key `host.trace`: {why}; leave the key out to go without"))
+        })?;
+    }
     let earlier = resume.map(Folder::open).transpose()?;
     let guests = if plan.has_guest() {
         Some(Guests::prepare(plan.suite.guest.accelerator, stop)?)
@@ -76,6 +82,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
         guest_settings: plan.suite.guest.clone(),
         calibration,
         sentinel: plan.suite.host.sentinel,
+        trace: plan.suite.host.trace,
     };
     run_all(plan, bench, &folder, &mut manifest, stop)?;
     let failed = manifest.repetitions.iter().filter(|one| one.status == Status::Failed).count();

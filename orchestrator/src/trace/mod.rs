@@ -11,5 +11,5 @@ mod session;
 mod threads;
 
 pub use collect::{Collector, Row};
-pub use session::{Tracer, available};
+pub use session::{Tracer, available, warnings};
 pub use threads::Threads;
