@@ -20,6 +20,7 @@ use crate::{
     error::ReportError,
     predict::{self, Bounds},
     series::{Selection, Series},
+    supply::Traced,
 };
 
 /// Everything a report needs of a result folder.
@@ -45,6 +46,8 @@ pub struct Case {
     pub series: Vec<Series>,
     /// What the analysis promises each task, where it applies.
     pub bounds: Option<Bounds>,
+    /// When the VM's threads ran in the attempts that count, where that was traced.
+    pub traced: Vec<Traced>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -74,6 +77,20 @@ impl Results {
     #[must_use]
     pub fn measured(&self, name: &str) -> Option<&Case> {
         self.cases.iter().find(|case| case.name() == name && case.is_measured())
+    }
+
+    /// The case of this name, measured or not.
+    ///
+    /// # Errors
+    /// Where the suite has none, with those that it has.
+    pub fn case(&self, name: &str) -> Result<&Case, ReportError> {
+        self.cases.iter().find(|case| case.name() == name).ok_or_else(|| {
+            let names: Vec<_> = self.cases.iter().map(Case::name).collect();
+            ReportError::Nothing(format!(
+                "--experiment: the suite has no experiment `{name}`; it has {}",
+                names.join(", ")
+            ))
+        })
     }
 
     /// `kvm` or `tcg`; none where no guest ran.
@@ -109,8 +126,9 @@ impl Case {
             records.iter().filter(|record| record.experiment == experiment.name).collect();
         let counted: Vec<_> =
             own.iter().filter(|record| record.counts).map(|record| (*record).clone()).collect();
-        let mut series = Vec::new();
+        let (mut series, mut traced) = (Vec::new(), Vec::new());
         for record in &counted {
+            traced.extend(Traced::read(&place_of(folder, record), record)?);
             if !read_attempt(folder, record, &mut series)? {
                 gaps.push(format!(
                     "{}/rep-{:03} counts, but has neither jobs.csv nor requests.csv",
@@ -130,6 +148,7 @@ impl Case {
             experiment: experiment.clone(),
             bounds: predict::bounds(experiment),
             series,
+            traced,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),
@@ -173,13 +192,19 @@ impl Case {
     }
 }
 
+/// The attempt's folder.
+#[must_use]
+pub fn place_of(folder: &Path, record: &RepetitionRecord) -> PathBuf {
+    folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
+}
+
 /// Whether the attempt's folder holds samples; they are added to `series`.
 fn read_attempt(
     folder: &Path,
     record: &RepetitionRecord,
     series: &mut Vec<Series>,
 ) -> Result<bool, ReportError> {
-    let place = folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt));
+    let place = place_of(folder, record);
     let (jobs, requests) = (place.join("jobs.csv"), place.join("requests.csv"));
     if jobs.exists() {
         Series::add_jobs(series, record.attempt, sample::read_csv(&jobs)?);

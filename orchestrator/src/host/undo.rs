@@ -92,9 +92,7 @@ impl Undo {
             },
             Self::RemoveGroup { path } => remove_group(host, path),
             // Busy as long as a reader that was just killed is not gone.
-            Self::RemoveInstance { path } => {
-                patiently(|| gone(host.remove_dir(path)))
-            }
+            Self::RemoveInstance { path } => patiently(|| gone(host.remove_dir(path))),
             Self::Unmount { path } => {
                 patiently(|| gone(host.unmount(path)))?;
                 gone(host.remove_dir(path))

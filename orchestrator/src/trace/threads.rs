@@ -77,9 +77,8 @@ impl Threads {
     /// since its clock went with it. vCPUs come first.
     #[must_use]
     pub fn clocks(&self) -> Vec<(Tid, String, Option<u64>)> {
-        let clock = |thread: &Thread| {
-            thread.alive.then(|| thread.last_ns.saturating_sub(thread.first_ns))
-        };
+        let clock =
+            |thread: &Thread| thread.alive.then(|| thread.last_ns.saturating_sub(thread.first_ns));
         let mut all: Vec<_> = self
             .seen
             .iter()

@@ -83,7 +83,7 @@ impl Layout {
     }
 }
 
-/// `field:pid_t prev_pid;	offset:24;	size:4;	signed:1;`
+/// `field:pid_t prev_pid; offset:24; size:4; signed:1;`, with tabs between.
 fn parse_field(line: &str, name: &str) -> Option<Field> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
     let declared = parts.next()?.rsplit(' ').next()?;

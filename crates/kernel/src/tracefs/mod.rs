@@ -252,8 +252,7 @@ mod tests {
         let (_dir, instance) = tree();
         fs::remove_file(instance.root().join("trace_clock")).unwrap();
         let scope = Scope { cpu: 1, threads: &[] };
-        let error =
-            instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap_err();
+        let error = instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap_err();
         assert!(error.to_string().contains("`mono`") && error.to_string().contains("trace_clock"));
     }
 
