@@ -157,7 +157,8 @@ impl Bench {
             mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
         }
         let load = self.start_load(experiment, folder)?;
-        let tracer = self.start_trace(&vm, folder, measured)?;
+        let wanted = experiment.trace.or(self.trace);
+        let tracer = self.start_trace(wanted, &vm, folder, measured)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
         let traced = tracer.map(Tracer::stop).transpose();
         // The load goes first: the guest needs the CPU to shut down.
@@ -171,16 +172,17 @@ impl Bench {
     /// is a warning.
     fn start_trace(
         &mut self,
+        wanted: Option<bool>,
         vm: &Vm,
         folder: &Path,
         measured: &mut Measured,
     ) -> Result<Option<Tracer>> {
-        if self.trace == Some(false) {
+        if wanted == Some(false) {
             return Ok(None);
         }
         match Tracer::start(&mut self.stage, vm, folder) {
             Ok(tracer) => Ok(Some(tracer)),
-            Err(error) if self.trace == Some(true) => Err(error.context("tracing the VM")),
+            Err(error) if wanted == Some(true) => Err(error.context("tracing the VM")),
             Err(error) => {
                 self.stage.stop.check()?;
                 measured.facts.warnings.push(format!("not traced: {error:#}"));

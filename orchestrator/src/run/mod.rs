@@ -50,9 +50,10 @@ pub struct Finished {
 /// # Errors
 /// What kept the run from starting or going on; failed repetitions are no errors, but counted.
 pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> Result<Finished> {
-    if plan.suite.host.trace == Some(true) {
+    let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
+    if wanted.any(|wanted| wanted == Some(true)) {
         trace::available(&Roots::default()).map_err(|why| {
-            Refusal::Lacking(format!("key `host.trace`: {why}; leave the key out to go without"))
+            Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
     }
     let earlier = resume.map(Folder::open).transpose()?;

@@ -5,3 +5,4 @@ mod reservations;
 mod restore;
 mod run;
 mod support;
+mod traced;

@@ -5,3 +5,4 @@ mod made_up;
 mod rendering;
 mod scorecard;
 mod service;
+mod traced;

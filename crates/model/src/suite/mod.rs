@@ -139,6 +139,9 @@ pub struct Experiment {
     /// Where QEMU's threads other than the vCPUs run.
     #[serde(default)]
     pub emulator: Emulator,
+    /// Whether the VM's threads are traced, where it is otherwise than `host.trace` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<bool>,
 }
 
 fn default_duration() -> Duration {
