@@ -12,6 +12,7 @@ use super::{
     bound::{Broken, Promise, least},
     bursts::{Bursts, histogram},
     is_vcpu, promise,
+    segment::{Segment, Window},
 };
 use crate::{
     folder::{Case, Results},
@@ -69,7 +70,7 @@ pub fn traced(results: &Results) -> impl Iterator<Item = &Case> {
 pub fn bandwidth(attempts: &[Traced]) -> Option<f64> {
     let (mut ran, mut time) = (0, 0);
     for one in attempts {
-        ran += one.busy.iter().map(super::segment::Segment::supplied_ns).sum::<u64>();
+        ran += one.busy.iter().map(Segment::supplied_ns).sum::<u64>();
         let (from_ns, to_ns) = one.window();
         time += to_ns.saturating_sub(from_ns);
     }
@@ -79,8 +80,8 @@ pub fn bandwidth(attempts: &[Traced]) -> Option<f64> {
 /// CPU time of the vCPUs as a share of the time in which they were busy.
 fn of_busy(attempts: &[Traced]) -> Option<f64> {
     let busy = || attempts.iter().flat_map(|one| &one.busy);
-    let time: u64 = busy().map(super::segment::Segment::length_ns).sum();
-    let ran: u64 = busy().map(super::segment::Segment::supplied_ns).sum();
+    let time: u64 = busy().map(Segment::length_ns).sum();
+    let ran: u64 = busy().map(Segment::supplied_ns).sum();
     (time > 0).then(|| ran as f64 / time as f64)
 }
 
@@ -95,7 +96,7 @@ fn row(case: &Case, promise: Option<Promise>) -> Vec<String> {
     let length = |ns: Option<u64>| ns.map_or_else(|| UNKNOWN.to_owned(), |ns| ms(ns as f64));
     let share = |share: Option<f64>| share.map_or_else(|| UNKNOWN.to_owned(), percent);
     let corner = promise.map(|own| 2 * own.period_ns() - own.budget_ns());
-    let (most, _) = promise.map_or((None, ()), |own| (most_in_period(&case.traced, &own), ()));
+    let most = promise.and_then(|own| most_in_period(&case.traced, &own));
     vec![
         case.name().to_owned(),
         mechanism,
@@ -114,10 +115,7 @@ fn row(case: &Case, promise: Option<Promise>) -> Vec<String> {
 
 /// The window of length P with the most supply, and its attempt.
 #[must_use]
-pub fn most_in_period(
-    attempts: &[Traced],
-    promise: &Promise,
-) -> Option<(u32, super::segment::Window)> {
+pub fn most_in_period(attempts: &[Traced], promise: &Promise) -> Option<(u32, Window)> {
     let of = |one: &Traced| {
         Some((one.attempt, promise.most_in_period(&one.steady(promise.period_ns()))?))
     };
