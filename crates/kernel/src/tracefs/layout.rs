@@ -1,6 +1,10 @@
 //! Where the fields of an event or a page header lie: the kernel's `format` files.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use thiserror::Error;
 
@@ -49,7 +53,7 @@ impl Layout {
     /// With the path.
     pub fn read(path: &Path) -> Result<Self, LayoutError> {
         let name = path.display().to_string();
-        match fs::read_to_string(path) {
+        match read_at_once(path) {
             Ok(text) => Ok(Self { path: name, text }),
             Err(error) => Err(LayoutError::Read { path: name, error }),
         }
@@ -80,6 +84,20 @@ impl Layout {
 
     fn unknown(&self, what: &str) -> LayoutError {
         LayoutError::Unknown { path: self.path.clone(), what: what.to_owned() }
+    }
+}
+
+/// Some of these files give all they have to the first read and nothing to a second one, so the
+/// first must have room for everything.
+fn read_at_once(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut file = File::open(path)?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(text),
+            length => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
+        }
     }
 }
 
