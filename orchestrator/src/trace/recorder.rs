@@ -82,6 +82,7 @@ impl Recorder {
         let mut files = Files::create(&self.folder)?;
         let from_ns = monotonic_ns();
         instance.record(true)?;
+        threads.begin();
         let mut collector = Collector::new(self.measured, from_ns, names);
         println!("{READY}");
         let mut looked = Instant::now();

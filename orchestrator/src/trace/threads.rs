@@ -53,6 +53,15 @@ impl Threads {
         new
     }
 
+    /// Counts CPU time from now on.
+    pub fn begin(&mut self) {
+        for (tid, thread) in &mut self.seen {
+            if let Ok(times) = self.proc.thread_times(*tid) {
+                (thread.first_ns, thread.last_ns) = (times.cpu_ns, times.cpu_ns);
+            }
+        }
+    }
+
     fn name(&self, tid: Tid) -> String {
         if let Some(vcpu) = self.vcpus.iter().position(|one| *one == tid) {
             return format!("vcpu{vcpu}");
@@ -73,7 +82,7 @@ impl Threads {
         self.seen.keys().copied().collect()
     }
 
-    /// Id, name and CPU time between the first look and the last: none for a thread that has ended,
+    /// Id, name and CPU time from [`Threads::begin`] to the last look: none for a thread that has ended,
     /// since its clock went with it. vCPUs come first.
     #[must_use]
     pub fn clocks(&self) -> Vec<(Tid, String, Option<u64>)> {
@@ -109,7 +118,9 @@ mod tests {
         put(root.path(), 9, "CPU 0/TCG", 1000);
         let mut threads = Threads::of(Proc::at(root.path()), 7, &[9]);
         assert_eq!(threads.look(), [(7, "main-loop".into()), (9, "vcpu0".into())]);
-        put(root.path(), 9, "CPU 0/TCG", 1500);
+        put(root.path(), 9, "CPU 0/TCG", 1100);
+        threads.begin();
+        put(root.path(), 9, "CPU 0/TCG", 1600);
         put(root.path(), 12, "worker", 30);
         put(root.path(), 13, "worker", 40);
         let new = threads.look();

@@ -194,7 +194,19 @@ fn the_supply_is_shown_as_tables_and_as_a_curve() {
     let dir = folder.path().to_str().unwrap();
     let (code, text, _) = reports(&["supply", dir]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    experiment  mechanism              ran  of busy time  burst p50  burst max  gap p50  gap max  least in 2P − Q  promised  most in P  allowed
+    ──────────  ──────────────────  ──────  ────────────  ─────────  ─────────  ───────  ───────  ───────────────  ────────  ─────────  ───────
+    reserved    deadline 28ms/50ms  46.7 %        56.6 %      28.01      28.01    21.99    21.99            28.00     27.80      28.00    28.20
+
+    reserved: no undisturbed window got less than 28ms/50ms promises.
+    Lengths in milliseconds. A vCPU is busy while it runs or could run; windows lie inside busy intervals and outside of stalls. Promised and allowed have what a tick may take or add in them, and 0.2 ms to spare.
+
+    experiment  thread     budget                           of a CPU  of the measured CPU  trace − clock
+    ──────────  ─────────  ───────────────────────────────  ────────  ───────────────────  ─────────────
+    reserved    vcpu0      the VM's, 28ms/50ms by deadline    44.8 %               44.8 %        +0.00 %
+    reserved    main-loop  the host's housekeeping CPUs       0.03 %               0.03 %        +0.00 %
+    ");
     let (_, csv, _) = reports(&["supply", dir, "--experiment", "reserved", "--format", "csv"]);
     let wanted = "experiment,length_ns,least_ns,repetition,start_ns,least_all_ns,greatest_ns,\
                   two_gap_ns,one_gap_ns";
