@@ -100,15 +100,15 @@ fn judge_least(case: &Case, promise: &Promised) -> Finding {
     let mut values = Values::from([
         ("least_in_2p_minus_q_ns", shortest.supplied_ns as f64),
         ("promised_in_2p_minus_q_ns", promise.least_ns(corner_ns) as f64),
-        ("lengths", corners as f64),
+        ("corners", corners as f64),
     ]);
     let measured = match broken {
         None => format!(
-            "{} at least in any {}, promised {}; {} up to {} looked at",
+            "{} at least in any {}, promised {}; {} and busy intervals of up to {} looked at",
             short(shortest.supplied_ns as f64),
             short(corner_ns as f64),
             short(promise.least_ns(corner_ns) as f64),
-            count(corners, "length"),
+            count(corners, "corner"),
             short(longest(&quiet) as f64)
         ),
         Some((attempt, broken)) => {
