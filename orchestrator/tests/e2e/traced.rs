@@ -88,8 +88,9 @@ impl Somebody {
 
 impl Drop for Somebody {
     fn drop(&mut self) {
-        fs::remove_dir(&self.instance).unwrap();
-        umount(&self.mounted).unwrap();
+        // A test that fails must not fail here once more, and hide why.
+        let _ = fs::remove_dir(&self.instance);
+        let _ = umount(&self.mounted);
     }
 }
 
@@ -154,12 +155,14 @@ fn adds_up(folder: &Path) {
     assert!((0.3..0.65).contains(&share), "{share} of the CPU under (28, 50)");
     assert!(facts.threads.iter().any(|one| one.thread == "main-loop" && one.traced_ns > 0));
     let others: Vec<Occupied> = read_csv(&place.join("cpu.csv")).unwrap();
-    for name in ["tau1", "tau2", "rtvm-sentinel", "rtvm-spinner"] {
+    for name in ["tau1", "tau2", "rtvm-sentinel"] {
         assert!(others.iter().any(|row| row.thread == name), "{name} was not seen");
     }
     // One CPU runs one thread at a time.
     let mut all: Vec<(u64, u64)> = others.iter().map(|row| (row.start_ns, row.end_ns)).collect();
-    all.extend(rows.iter().filter(|row| row.cpu == Some(1)).map(|row| (row.start_ns, row.end_ns)));
+    let measured = Some(manifest.host.measured_cpu);
+    let there = rows.iter().filter(|row| row.cpu == measured);
+    all.extend(there.map(|row| (row.start_ns, row.end_ns)));
     all.sort_unstable();
     assert!(all.windows(2).all(|pair| pair[0].1 <= pair[1].0), "two at once");
 }
@@ -220,8 +223,15 @@ impl Recording {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
         assert!(self.child.wait().unwrap().success());
         let facts = fs::read(self.folder.join("trace.json")).unwrap();
-        drop(self.somebody);
         (serde_json::from_slice(&facts).unwrap(), most)
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // After `stop` it has ended, and both calls do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -278,14 +288,15 @@ fn a_hundred_thousand_switches_a_second_fit_into_bounded_memory() {
     let rate = switches as f64 / start.elapsed().as_secs_f64();
     let folder = recording.folder.clone();
     let (facts, kib) = recording.stop();
+    // Until the recorder has found the two threads, they are strangers to it.
     let rows: Vec<Supply> = read_csv(&folder.join("supply.csv")).unwrap();
+    let strangers: Vec<Occupied> = read_csv(&folder.join("cpu.csv")).unwrap();
+    let (seen, lost) = ((rows.len() + strangers.len()) as u64, facts.lost_events);
     eprintln!(
-        "{rate:.0} switches/s: {} rows of {switches} switches, {} events lost, {kib} KiB at most",
-        rows.len(),
-        facts.lost_events
+        "{rate:.0} switches/s: {seen} rows of {switches} switches, {lost} events lost, \
+         {kib} KiB at most"
     );
     assert!(kib < 64 * 1024, "{kib} KiB");
     // A switch and a wake-up each: what has no row was counted as lost.
-    let (seen, lost) = (rows.len() as u64, facts.lost_events);
     assert!(seen + lost + switches / 50 >= switches, "{seen} rows, {lost} lost of {switches}");
 }
