@@ -190,7 +190,8 @@ fn is_judged(folder: &Path) {
 struct Recording {
     child: Child,
     folder: PathBuf,
-    somebody: Somebody,
+    /// Dropped after the child has ended.
+    _somebody: Somebody,
 }
 
 impl Recording {
@@ -212,7 +213,7 @@ impl Recording {
         let mut line = [0; 10];
         child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
         assert_eq!(&line, b"recording\n");
-        Self { child, folder, somebody }
+        Self { child, folder, _somebody: somebody }
     }
 
     /// Ends it; what it wrote, and the most memory it had, in KiB.
