@@ -27,8 +27,10 @@ pub enum Row {
 enum Now {
     /// The same thread as when recording began.
     Unchanged,
-    /// The idle thread, or one that is of no interest, or nobody knows.
-    Away,
+    /// The idle thread, or one that is of no interest, since then.
+    Away(u64),
+    /// Nobody knows: events were lost.
+    Lost,
     /// This one, since then.
     Thread(Tid, u64),
 }
@@ -91,7 +93,7 @@ impl Collector {
     pub fn take(&mut self, at_ns: u64, cpu: u32, event: Option<Event>) -> Option<Row> {
         match event {
             None => {
-                self.cpus.insert(cpu, Now::Away);
+                self.cpus.insert(cpu, Now::Lost);
                 None
             }
             Some(Event::Wakeup { thread }) => {
@@ -104,7 +106,7 @@ impl Collector {
                 let now = if next != 0 && (cpu == self.measured || self.names.contains_key(&next)) {
                     Now::Thread(next, at_ns)
                 } else {
-                    Now::Away
+                    Now::Away(at_ns)
                 };
                 self.cpus.insert(cpu, now);
                 row
@@ -120,8 +122,12 @@ impl Collector {
         let woken_ns = self.woken.remove(&tid);
         let start_ns = match self.cpus.get(&cpu).copied().unwrap_or(Now::Unchanged) {
             Now::Thread(running, since_ns) if running == tid => Some(since_ns),
-            Now::Unchanged if woken_ns.is_none() => Some(self.from_ns),
-            _ => woken_ns,
+            Now::Unchanged => woken_ns.or(Some(self.from_ns)),
+            // A thread may have been woken for this CPU and have run elsewhere first.
+            Now::Away(since_ns) | Now::Thread(_, since_ns) => {
+                woken_ns.map(|woken_ns| woken_ns.max(since_ns))
+            }
+            Now::Lost => None,
         };
         let Some(start_ns) = start_ns else {
             self.unpaired += 1;
@@ -246,6 +252,19 @@ mod tests {
         );
         assert_eq!(collector.unpaired(), 1, "nothing tells when the last one began");
         assert_eq!(collector.ran(VCPU), Ran { all_ns: 25, measured_ns: 0 });
+    }
+
+    #[test]
+    fn nobody_runs_on_a_cpu_before_the_one_ahead_has_left() {
+        let mut collector = collector();
+        let events = [
+            (105, 1, woken(9)),
+            (110, 1, switch(5, false, VCPU)),
+            (120, 1, switch(VCPU, false, 0)),
+            (140, 1, switch(9, false, 0)),
+        ];
+        let found = rows(&mut collector, &events);
+        assert_eq!(found, ["T5 100-110", "110-120 None Some(Slept)", "T9 120-140"]);
     }
 
     #[test]
