@@ -112,7 +112,7 @@ mod tests {
         let holes = holes(&stalls, 50);
         assert_eq!(holes, [(4_000_000, 7_000_050)]);
         let whole = Segment { from_ns: 0, to_ns: 9_000_000, runs: vec![(0, 9_000_000)] };
-        let spans: Vec<_> = undisturbed(&[whole.clone()], &holes)
+        let spans: Vec<_> = undisturbed(std::slice::from_ref(&whole), &holes)
             .iter()
             .map(|one| (one.from_ns, one.to_ns))
             .collect();
