@@ -12,3 +12,4 @@ pub mod reserve;
 pub mod run;
 pub mod service;
 pub mod sweep;
+pub mod trace;

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use model::{Exit, exit::EXIT_HELP};
 
 use crate::{
-    claims, compare, error::ReportError, folder::Results, grid::Format, render, series::Selection,
-    sweep, table, table1,
+    claims, compare, error::ReportError, export, folder::Results, grid::Format, render,
+    series::Selection, supply, sweep, table, table1,
 };
 
 /// Figures, tables and the scorecard, made from a result folder.
@@ -65,6 +65,21 @@ enum Command {
         #[arg(long, value_enum)]
         summary: Option<Summary>,
     },
+    /// Show what the VM was supplied with, from the kernel's trace
+    #[command(after_help = EXIT_HELP)]
+    Supply {
+        /// A result folder
+        dir: PathBuf,
+        /// This experiment alone
+        #[arg(long)]
+        experiment: Option<String>,
+        /// How to write it; CSV is the measured supply bound function, length by length
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Write the schedule of a repetition for other eyes: a trace for Perfetto, or a Gantt chart
+    #[command(after_help = EXIT_HELP)]
+    Export(export::Arguments),
     /// Show two result folders side by side, with the size of each difference
     #[command(after_help = EXIT_HELP)]
     Compare {
@@ -117,6 +132,10 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             };
             (text, claims::exit(&claims))
         }
+        Command::Supply { dir, experiment, format } => {
+            (supplied(&dir, experiment.as_deref(), format)?, Exit::Done)
+        }
+        Command::Export(arguments) => (export::run(&arguments)?, Exit::Done),
         Command::Compare { first, second, format, jobs } => {
             let (first, second) = (Results::read(&first)?, Results::read(&second)?);
             let comparison = compare::compare(&first, &second, jobs);
@@ -142,6 +161,29 @@ fn swept(dir: &std::path::Path, format: Format) -> Result<String, ReportError> {
     }
     let one = |own| sweep::grid(own).write(format);
     Ok(sweeps.iter().map(one).collect::<Vec<_>>().join("\n"))
+}
+
+fn supplied(
+    dir: &std::path::Path,
+    experiment: Option<&str>,
+    format: Format,
+) -> Result<String, ReportError> {
+    let mut results = Results::read(dir)?;
+    if let Some(name) = experiment {
+        results.case(name)?;
+        results.cases.retain(|case| case.name() == name);
+    }
+    if supply::table::traced(&results).next().is_none() {
+        return Err(ReportError::Nothing(format!(
+            "{}: nothing was traced; `orchestrator run` traces guests where tracefs works",
+            dir.display()
+        )));
+    }
+    if format == Format::Csv {
+        return Ok(render::sbf(&render::curves(&results)).write(format));
+    }
+    let tables = [supply::table::supplied(&results), supply::table::threads(&results)];
+    Ok(tables.map(|grid| grid.write(format)).join("\n"))
 }
 
 fn rendered(dir: &std::path::Path) -> Result<String, ReportError> {

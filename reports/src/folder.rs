@@ -21,6 +21,7 @@ use crate::{
     error::ReportError,
     predict::Bounds,
     series::{Selection, Series},
+    supply::Traced,
 };
 
 /// Everything a report needs of a result folder.
@@ -50,6 +51,8 @@ pub struct Case {
     pub bounds: Option<Bounds>,
     /// Whether the budget of its reservation is enough; none without tasks or reservation.
     pub point: Option<Point>,
+    /// When the VM's threads ran in the attempts that count, where that was traced.
+    pub traced: Vec<Traced>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -112,6 +115,20 @@ impl Results {
         self.sweeps.iter().any(members)
     }
 
+    /// The case of this name, measured or not.
+    ///
+    /// # Errors
+    /// Where the suite has none, with those that it has.
+    pub fn case(&self, name: &str) -> Result<&Case, ReportError> {
+        self.cases.iter().find(|case| case.name() == name).ok_or_else(|| {
+            let names: Vec<_> = self.cases.iter().map(Case::name).collect();
+            ReportError::Nothing(format!(
+                "--experiment: the suite has no experiment `{name}`; it has {}",
+                names.join(", ")
+            ))
+        })
+    }
+
     /// `kvm`, `tcg` or `simulation`; none where no guest ran.
     #[must_use]
     pub fn accelerator(&self) -> Option<&str> {
@@ -145,8 +162,9 @@ impl Case {
             records.iter().filter(|record| record.experiment == experiment.name).collect();
         let counted: Vec<_> =
             own.iter().filter(|record| record.counts).map(|record| (*record).clone()).collect();
-        let mut series = Vec::new();
+        let (mut series, mut traced) = (Vec::new(), Vec::new());
         for record in &counted {
+            traced.extend(Traced::read(&place_of(folder, record), record)?);
             if !read_attempt(folder, record, &mut series)? {
                 gaps.push(format!(
                     "{}/rep-{:03} counts, but has neither jobs.csv nor requests.csv",
@@ -167,6 +185,7 @@ impl Case {
             bounds: None,
             series,
             point: None,
+            traced,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),
@@ -210,13 +229,19 @@ impl Case {
     }
 }
 
+/// The attempt's folder.
+#[must_use]
+pub fn place_of(folder: &Path, record: &RepetitionRecord) -> PathBuf {
+    folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
+}
+
 /// Whether the attempt's folder holds samples; they are added to `series`.
 fn read_attempt(
     folder: &Path,
     record: &RepetitionRecord,
     series: &mut Vec<Series>,
 ) -> Result<bool, ReportError> {
-    let place = folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt));
+    let place = place_of(folder, record);
     let (jobs, requests) = (place.join("jobs.csv"), place.join("requests.csv"));
     if jobs.exists() {
         Series::add_jobs(series, record.attempt, sample::read_csv(&jobs)?);

@@ -9,10 +9,11 @@ use crate::{
     claims,
     error::ReportError,
     figure::{build, export},
-    folder::Results,
-    grid::Format,
+    folder::{Case, Results},
+    grid::{Format, Grid},
     page::{content::Content, html, markdown},
     series::Selection,
+    supply::{self, bound::Promise, curve::Point},
     sweep, table,
 };
 
@@ -38,7 +39,10 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     let mut files = Vec::new();
     let mut put = |name: String, bytes: &[u8]| write(&folder, name, bytes, &mut files);
     let mut drawn = Vec::new();
-    for figure in build::figures(results) {
+    let curves = curves(results);
+    let mut figures = build::figures(results);
+    figures.extend(curves.iter().map(|own| supply::figure::figure(own.0, &own.1, &own.2)));
+    for figure in figures {
         let svg = export::svg(&figure)?;
         put(format!("{}.svg", figure.name), svg.as_bytes())?;
         put(format!("{}.png", figure.name), &export::png(&figure)?)?;
@@ -51,11 +55,36 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     if !results.sweeps.is_empty() {
         put("sweep.csv".to_owned(), sweep::csv(&results.sweeps).as_bytes())?;
     }
+    if supply::table::traced(results).next().is_some() {
+        let bursts = supply::table::bursts(results).write(Format::Csv);
+        put("bursts.csv".to_owned(), bursts.as_bytes())?;
+        put("sbf.csv".to_owned(), sbf(&curves).write(Format::Csv).as_bytes())?;
+    }
     let content = Content::of(results, &claims);
     let figures: Vec<_> = drawn.iter().map(|(figure, _)| figure.clone()).collect();
     put("report.md".to_owned(), markdown::write(&content, &figures).as_bytes())?;
     put("index.html".to_owned(), html::write(&content, &drawn).as_bytes())?;
     Ok(Rendered { index: folder.join("index.html"), files })
+}
+
+/// A case with what it was promised and the measured supply bound function.
+pub(crate) type Curve<'a> = (&'a Case, Promise, Vec<Point>);
+
+/// Of every traced experiment under a hard mechanism.
+pub(crate) fn curves(results: &Results) -> Vec<Curve<'_>> {
+    let mut curves = Vec::new();
+    for case in supply::table::traced(results) {
+        if let Some(Ok(promise)) = supply::promise(&results.manifest, &case.experiment) {
+            curves.push((case, promise, supply::curve::curve(&case.traced, &promise)));
+        }
+    }
+    curves
+}
+
+/// `sbf.csv`.
+pub(crate) fn sbf(curves: &[Curve]) -> Grid {
+    let points: Vec<_> = curves.iter().map(|own| (own.0.name(), own.2.clone())).collect();
+    supply::curve::grid(&points)
 }
 
 /// Written beside and renamed, so that a reader never sees half a file.

@@ -1,5 +1,5 @@
-//! The only door to Linux: scheduling policies, affinity, clocks, memory locking, processes, cpusets
-//! and `/proc`.
+//! The only door to Linux: scheduling policies, affinity, clocks, memory locking, processes, cpusets,
+//! tracefs and `/proc`.
 //!
 //! This is the one crate with `unsafe` code, each block with the invariant that makes it sound.
 //! Roots such as `/proc` and `/sys/fs/cgroup` are arguments, so that tests run on made-up trees.
@@ -12,3 +12,4 @@ pub mod memory;
 pub mod process;
 pub mod procfs;
 pub mod sched;
+pub mod tracefs;

@@ -160,6 +160,9 @@ pub struct Facts {
     /// The clients of a service, where one was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<WebFacts>,
+    /// What the kernel's trace saw of the VM's threads; none where nothing was traced.
+    #[serde(default)]
+    pub trace: Option<TraceFacts>,
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -179,4 +182,38 @@ pub struct WebFacts {
     pub slowest_connect_ns: Option<u64>,
     /// Connections that took 1 s or more: one whose request was lost and sent again is among them.
     pub connects_of_1s_or_more: u64,
+}
+
+/// How a trace came out, held against the threads' CPU clocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceFacts {
+    /// When recording began, CLOCK_MONOTONIC of the host.
+    pub from_ns: u64,
+    /// When it ended.
+    pub to_ns: u64,
+    /// When the workload began; what is judged lies between here and `workload_to_ns`.
+    pub workload_from_ns: Option<u64>,
+    /// When the workload was over.
+    pub workload_to_ns: Option<u64>,
+    /// Events that were overwritten before they could be read.
+    pub lost_events: u64,
+    /// Intervals left out because nothing tells when they began.
+    pub unpaired: u64,
+    /// The VM's threads: vCPUs first.
+    pub threads: Vec<ThreadFacts>,
+}
+
+/// CPU time of one of the VM's threads while the trace was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadFacts {
+    /// Its name in `supply.csv`.
+    pub thread: String,
+    /// Its id.
+    pub tid: i32,
+    /// What its rows in `supply.csv` add up to.
+    pub traced_ns: u64,
+    /// The part of it on the measured CPU.
+    pub measured_cpu_ns: u64,
+    /// What its CPU clock advanced by; none where it ended before the trace.
+    pub clock_ns: Option<u64>,
 }

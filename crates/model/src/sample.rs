@@ -97,8 +97,38 @@ pub struct Supply {
     pub start_ns: u64,
     /// Switched out.
     pub end_ns: u64,
-    /// The thread's name.
+    /// The thread's name: `vcpu0`, `vcpu1`, …, `main-loop`, or what QEMU calls it.
     pub thread: String,
+    /// The CPU on which it ran.
+    pub cpu: Option<u32>,
+    /// When it became runnable, where it had slept before; empty where it had not.
+    pub woken_ns: Option<u64>,
+    /// Why it was switched out; empty where the trace ends or events were lost.
+    pub ended: Option<Ended>,
+}
+
+/// Why a thread was switched out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// It was preempted, or its budget was used up: it would have run on.
+    Runnable,
+    /// It went to sleep by itself.
+    Slept,
+}
+
+/// An interval in which a thread that is none of the VM's ran on the measured CPU: a row of
+/// `cpu.csv`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occupied {
+    /// Switched in, on the host's clock.
+    pub start_ns: u64,
+    /// Switched out.
+    pub end_ns: u64,
+    /// The thread's name, as the kernel has it.
+    pub thread: String,
+    /// Its id.
+    pub tid: i32,
 }
 
 /// What went wrong with a CSV file: always with its path, and the row where there is one.
@@ -160,6 +190,51 @@ pub fn write_rows<T: Serialize + Columns>(out: impl io::Write, rows: &[T]) -> cs
     writer.flush().map_err(csv::Error::from)
 }
 
+/// A CSV file that is written row by row, for more rows than memory should hold.
+#[derive(Debug)]
+pub struct CsvFile {
+    path: String,
+    writer: csv::Writer<File>,
+}
+
+impl CsvFile {
+    /// Makes the file, with the header of rows of kind `T`.
+    ///
+    /// # Errors
+    /// [`SampleError`] with the path.
+    pub fn create<T: Columns>(path: &Path) -> Result<Self, SampleError> {
+        let name = path.display().to_string();
+        let file = match File::create(path) {
+            Ok(file) => file,
+            Err(error) => return Err(SampleError::File { path: name, error }),
+        };
+        let writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+        let mut own = Self { path: name, writer };
+        own.writer.write_record(T::COLUMNS).map_err(|error| own.failed(error))?;
+        Ok(own)
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`SampleError`] with the path.
+    pub fn add<T: Serialize + Columns>(&mut self, row: &T) -> Result<(), SampleError> {
+        self.writer.serialize(row).map_err(|error| self.failed(error))
+    }
+
+    /// Writes out what is still in memory.
+    ///
+    /// # Errors
+    /// [`SampleError`] with the path.
+    pub fn finish(mut self) -> Result<(), SampleError> {
+        self.writer.flush().map_err(|error| self.failed(error.into()))
+    }
+
+    fn failed(&self, error: csv::Error) -> SampleError {
+        SampleError::Row { path: self.path.clone(), error }
+    }
+}
+
 /// The header of a kind of row, so that an empty file still says what it would hold.
 pub trait Columns {
     /// Column names in the order of the fields.
@@ -205,7 +280,12 @@ impl Columns for Stall {
 }
 
 impl Columns for Supply {
-    const COLUMNS: &'static [&'static str] = &["start_ns", "end_ns", "thread"];
+    const COLUMNS: &'static [&'static str] =
+        &["start_ns", "end_ns", "thread", "cpu", "woken_ns", "ended"];
+}
+
+impl Columns for Occupied {
+    const COLUMNS: &'static [&'static str] = &["start_ns", "end_ns", "thread", "tid"];
 }
 
 /// A truth value as 0 or 1, so that a column of them can be summed.
@@ -260,6 +340,38 @@ mod tests {
         let rows: Vec<Job> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
         assert_eq!(rows, [job()]);
+    }
+
+    #[test]
+    fn supply_says_what_is_not_known_with_empty_cells() {
+        let rows = [
+            Supply {
+                start_ns: 1,
+                end_ns: 2,
+                thread: "vcpu0".into(),
+                cpu: Some(1),
+                woken_ns: Some(0),
+                ended: Some(Ended::Slept),
+            },
+            Supply {
+                start_ns: 3,
+                end_ns: 4,
+                thread: "main-loop".into(),
+                cpu: None,
+                woken_ns: None,
+                ended: None,
+            },
+        ];
+        let mut bytes = Vec::new();
+        write_rows(&mut bytes, &rows).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text,
+            "start_ns,end_ns,thread,cpu,woken_ns,ended\n1,2,vcpu0,1,0,slept\n3,4,main-loop,,,\n"
+        );
+        let read: Vec<Supply> =
+            csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
+        assert_eq!(read, rows);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{COSTLY_IDLE, Row, State};
 use crate::{
     host::{Cpus, Roots, Stop, line_of},
     run::Guests,
+    trace,
 };
 
 pub(super) fn privilege() -> Row {
@@ -126,12 +127,10 @@ fn smt(roots: &Roots) -> Row {
 }
 
 fn tracefs(roots: &Roots) -> Row {
-    let there = |folder: &str| roots.sys.join(folder).join("events/sched").is_dir();
-    if there("kernel/tracing") || there("kernel/debug/tracing") {
-        Row::new("tracefs", State::Good, "mounted, with sched events")
-    } else {
-        Row::new("tracefs", State::Missing, "not mounted or not readable")
-            .advise("mount -t tracefs tracefs /sys/kernel/tracing")
+    match trace::available(roots) {
+        Ok(()) => Row::new("tracefs", State::Good, "there: runs prove what was supplied"),
+        Err(why) => Row::new("tracefs", State::Missing, why)
+            .advise("without it runs go on, but cannot show when the VM's threads ran"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Small processes that a run keeps on the measured CPU. They are this program itself, under a
-//! hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
+//! Small processes that a run keeps beside it, most of them on the measured CPU. They are this
+//! program itself, under a hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
 
 pub mod idle_cost;
 pub mod join;
@@ -12,7 +12,10 @@ use anyhow::Result;
 use clap::Subcommand;
 use model::Exit;
 
-use crate::check::drill::{self, End};
+use crate::{
+    check::drill::{self, End},
+    trace::recorder::Recorder,
+};
 
 /// The hidden subcommands.
 #[derive(Debug, Clone, Subcommand)]
@@ -27,6 +30,8 @@ pub enum Helper {
     Spin,
     /// Print what leaving idle costs on this CPU.
     IdleCost,
+    /// Record who runs until SIGTERM, from a tracing instance that is there.
+    Record(Recorder),
     /// Ask for all the CPU there is until killed.
     Hog,
     /// Prepare the host as a run does, reserve, and end in a given way.
@@ -61,6 +66,7 @@ impl Helper {
         match self {
             Self::Sentinel { out } => sentinel::run(&out)?,
             Self::IdleCost => idle_cost::run()?,
+            Self::Record(recorder) => recorder.run()?,
             Self::Spin => spin::run()?,
             Self::Hog => spin::forever(),
             Self::Drill { cpu, end } => drill::run(cpu, end)?,

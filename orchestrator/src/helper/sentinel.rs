@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Result;
-use kernel::{affinity::SELF, clock, memory, sched};
+use kernel::{affinity::SELF, clock, memory, process, sched};
 use model::sample::{Stall, write_csv};
 
 /// How often it wakes.
@@ -40,6 +40,7 @@ pub fn run(out: &Path) -> Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
     // Without the lock a page fault could look like a stall; with too small a limit, so be it.
     let _ = memory::lock_all();
+    process::set_name("rtvm-sentinel")?;
     let mut stalls = Vec::with_capacity(CAPACITY);
     sched::set(SELF, sched::Policy::deadline(BUDGET, PERIOD))?;
     watch(&stop, &mut stalls);

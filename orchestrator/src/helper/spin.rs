@@ -3,13 +3,14 @@
 use std::hint::spin_loop;
 
 use anyhow::Result;
-use kernel::{affinity::SELF, sched};
+use kernel::{affinity::SELF, process, sched};
 
 /// Spins in SCHED_IDLE until it is killed.
 ///
 /// # Errors
 /// Where the policy is refused.
 pub fn run() -> Result<()> {
+    process::set_name("rtvm-spinner")?;
     sched::set(SELF, sched::Policy::Idle)?;
     forever()
 }

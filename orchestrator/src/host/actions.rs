@@ -11,6 +11,7 @@ use kernel::{
     sched::{self, Attributes},
 };
 use nix::{
+    mount::{MsFlags, mount, umount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -37,6 +38,16 @@ pub trait Actions {
     /// # Errors
     /// The file system's, with the path.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Mounts a tracefs on a folder.
+    ///
+    /// # Errors
+    /// The kernel's refusal, with the path.
+    fn mount_tracefs(&self, at: &Path) -> io::Result<()>;
+    /// Takes a mount away.
+    ///
+    /// # Errors
+    /// EINVAL (`InvalidInput`) where nothing is mounted, EBUSY where it is in use.
+    fn unmount(&self, path: &Path) -> io::Result<()>;
     /// A thread's policy.
     ///
     /// # Errors
@@ -110,6 +121,16 @@ impl Actions for Linux {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path).map_err(|error| at(path, &error))
+    }
+
+    fn mount_tracefs(&self, folder: &Path) -> io::Result<()> {
+        let nothing: Option<&str> = None;
+        mount(Some("tracefs"), folder, Some("tracefs"), MsFlags::empty(), nothing)
+            .map_err(|errno| at(folder, &errno.into()))
+    }
+
+    fn unmount(&self, path: &Path) -> io::Result<()> {
+        umount(path).map_err(|errno| at(path, &errno.into()))
     }
 
     fn scheduling(&self, tid: Tid) -> io::Result<Attributes> {

@@ -72,6 +72,14 @@ impl Actions for Fake {
         Ok(())
     }
 
+    fn mount_tracefs(&self, at: &Path) -> io::Result<()> {
+        self.write(&at.join("tracing_on"), "1")
+    }
+
+    fn unmount(&self, path: &Path) -> io::Result<()> {
+        self.remove_dir(&path.join("tracing_on"))
+    }
+
     fn scheduling(&self, tid: Tid) -> io::Result<Attributes> {
         self.state.borrow().policies.get(&tid).copied().ok_or_else(missing)
     }

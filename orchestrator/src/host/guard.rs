@@ -11,6 +11,7 @@ use kernel::{
     affinity::Tid,
     cpuset::{Cpusets, Step},
     sched::Attributes,
+    tracefs::{Instance, Tracefs},
 };
 
 use super::{Actions, Journal, Undo, undo::Thread};
@@ -95,6 +96,29 @@ impl Guard {
         }
         self.before(Undo::RemoveGroup { path: path.to_owned() })?;
         Ok(self.host.make_dir(path)?)
+    }
+
+    /// Makes a folder in the state folder and mounts a tracefs on it, which is out of everybody's way.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn mount_tracefs(&mut self, state_dir: &Path) -> Result<PathBuf> {
+        let path = state_dir.join(format!("tracing-{}", self.run_id));
+        self.before(Undo::Unmount { path: path.clone() })?;
+        self.host.make_dir(&path)?;
+        self.host.mount_tracefs(&path)?;
+        Ok(path)
+    }
+
+    /// Makes a tracing instance, named after the run, in a mounted tracefs.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn make_instance(&mut self, tracefs: &Tracefs) -> Result<Instance> {
+        let instance = tracefs.instance(&format!("rt-vm-bench-{}", self.run_id));
+        self.before(Undo::RemoveInstance { path: instance.root().to_owned() })?;
+        self.host.make_dir(instance.root())?;
+        Ok(instance)
     }
 
     /// Writes `value` into a file that is there, and its old value back in the end.
@@ -216,6 +240,8 @@ mod tests {
             Step::Write { path: "/c/balance".into(), value: "0".into(), undo: Some("1".into()) },
         ])?;
         guard.join_group(&cpusets, Path::new("/c/rtvm-measured"), 7, 7)?;
+        let mounted = guard.mount_tracefs(Path::new("/s"))?;
+        guard.make_instance(&Tracefs::at(&mounted))?;
         guard.set_affinity(7, &[1])?;
         guard.set_scheduling(
             7,

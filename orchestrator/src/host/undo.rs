@@ -40,6 +40,16 @@ pub enum Undo {
         /// The group.
         path: PathBuf,
     },
+    /// Remove a tracing instance with all that is in it.
+    RemoveInstance {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// Take a mount away, and the folder that was made for it.
+    Unmount {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Give a thread its old policy.
     Scheduling {
         /// Which.
@@ -81,6 +91,12 @@ impl Undo {
                 _ => host.write(path, value),
             },
             Self::RemoveGroup { path } => remove_group(host, path),
+            // Busy as long as a reader that was just killed is not gone.
+            Self::RemoveInstance { path } => patiently(|| gone(host.remove_dir(path))),
+            Self::Unmount { path } => {
+                patiently(|| gone(host.unmount(path)))?;
+                gone(host.remove_dir(path))
+            }
             Self::Scheduling { thread, attributes } => if_alive(host, *thread, || {
                 patiently(|| Ok(host.set_scheduling(thread.tid, *attributes)?))
             }),
@@ -91,6 +107,18 @@ impl Undo {
                 if_alive(host, *thread, || host.write(file, &thread.tid.to_string()))
             }
         }
+    }
+}
+
+/// Success where what is to be removed is gone already, or nothing is mounted there.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 
@@ -140,9 +168,6 @@ fn remove_group(host: &dyn Actions, path: &Path) -> io::Result<()> {
                 let _ = host.write(&parent, tid);
             }
         }
-        match host.remove_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
+        gone(host.remove_dir(path))
     })
 }

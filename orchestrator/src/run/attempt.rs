@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use kernel::clock::monotonic_ns;
 use model::{
-    manifest::Facts,
+    manifest::{Facts, TraceFacts},
     sample::{Job, Stall, read_csv, write_csv},
     suite::{Experiment, GuestSettings, Place},
 };
@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     host::{Background, Counters, Stage},
-    mechanism::{self, place_emulator},
+    mechanism::{self, Vm, place_emulator},
     service::Apache,
+    trace::{self, Tracer},
 };
 
 /// What every attempt of a run needs.
@@ -42,6 +43,8 @@ pub struct Bench {
     pub calibration: PathBuf,
     /// Whether a sentinel watches.
     pub sentinel: bool,
+    /// Whether the VM's threads are traced; none: where that works.
+    pub trace: Option<bool>,
 }
 
 /// What an attempt came to.
@@ -171,11 +174,38 @@ impl Bench {
             mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
         }
         let load = self.start_load(experiment, folder)?;
+        let wanted = experiment.trace.or(self.trace);
+        let tracer = self.start_trace(wanted, &vm, folder, measured)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
+        let traced = tracer.map(Tracer::stop).transpose();
         // The load goes first: the guest needs the CPU to shut down.
         let load = load.map(Background::stop).transpose();
         let ended = booted.guest.shutdown();
-        result.and(load.map(drop)).and(ended)
+        let traced = traced.map(|facts| account_for_trace(facts, measured));
+        result.and(load.map(drop)).and(ended).and(traced)
+    }
+
+    /// Starts tracing, where it is wanted and works; where it was not asked for, not being able to
+    /// is a warning.
+    fn start_trace(
+        &mut self,
+        wanted: Option<bool>,
+        vm: &Vm,
+        folder: &Path,
+        measured: &mut Measured,
+    ) -> Result<Option<Tracer>> {
+        if wanted == Some(false) {
+            return Ok(None);
+        }
+        match Tracer::start(&mut self.stage, vm, folder) {
+            Ok(tracer) => Ok(Some(tracer)),
+            Err(error) if wanted == Some(true) => Err(error.context("tracing the VM")),
+            Err(error) => {
+                self.stage.stop.check()?;
+                measured.facts.warnings.push(format!("not traced: {error:#}"));
+                Ok(None)
+            }
+        }
     }
 
     fn measure_in_guest(
@@ -202,9 +232,18 @@ impl Bench {
             clock.drift = measured.facts.guest_clock_drift.unwrap_or(0.0);
         }
         measured.clock = Some(clock);
-        measured.facts.warnings = said?.into_warnings();
+        measured.facts.warnings.extend(said?.into_warnings());
         Ok(())
     }
+}
+
+/// Adds the trace's facts, with the time in which the workload ran.
+fn account_for_trace(facts: Option<TraceFacts>, measured: &mut Measured) {
+    let Some(mut facts) = facts else { return };
+    facts.workload_from_ns = measured.window.map(|(from_ns, _)| from_ns);
+    facts.workload_to_ns = measured.window.map(|(_, to_ns)| to_ns);
+    measured.facts.warnings.extend(trace::warnings(&facts));
+    measured.facts.trace = Some(facts);
 }
 
 /// Writes `stalled_ns` into the rows of the jobs; returns the stalled share of the window.

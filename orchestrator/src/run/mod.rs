@@ -34,8 +34,8 @@ use self::{
 use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
-    host::{Stage, Stop},
-    service,
+    host::{Roots, Stage, Stop},
+    service, trace,
 };
 
 /// What a run left behind.
@@ -52,6 +52,12 @@ pub struct Finished {
 /// # Errors
 /// What kept the run from starting or going on; failed repetitions are no errors, but counted.
 pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> Result<Finished> {
+    let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
+    if wanted.any(|wanted| wanted == Some(true)) {
+        trace::available(&Roots::default()).map_err(|why| {
+            Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
+        })?;
+    }
     let earlier = resume.map(Folder::open).transpose()?;
     let guests = if plan.has_guest() {
         Some(Guests::prepare(plan.suite.guest.accelerator, stop)?)
@@ -82,6 +88,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
         guest_settings: plan.suite.guest.clone(),
         calibration,
         sentinel: plan.suite.host.sentinel,
+        trace: plan.suite.host.trace,
     };
     run_all(plan, bench, &folder, &mut manifest, stop)?;
     let failed = manifest.repetitions.iter().filter(|one| one.status == Status::Failed).count();

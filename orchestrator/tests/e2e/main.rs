@@ -6,3 +6,4 @@ mod restore;
 mod run;
 mod support;
 mod sweep;
+mod traced;

@@ -9,11 +9,12 @@ mod case;
 mod fig1_fig2;
 mod fig3;
 mod fig4;
+mod supply;
 mod table1;
 mod theory;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::Exit;
 use serde::Serialize;
@@ -49,7 +50,7 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Claim {
     /// Never changes once published.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// Which figure or table of the paper it is about.
     pub figure: &'static str,
     /// What the paper says, in one sentence.
@@ -93,7 +94,7 @@ impl Statement {
     fn judged(self, finding: Finding) -> Claim {
         let Self { id, figure, says, paper, rule } = self;
         let claim = |verdict, measured, reason, values| Claim {
-            id,
+            id: Cow::Borrowed(id),
             figure,
             says,
             paper,
@@ -115,7 +116,7 @@ impl Statement {
 
 /// The claims about those of the paper's experiments that the suite has, in the order of the paper:
 /// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise; those about the
-/// budget where it has a sweep, too.
+/// budget where it has a sweep, too; then those about the supply of each reservation that was traced.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
     let names = || results.manifest.suite.experiments.iter().map(|one| one.name.as_str());
@@ -132,6 +133,7 @@ pub fn all(results: &Results) -> Vec<Claim> {
     if names().any(|name| crate::table1::EXPERIMENTS.contains(&name)) {
         claims.extend(table1::claims(results));
     }
+    claims.extend(supply::claims(results));
     claims
 }
 

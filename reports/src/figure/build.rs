@@ -120,11 +120,11 @@ fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
 }
 
-pub(super) fn nth_color(at: usize) -> Color {
+pub(crate) fn nth_color(at: usize) -> Color {
     COLORS[at % COLORS.len()]
 }
 
-fn pale((r, g, b): Color) -> Color {
+pub(crate) fn pale((r, g, b): Color) -> Color {
     let lighter = |part: u8| (f64::from(part) * 0.45 + 255.0 * 0.55).round() as u8;
     (lighter(r), lighter(g), lighter(b))
 }
@@ -223,7 +223,7 @@ fn bound(curve: &Curve) -> Option<Bound> {
 }
 
 /// The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten.
-pub(super) fn round_up(value: f64) -> f64 {
+pub(crate) fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }

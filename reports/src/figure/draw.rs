@@ -18,15 +18,16 @@ const TITLE_HEIGHT: u32 = 46;
 const LEGEND_ROW: u32 = 24;
 const LEGEND_GAP: u32 = 8;
 const LEGEND_LEFT: u32 = 76;
-const TEXT: u32 = 15;
+pub(crate) const TEXT: u32 = 15;
 const HEADING: u32 = 20;
-const INK: RGBColor = RGBColor(51, 51, 51);
+pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
 const BOUND_WIDTH: u32 = 3 * SCALE / 2;
 const GREY: Rgb = (90, 90, 90);
-const GRID: RGBColor = RGBColor(228, 228, 228);
+pub(crate) const GRID: RGBColor = RGBColor(228, 228, 228);
 
 type Canvas<'a, B> = DrawingArea<B, Shift>;
-type Failure = Box<dyn std::error::Error>;
+/// What a drawing backend says.
+pub type Failure = Box<dyn std::error::Error>;
 
 /// Width and height of the figure, in units; multiply by [`SCALE`] for the canvas.
 #[must_use]
@@ -255,19 +256,19 @@ where
     Ok(())
 }
 
-fn text(size: u32, color: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
+pub(crate) fn text(size: u32, color: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     ("sans-serif", f64::from(size * SCALE) * 1.24).into_font().color(&color).pos(Pos::new(h, v))
 }
 
 /// The library takes the height of a line of text, 1.24 times that of the font.
-fn font_size(units: u32) -> f64 {
+pub(crate) fn font_size(units: u32) -> f64 {
     f64::from(units * SCALE) * 1.24
 }
 
-fn rgb((r, g, b): Rgb) -> RGBColor {
+pub(crate) fn rgb((r, g, b): Rgb) -> RGBColor {
     RGBColor(r, g, b)
 }
 
-fn px(units: u32) -> i32 {
+pub(crate) fn px(units: u32) -> i32 {
     (units * SCALE) as i32
 }

@@ -1,4 +1,4 @@
-//! Figures as SVG text and as PNG bytes.
+//! Pictures as SVG text and as PNG bytes.
 
 use std::{io::Cursor, sync::Once};
 
@@ -7,19 +7,57 @@ use plotters::prelude::*;
 
 use super::{
     Figure,
-    draw::{self, SCALE},
+    draw::{self, Failure, SCALE},
 };
 use crate::error::ReportError;
 
 /// PNG pixels per unit of length: twice, so that it is sharp on a fine screen.
 const PNG_SCALE: u32 = 2;
 
-/// The figure as an SVG document; text stays text, in the reader's sans-serif font.
+/// What can be put on a canvas.
+pub trait Picture {
+    /// For messages.
+    fn name(&self) -> &str;
+    /// Width and height in units; the canvas has [`SCALE`] pixels for each.
+    fn size(&self) -> (u32, u32);
+    /// Draws it over the whole canvas.
+    ///
+    /// # Errors
+    /// What the drawing backend says.
+    fn draw<B: DrawingBackend>(
+        &self,
+        root: &DrawingArea<B, plotters::coord::Shift>,
+    ) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static;
+}
+
+impl Picture for Figure {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn size(&self) -> (u32, u32) {
+        draw::size(self)
+    }
+
+    fn draw<B: DrawingBackend>(
+        &self,
+        root: &DrawingArea<B, plotters::coord::Shift>,
+    ) -> Result<(), Failure>
+    where
+        B::ErrorType: 'static,
+    {
+        draw::draw(root, self)
+    }
+}
+
+/// The picture as an SVG document; text stays text, in the reader's sans-serif font.
 ///
 /// # Errors
 /// What the drawing library says.
-pub fn svg(figure: &Figure) -> Result<String, ReportError> {
-    let (width, height) = draw::size(figure);
+pub fn svg(figure: &impl Picture) -> Result<String, ReportError> {
+    let (width, height) = figure.size();
     let mut out = String::new();
     {
         let canvas = (width * SCALE, height * SCALE);
@@ -34,12 +72,12 @@ pub fn svg(figure: &Figure) -> Result<String, ReportError> {
     Ok(out.replacen(&fine, &shown, 1))
 }
 
-/// The figure as a PNG file's bytes.
+/// The picture as a PNG file's bytes.
 ///
 /// # Errors
 /// What the drawing library or the encoder says.
-pub fn png(figure: &Figure) -> Result<Vec<u8>, ReportError> {
-    let (width, height) = draw::size(figure);
+pub fn png(figure: &impl Picture) -> Result<Vec<u8>, ReportError> {
+    let (width, height) = figure.size();
     let (fine_width, fine_height) = (width * SCALE, height * SCALE);
     let mut pixels = vec![255; (fine_width * fine_height * 3) as usize];
     {
@@ -58,19 +96,19 @@ pub fn png(figure: &Figure) -> Result<Vec<u8>, ReportError> {
 }
 
 fn put<B: DrawingBackend>(
-    figure: &Figure,
+    figure: &impl Picture,
     root: &DrawingArea<B, plotters::coord::Shift>,
 ) -> Result<(), ReportError>
 where
     B::ErrorType: 'static,
 {
     font();
-    draw::draw(root, figure).map_err(|error| failed(figure, &*error))?;
+    figure.draw(root).map_err(|error| failed(figure, &*error))?;
     root.present().map_err(|error| failed(figure, &error))
 }
 
-fn failed(figure: &Figure, error: &dyn std::error::Error) -> ReportError {
-    ReportError::Draw { figure: figure.name.clone(), message: error.to_string() }
+fn failed(figure: &impl Picture, error: &dyn std::error::Error) -> ReportError {
+    ReportError::Draw { figure: figure.name().to_owned(), message: error.to_string() }
 }
 
 /// Brings the font along, so that no host needs one.

@@ -11,7 +11,7 @@ use crate::{
     folder::{Case, Results},
     grid::{Format, Grid},
     series::Selection,
-    sweep, table,
+    supply, sweep, table,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
 };
 
@@ -33,6 +33,10 @@ pub struct Content<'a> {
     pub protocol: Grid,
     /// Asked against measured execution times; no row where they say nothing.
     pub execution: Grid,
+    /// What the VM was supplied with; no row where nothing was traced.
+    pub supplied: Grid,
+    /// What its threads used, and on whose budget.
+    pub threads: Grid,
     /// Attempts, failures and stalls.
     pub noise: Grid,
     /// Machine, programs, settings.
@@ -64,6 +68,8 @@ impl<'a> Content<'a> {
             statistics: statistics(results),
             protocol: protocol(results),
             execution: execution(results),
+            supplied: supply::table::supplied(results),
+            threads: supply::table::threads(results),
             noise: noise(results),
             provenance: provenance(results),
             warnings: warnings(results),

@@ -52,6 +52,14 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                             (table(&content.execution))
                         }
                     }
+                    @if !content.supplied.rows.is_empty() {
+                        section {
+                            h2 { "What the VM was supplied with" }
+                            (table(&content.supplied))
+                            h3 { "CPU time of its threads" }
+                            (table(&content.threads))
+                        }
+                    }
                     section { h2 { "How quiet it was" } (table(&content.noise)) }
                     section { h2 { "Where" } (facts(&content.provenance)) }
                     @if !content.warnings.is_empty() {

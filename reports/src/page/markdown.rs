@@ -40,6 +40,8 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     for (title, grid) in [
         ("What was run", &content.protocol),
         ("How constant the execution times were", &content.execution),
+        ("What the VM was supplied with", &content.supplied),
+        ("CPU time of its threads", &content.threads),
         ("How quiet it was", &content.noise),
         ("Where", &content.provenance),
     ]

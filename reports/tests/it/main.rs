@@ -7,3 +7,4 @@ mod scorecard;
 mod service;
 mod simulated;
 mod sweep;
+mod traced;

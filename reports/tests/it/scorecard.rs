@@ -1,5 +1,7 @@
 //! `reports claims`: every rule holds where the paper does, and breaks where it should.
 
+use std::borrow::Cow;
+
 use crate::made_up::{self, MadeUp, Shape};
 use reports::{
     Results,
@@ -16,7 +18,7 @@ fn text(folder: &MadeUp) -> String {
 }
 
 /// The ids of the claims that came out as `verdict`.
-fn with(folder: &MadeUp, verdict: Verdict) -> Vec<&'static str> {
+fn with(folder: &MadeUp, verdict: Verdict) -> Vec<Cow<'static, str>> {
     judged(folder).into_iter().filter(|c| c.verdict == verdict).map(|claim| claim.id).collect()
 }
 

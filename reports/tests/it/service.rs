@@ -127,9 +127,9 @@ fn what_cannot_be_tabulated_is_said_in_one_line() {
     assert!(err.contains("nothing was measured in fig1"), "{err}");
 }
 
-fn verdicts(folder: &MadeUp) -> Vec<(&'static str, Verdict)> {
+fn verdicts(folder: &MadeUp) -> Vec<(String, Verdict)> {
     let results = Results::read(folder.path()).unwrap();
-    claims::all(&results).into_iter().map(|claim| (claim.id, claim.verdict)).collect()
+    claims::all(&results).into_iter().map(|claim| (claim.id.into_owned(), claim.verdict)).collect()
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn the_claims_of_table_1_hold_and_break() {
         let mut folder = MadeUp::service(bounds);
         folder.manifest.accelerator.as_mut().unwrap().name = accelerator.to_owned();
         folder.save();
-        let wanted: Vec<_> = ids.into_iter().zip(verdicts_wanted).collect();
+        let wanted: Vec<_> = ids.map(str::to_owned).into_iter().zip(verdicts_wanted).collect();
         assert_eq!(verdicts(&folder), wanted);
     };
     expect(LIKE_THE_PAPER, "tcg", [NotMeasurable, NotMeasurable, Holds, Holds, Holds]);

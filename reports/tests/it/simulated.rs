@@ -31,7 +31,7 @@ fn the_scorecard_of_ideal_conditions_says_what_it_is() {
     let failed: Vec<_> = claims
         .iter()
         .filter(|claim| claim.verdict == claims::Verdict::Fails)
-        .map(|claim| claim.id)
+        .map(|claim| claim.id.clone())
         .collect();
     // Beside the load tau1's exact worst case is 30 + 50 + 2 · 20 = 120 ms of 150: what misses on a
     // real machine is what emulation and stalls add.

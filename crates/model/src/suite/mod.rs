@@ -57,11 +57,13 @@ pub struct HostSettings {
     pub keep_awake: Option<bool>,
     /// Watch the measured CPU for stalls with a SCHED_DEADLINE sentinel.
     pub sentinel: bool,
+    /// Trace when the VM's threads ran; where absent, where tracefs works.
+    pub trace: Option<bool>,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { measured_cpu: None, keep_awake: None, sentinel: true }
+        Self { measured_cpu: None, keep_awake: None, sentinel: true, trace: None }
     }
 }
 
@@ -208,6 +210,9 @@ pub struct Experiment {
     /// Where QEMU's threads other than the vCPUs run.
     #[serde(default)]
     pub emulator: Emulator,
+    /// Whether the VM's threads are traced, where it is otherwise than `host.trace` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<bool>,
 }
 
 fn default_duration() -> Duration {

@@ -1,0 +1,225 @@
+//! The two events that say who ran: `sched_switch` and `sched_wakeup`.
+
+use std::path::Path;
+
+use super::{Field, Layout, LayoutError};
+use crate::affinity::Tid;
+
+/// A thread's name as the kernel stores it: at most 15 bytes, then zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Name([u8; 16]);
+
+impl Name {
+    /// From text; what does not fit is cut off.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut name = [0; 16];
+        for (to, from) in name.iter_mut().take(15).zip(text.bytes()) {
+            *to = from;
+        }
+        Self(name)
+    }
+
+    /// As text; bytes that are none are replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        String::from_utf8_lossy(&self.0[..end]).into_owned()
+    }
+}
+
+/// What happened on a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A thread was switched out, and another (0: the idle thread) in.
+    Switch {
+        /// Who ran until now.
+        prev: Tid,
+        /// Its name.
+        prev_name: Name,
+        /// It could have run on: it was preempted or held back by its budget, and does not sleep.
+        prev_runnable: bool,
+        /// Who runs from now on.
+        next: Tid,
+    },
+    /// A thread became runnable.
+    Wakeup {
+        /// Which.
+        thread: Tid,
+    },
+}
+
+/// Knows where the fields of this kernel's events and pages lie.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    page_size: usize,
+    data_offset: usize,
+    switch: u16,
+    prev: Field,
+    prev_name: Field,
+    prev_state: Field,
+    next: Field,
+    wakeup: u16,
+    woken: Field,
+}
+
+/// The bits of `prev_state` that are states a thread sleeps in (or is stopped or dead); above them
+/// stands "preempted".
+const NOT_RUNNABLE: i64 = 0xff;
+
+impl Decoder {
+    /// Reads the layouts below `events`.
+    ///
+    /// # Errors
+    /// Where one cannot be read or is not as known.
+    pub fn read(events: &Path) -> Result<Self, LayoutError> {
+        let page = Layout::read(&events.join("header_page"))?;
+        let data = page.field("data", &(1024..=65_536).collect::<Vec<_>>())?;
+        page.field("commit", &[8])?;
+        let switch = Layout::read(&events.join("sched/sched_switch/format"))?;
+        let wakeup = Layout::read(&events.join("sched/sched_wakeup/format"))?;
+        Ok(Self {
+            page_size: data.offset + data.size,
+            data_offset: data.offset,
+            switch: switch.id()?,
+            prev: switch.field("prev_pid", &[4])?,
+            prev_name: switch.field("prev_comm", &[16])?,
+            prev_state: switch.field("prev_state", &[4, 8])?,
+            next: switch.field("next_pid", &[4])?,
+            wakeup: wakeup.id()?,
+            woken: wakeup.field("pid", &[4])?,
+        })
+    }
+
+    /// Bytes of a page.
+    #[must_use]
+    pub fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// Where a page's events begin.
+    #[must_use]
+    pub fn data_offset(&self) -> usize {
+        self.data_offset
+    }
+
+    /// The event in a record's bytes; `None` for any other kind of event.
+    #[must_use]
+    pub fn decode(&self, data: &[u8]) -> Option<Event> {
+        let id = u16::from_ne_bytes(data.get(..2)?.try_into().ok()?);
+        if id == self.switch {
+            return Some(Event::Switch {
+                prev: tid(data, self.prev)?,
+                prev_name: Name(field(data, self.prev_name)?.try_into().ok()?),
+                prev_runnable: number(data, self.prev_state)? & NOT_RUNNABLE == 0,
+                next: tid(data, self.next)?,
+            });
+        }
+        (id == self.wakeup).then(|| Some(Event::Wakeup { thread: tid(data, self.woken)? }))?
+    }
+}
+
+fn field(data: &[u8], field: Field) -> Option<&[u8]> {
+    data.get(field.offset..)?.get(..field.size)
+}
+
+fn tid(data: &[u8], at: Field) -> Option<Tid> {
+    Some(Tid::from_ne_bytes(field(data, at)?.try_into().ok()?))
+}
+
+fn number(data: &[u8], at: Field) -> Option<i64> {
+    let bytes = field(data, at)?;
+    match bytes.len() {
+        4 => Some(i32::from_ne_bytes(bytes.try_into().ok()?).into()),
+        _ => Some(i64::from_ne_bytes(bytes.try_into().ok()?)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod made_up {
+    use std::{fs, path::Path};
+
+    /// Writes the layouts of Linux 6.18 on x86-64 below `root`.
+    pub fn layouts(root: &Path) {
+        let field = |text: &str, offset: u32, size: u32| {
+            format!("\tfield:{text};\toffset:{offset};\tsize:{size};\tsigned:0;\n")
+        };
+        let page = field("u64 timestamp", 0, 8)
+            + &field("local_t commit", 8, 8)
+            + &field("char data", 16, 4080);
+        let switch = "ID: 372\n".to_owned()
+            + &field("char prev_comm[16]", 8, 16)
+            + &field("pid_t prev_pid", 24, 4)
+            + &field("long prev_state", 32, 8)
+            + &field("pid_t next_pid", 56, 4);
+        let wakeup = "ID: 374\n".to_owned() + &field("pid_t pid", 24, 4);
+        let files = [
+            ("header_page", page),
+            ("sched/sched_switch/format", switch),
+            ("sched/sched_wakeup/format", wakeup),
+        ];
+        for (file, text) in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    /// The bytes of a switch.
+    pub fn switch(prev: i32, name: &str, state: i64, next: i32) -> Vec<u8> {
+        let mut data = vec![0; 64];
+        data[..2].copy_from_slice(&372_u16.to_ne_bytes());
+        data[8..8 + name.len()].copy_from_slice(name.as_bytes());
+        data[24..28].copy_from_slice(&prev.to_ne_bytes());
+        data[32..40].copy_from_slice(&state.to_ne_bytes());
+        data[56..60].copy_from_slice(&next.to_ne_bytes());
+        data
+    }
+
+    /// The bytes of a wake-up.
+    pub fn wakeup(tid: i32) -> Vec<u8> {
+        let mut data = vec![0; 36];
+        data[..2].copy_from_slice(&374_u16.to_ne_bytes());
+        data[24..28].copy_from_slice(&tid.to_ne_bytes());
+        data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> Decoder {
+        let dir = tempfile::tempdir().unwrap();
+        made_up::layouts(dir.path());
+        Decoder::read(dir.path()).unwrap()
+    }
+
+    #[test]
+    fn switches_and_wakeups_are_told_from_the_rest() {
+        let decoder = decoder();
+        assert_eq!(decoder.page_size(), 4096);
+        let switch = decoder.decode(&made_up::switch(7, "CPU 0/TCG", 0x100, 0)).unwrap();
+        let name = Name::new("CPU 0/TCG");
+        assert_eq!(
+            switch,
+            Event::Switch { prev: 7, prev_name: name, prev_runnable: true, next: 0 }
+        );
+        assert_eq!(name.text(), "CPU 0/TCG");
+        let asleep = decoder.decode(&made_up::switch(7, "x", 1, 9)).unwrap();
+        assert!(matches!(asleep, Event::Switch { prev_runnable: false, next: 9, .. }));
+        let woken = decoder.decode(&made_up::wakeup(8));
+        assert_eq!(woken, Some(Event::Wakeup { thread: 8 }));
+        assert_eq!(decoder.decode(&[9, 9, 0, 0]), None);
+        assert_eq!(decoder.decode(&made_up::switch(1, "", 0, 1)[..30]), None, "cut off");
+    }
+
+    #[test]
+    fn a_kernel_without_a_field_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        made_up::layouts(dir.path());
+        std::fs::write(dir.path().join("sched/sched_wakeup/format"), "ID: 374\n").unwrap();
+        let error = Decoder::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("sched_wakeup/format") && error.contains("`pid`"), "{error}");
+    }
+}

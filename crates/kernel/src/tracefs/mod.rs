@@ -1,0 +1,272 @@
+//! The kernel's own trace of who ran when: tracefs (`Documentation/trace/ftrace.rst`).
+//!
+//! A trace is taken in a *tracing instance*: a folder below `instances/` with ring buffers, events,
+//! filters and a clock of its own, so that whatever else is traced on the host goes on undisturbed.
+//! Making and removing it is the caller's; here stands what is written into it ([`Instance::set_up`])
+//! and how its buffers are read ([`Stream`]).
+
+mod event;
+mod layout;
+mod page;
+mod stream;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use event::{Decoder, Event, Name};
+pub use layout::{Field, Layout, LayoutError};
+pub use page::{Page, Record, Records};
+pub use stream::Stream;
+
+use crate::affinity::Tid;
+
+/// A mounted tracefs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracefs {
+    root: PathBuf,
+}
+
+impl Tracefs {
+    /// The tracefs at `root`.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The first tracefs in the text of `/proc/mounts`.
+    #[must_use]
+    pub fn find(mounts: &str) -> Option<Self> {
+        mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (path, kind) = (fields.next()?, fields.next()?);
+            (kind == "tracefs").then(|| Self::at(Path::new(path)))
+        })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The instance of this name, which need not be there yet.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Instance {
+        Instance { root: self.root.join("instances").join(name) }
+    }
+
+    /// How this kernel lays out what [`Stream`] reads.
+    ///
+    /// # Errors
+    /// Where a file is not readable or not understood.
+    pub fn decoder(&self) -> Result<Decoder, LayoutError> {
+        Decoder::read(&self.root.join("events"))
+    }
+}
+
+/// Which switches and wake-ups are recorded: all on one CPU, and those of some threads anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The CPU.
+    pub cpu: u32,
+    /// The threads.
+    pub threads: &'a [Tid],
+}
+
+/// Ring-buffer sizes in KiB for each CPU: that on which everything is recorded, and the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// Of the CPU of the [`Scope`].
+    pub measured_kib: u32,
+    /// Of every other.
+    pub other_kib: u32,
+}
+
+const SWITCH: &str = "events/sched/sched_switch";
+const WAKEUP: &str = "events/sched/sched_wakeup";
+
+/// A tracing instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    root: PathBuf,
+}
+
+impl Instance {
+    /// The instance at `root`.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The CPUs that have a buffer here, ascending.
+    ///
+    /// # Errors
+    /// Where the instance is not there.
+    pub fn cpus(&self) -> io::Result<Vec<u32>> {
+        let path = self.root.join("per_cpu");
+        let entries = fs::read_dir(&path).map_err(|error| at(&path, &error))?;
+        let mut cpus: Vec<u32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
+            .collect();
+        cpus.sort_unstable();
+        Ok(cpus)
+    }
+
+    /// Prepares everything but starts nothing: CLOCK_MONOTONIC, bounded buffers that drop the oldest
+    /// events when they are full, and the two events with their filters.
+    ///
+    /// # Errors
+    /// What the kernel refused, with path and value.
+    pub fn set_up(&self, scope: Scope, buffers: Buffers) -> io::Result<()> {
+        self.write("tracing_on", "0")?;
+        self.write("trace_clock", "mono")?;
+        self.write("options/overwrite", "1")?;
+        for cpu in self.cpus()? {
+            let kib = if cpu == scope.cpu { buffers.measured_kib } else { buffers.other_kib };
+            self.write(&format!("per_cpu/cpu{cpu}/buffer_size_kb"), &kib.to_string())?;
+        }
+        self.restrict(scope)?;
+        self.write(&format!("{SWITCH}/enable"), "1")?;
+        self.write(&format!("{WAKEUP}/enable"), "1")
+    }
+
+    /// Writes the filters, which may be done while it records.
+    ///
+    /// # Errors
+    /// What the kernel refused, with path and value.
+    pub fn restrict(&self, scope: Scope) -> io::Result<()> {
+        let Scope { cpu, threads } = scope;
+        let either = |first: String, of: &dyn Fn(&Tid) -> String| {
+            threads.iter().map(of).fold(first, |all, one| format!("{all}||{one}"))
+        };
+        let switch =
+            either(format!("CPU=={cpu}"), &|tid| format!("prev_pid=={tid}||next_pid=={tid}"));
+        let wakeup = either(format!("target_cpu=={cpu}"), &|tid| format!("pid=={tid}"));
+        self.write(&format!("{SWITCH}/filter"), &switch)?;
+        self.write(&format!("{WAKEUP}/filter"), &wakeup)
+    }
+
+    /// Starts or stops recording.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn record(&self, on: bool) -> io::Result<()> {
+        self.write("tracing_on", if on { "1" } else { "0" })
+    }
+
+    /// Events lost since the buffers were made: overwritten before they were read, or dropped.
+    ///
+    /// # Errors
+    /// Where the counters cannot be read.
+    pub fn lost(&self) -> io::Result<u64> {
+        let mut lost = 0;
+        for cpu in self.cpus()? {
+            let path = self.root.join(format!("per_cpu/cpu{cpu}/stats"));
+            let text = fs::read_to_string(&path).map_err(|error| at(&path, &error))?;
+            lost += lost_in(&text);
+        }
+        Ok(lost)
+    }
+
+    fn write(&self, below: &str, value: &str) -> io::Result<()> {
+        let path = self.root.join(below);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+            .map_err(|error| {
+                let text = format!("writing `{value}` to {}: {error}", path.display());
+                io::Error::new(error.kind(), text)
+            })
+    }
+}
+
+/// The sum of the counters of loss in a CPU's `stats`.
+fn lost_in(stats: &str) -> u64 {
+    let counts = ["overrun", "commit overrun", "dropped events"];
+    stats
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| counts.contains(&name.trim()))
+        .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
+        .sum()
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A made-up instance with two CPUs, every file empty.
+    fn tree() -> (tempfile::TempDir, Instance) {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            "tracing_on",
+            "trace_clock",
+            "options/overwrite",
+            "per_cpu/cpu0/buffer_size_kb",
+            "per_cpu/cpu1/buffer_size_kb",
+            "events/sched/sched_switch/filter",
+            "events/sched/sched_switch/enable",
+            "events/sched/sched_wakeup/filter",
+            "events/sched/sched_wakeup/enable",
+        ];
+        for file in files {
+            let path = dir.path().join("instances/mine").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let instance = Tracefs::at(dir.path()).instance("mine");
+        (dir, instance)
+    }
+
+    #[test]
+    fn an_instance_is_set_up_and_not_yet_recording() {
+        let (_dir, instance) = tree();
+        let scope = Scope { cpu: 1, threads: &[7, 8] };
+        instance.set_up(scope, Buffers { measured_kib: 4096, other_kib: 512 }).unwrap();
+        let text = |file: &str| fs::read_to_string(instance.root().join(file)).unwrap();
+        assert_eq!(
+            text("events/sched/sched_switch/filter"),
+            "CPU==1||prev_pid==7||next_pid==7||prev_pid==8||next_pid==8"
+        );
+        assert_eq!(text("events/sched/sched_wakeup/filter"), "target_cpu==1||pid==7||pid==8");
+        assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));
+        assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "512");
+        assert_eq!(text("per_cpu/cpu1/buffer_size_kb"), "4096");
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_the_value() {
+        let (_dir, instance) = tree();
+        fs::remove_file(instance.root().join("trace_clock")).unwrap();
+        let scope = Scope { cpu: 1, threads: &[] };
+        let error = instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap_err();
+        assert!(error.to_string().contains("`mono`") && error.to_string().contains("trace_clock"));
+    }
+
+    #[test]
+    fn losses_of_every_kind_are_counted() {
+        let stats = "entries: 86\noverrun: 3\ncommit overrun: 1\nbytes: 5016\n\
+                     oldest event ts:   446.064091\ndropped events: 2\nread events: 9\n";
+        assert_eq!(lost_in(stats), 6);
+    }
+
+    #[test]
+    fn a_mounted_tracefs_is_found() {
+        let mounts = "proc /proc proc rw 0 0\nnodev /sys/kernel/tracing tracefs rw 0 0\n";
+        assert_eq!(Tracefs::find(mounts).unwrap().root(), Path::new("/sys/kernel/tracing"));
+        assert_eq!(Tracefs::find("proc /proc proc rw 0 0\n"), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! From switches and wake-ups to intervals.
+//!
+//! Kernels differ in what they record when a CPU leaves idle: Linux 6.18 leaves out the switch from
+//! the idle thread to the one that was woken. Such a thread ran from its wake-up on, but for the
+//! microseconds that leaving idle takes: there was nobody else. On a CPU that is kept awake the gap
+//! does not arise. An interval whose begin nothing tells is left out, and counted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kernel::{
+    affinity::Tid,
+    tracefs::{Event, Name},
+};
+use model::sample::{Ended, Occupied, Supply};
+
+/// A row of one of the two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// Of `supply.csv`.
+    Supply(Supply),
+    /// Of `cpu.csv`.
+    Occupied(Occupied),
+}
+
+/// Who runs on a CPU, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Now {
+    /// The same thread as when recording began.
+    Unchanged,
+    /// The idle thread, or one that is of no interest, since then.
+    Away(u64),
+    /// Nobody knows: events were lost.
+    Lost,
+    /// This one, since then.
+    Thread(Tid, u64),
+}
+
+/// Time that a thread ran, in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ran {
+    /// On any CPU.
+    pub all_ns: u64,
+    /// On the measured one.
+    pub measured_ns: u64,
+}
+
+/// Puts intervals together; its memory is bounded by the number of threads there are.
+#[derive(Debug)]
+pub struct Collector {
+    measured: u32,
+    from_ns: u64,
+    names: BTreeMap<Tid, String>,
+    cpus: BTreeMap<u32, Now>,
+    /// Threads that were woken, and have not been switched out since.
+    woken: HashMap<Tid, u64>,
+    ran: BTreeMap<Tid, Ran>,
+    unpaired: u64,
+}
+
+impl Collector {
+    /// For recording that began at `from_ns`; `names` are the VM's threads.
+    #[must_use]
+    pub fn new(measured: u32, from_ns: u64, names: BTreeMap<Tid, String>) -> Self {
+        Self {
+            measured,
+            from_ns,
+            names,
+            cpus: BTreeMap::new(),
+            woken: HashMap::new(),
+            ran: BTreeMap::new(),
+            unpaired: 0,
+        }
+    }
+
+    /// Counts a thread that appeared later among the VM's.
+    pub fn add(&mut self, tid: Tid, name: String) {
+        self.names.insert(tid, name);
+    }
+
+    /// What each of the VM's threads ran, by its rows.
+    #[must_use]
+    pub fn ran(&self, tid: Tid) -> Ran {
+        self.ran.get(&tid).copied().unwrap_or_default()
+    }
+
+    /// Intervals left out because nothing tells when they began.
+    #[must_use]
+    pub fn unpaired(&self) -> u64 {
+        self.unpaired
+    }
+
+    /// Takes an event of `cpu`; `None` where some were lost there. Events come in the order of time.
+    pub fn take(&mut self, at_ns: u64, cpu: u32, event: Option<Event>) -> Option<Row> {
+        match event {
+            None => {
+                self.cpus.insert(cpu, Now::Lost);
+                None
+            }
+            Some(Event::Wakeup { thread }) => {
+                // A thread woken again before it ran has been runnable since the first time.
+                self.woken.entry(thread).or_insert(at_ns);
+                None
+            }
+            Some(Event::Switch { prev, prev_name, prev_runnable, next }) => {
+                let row = self.left(at_ns, cpu, (prev, prev_name), prev_runnable);
+                let now = if next != 0 && (cpu == self.measured || self.names.contains_key(&next)) {
+                    Now::Thread(next, at_ns)
+                } else {
+                    Now::Away(at_ns)
+                };
+                self.cpus.insert(cpu, now);
+                row
+            }
+        }
+    }
+
+    /// A thread was switched out.
+    fn left(&mut self, at_ns: u64, cpu: u32, (tid, name): (Tid, Name), on: bool) -> Option<Row> {
+        if tid == 0 || (cpu != self.measured && !self.names.contains_key(&tid)) {
+            return None;
+        }
+        let woken_ns = self.woken.remove(&tid);
+        let start_ns = match self.cpus.get(&cpu).copied().unwrap_or(Now::Unchanged) {
+            Now::Thread(running, since_ns) if running == tid => Some(since_ns),
+            Now::Unchanged => woken_ns.or(Some(self.from_ns)),
+            // A thread may have been woken for this CPU and have run elsewhere first.
+            Now::Away(since_ns) | Now::Thread(_, since_ns) => {
+                woken_ns.map(|woken_ns| woken_ns.max(since_ns))
+            }
+            Now::Lost => None,
+        };
+        let Some(start_ns) = start_ns else {
+            self.unpaired += 1;
+            return None;
+        };
+        let ended = Some(if on { Ended::Runnable } else { Ended::Slept });
+        let woken_ns = woken_ns.filter(|woken_ns| *woken_ns <= start_ns);
+        Some(self.row((start_ns, at_ns), cpu, (tid, name), woken_ns, ended))
+    }
+
+    fn row(
+        &mut self,
+        (start_ns, end_ns): (u64, u64),
+        cpu: u32,
+        (tid, name): (Tid, Name),
+        woken_ns: Option<u64>,
+        ended: Option<Ended>,
+    ) -> Row {
+        let Some(thread) = self.names.get(&tid) else {
+            return Row::Occupied(Occupied { start_ns, end_ns, thread: name.text(), tid });
+        };
+        let length_ns = end_ns - start_ns;
+        let ran = self.ran.entry(tid).or_default();
+        ran.all_ns += length_ns;
+        ran.measured_ns += if cpu == self.measured { length_ns } else { 0 };
+        let thread = thread.clone();
+        Row::Supply(Supply { start_ns, end_ns, thread, cpu: Some(cpu), woken_ns, ended })
+    }
+
+    /// Ends the intervals that go on when recording ends. A thread that is none of the VM's has no
+    /// name until it is switched out, so what it ran last is left out.
+    pub fn finish(&mut self, to_ns: u64) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (cpu, now) in std::mem::take(&mut self.cpus) {
+            if let Now::Thread(tid, start_ns) = now
+                && self.names.contains_key(&tid)
+            {
+                let woken_ns = self.woken.remove(&tid).filter(|woken_ns| *woken_ns <= start_ns);
+                let end_ns = to_ns.max(start_ns);
+                let thread = (tid, Name::default());
+                rows.push(self.row((start_ns, end_ns), cpu, thread, woken_ns, None));
+            }
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VCPU: Tid = 7;
+
+    fn collector() -> Collector {
+        Collector::new(1, 100, BTreeMap::from([(VCPU, "vcpu0".to_owned())]))
+    }
+
+    fn switch(prev: Tid, runnable: bool, next: Tid) -> Option<Event> {
+        let prev_name = Name::new("rtload");
+        Some(Event::Switch { prev, prev_name, prev_runnable: runnable, next })
+    }
+
+    fn woken(thread: Tid) -> Option<Event> {
+        Some(Event::Wakeup { thread })
+    }
+
+    /// `start-end` with the wake-up and the end of a row of the vCPU; a capital for others.
+    fn text(row: &Row) -> String {
+        match row {
+            Row::Supply(Supply { start_ns, end_ns, woken_ns, ended, .. }) => {
+                format!("{start_ns}-{end_ns} {woken_ns:?} {ended:?}")
+            }
+            Row::Occupied(Occupied { start_ns, end_ns, tid, .. }) => {
+                format!("T{tid} {start_ns}-{end_ns}")
+            }
+        }
+    }
+
+    fn rows(collector: &mut Collector, events: &[(u64, u32, Option<Event>)]) -> Vec<String> {
+        let take = |&(at, cpu, event)| collector.take(at, cpu, event);
+        events.iter().filter_map(take).map(|row| text(&row)).collect()
+    }
+
+    #[test]
+    fn intervals_pair_switches_and_say_how_they_began_and_ended() {
+        let mut collector = collector();
+        let events = [
+            (110, 1, switch(5, true, VCPU)),
+            (130, 1, switch(VCPU, true, 5)),
+            (150, 1, switch(5, false, VCPU)),
+            (160, 1, switch(VCPU, false, 5)),
+            (170, 0, woken(VCPU)),
+            (190, 1, switch(5, true, VCPU)),
+        ];
+        assert_eq!(
+            rows(&mut collector, &events),
+            [
+                "T5 100-110",
+                "110-130 None Some(Runnable)",
+                "T5 130-150",
+                "150-160 None Some(Slept)",
+                "T5 160-190"
+            ]
+        );
+        let last: Vec<_> = collector.finish(200).iter().map(text).collect();
+        assert_eq!(last, ["190-200 Some(170) None"]);
+        assert_eq!(collector.ran(VCPU), Ran { all_ns: 40, measured_ns: 40 });
+    }
+
+    #[test]
+    fn a_switch_out_of_idle_that_the_kernel_leaves_out_began_with_the_wake_up() {
+        let mut collector = collector();
+        let events = [
+            (110, 0, switch(VCPU, false, 0)),
+            (120, 0, woken(VCPU)),
+            (135, 0, switch(VCPU, false, 0)),
+            (140, 0, switch(VCPU, false, 0)),
+        ];
+        assert_eq!(
+            rows(&mut collector, &events),
+            ["100-110 None Some(Slept)", "120-135 Some(120) Some(Slept)"]
+        );
+        assert_eq!(collector.unpaired(), 1, "nothing tells when the last one began");
+        assert_eq!(collector.ran(VCPU), Ran { all_ns: 25, measured_ns: 0 });
+    }
+
+    #[test]
+    fn nobody_runs_on_a_cpu_before_the_one_ahead_has_left() {
+        let mut collector = collector();
+        let events = [
+            (105, 1, woken(9)),
+            (110, 1, switch(5, false, VCPU)),
+            (120, 1, switch(VCPU, false, 0)),
+            (140, 1, switch(9, false, 0)),
+        ];
+        let found = rows(&mut collector, &events);
+        assert_eq!(found, ["T5 100-110", "110-120 None Some(Slept)", "T9 120-140"]);
+    }
+
+    #[test]
+    fn no_interval_reaches_across_lost_events() {
+        let mut collector = collector();
+        let events = [
+            (110, 1, switch(5, true, VCPU)),
+            (150, 1, None),
+            (160, 1, switch(VCPU, true, 5)),
+            (170, 1, switch(5, true, 9)),
+        ];
+        assert_eq!(rows(&mut collector, &events), ["T5 100-110", "T5 160-170"]);
+        assert_eq!(collector.unpaired(), 1);
+    }
+
+    #[test]
+    fn strangers_on_other_cpus_are_of_no_interest() {
+        let mut collector = collector();
+        let events = [(110, 0, switch(5, true, VCPU)), (120, 0, switch(VCPU, true, 6))];
+        assert_eq!(rows(&mut collector, &events), ["110-120 None Some(Runnable)"]);
+        assert!(collector.finish(200).is_empty());
+    }
+}

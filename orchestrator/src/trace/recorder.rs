@@ -1,0 +1,194 @@
+//! The recorder: a process on the housekeeping CPUs that reads the trace until SIGTERM.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kernel::{
+    affinity::Tid,
+    clock::monotonic_ns,
+    procfs::Proc,
+    tracefs::{Buffers, Instance, Scope, Stream, Tracefs},
+};
+use model::{
+    manifest::{ThreadFacts, TraceFacts},
+    sample::{CsvFile, Occupied, SampleError, Supply},
+};
+
+use super::{Collector, Row, Threads};
+
+/// Half a second of 100,000 switches a second on the measured CPU (72 bytes each); little elsewhere,
+/// where only the VM's threads are recorded.
+const BUFFERS: Buffers = Buffers { measured_kib: 4096, other_kib: 512 };
+/// How long it sleeps when it has read everything.
+const REST: Duration = Duration::from_millis(10);
+/// How often it looks for threads that have appeared.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What it writes, in the folder it is given.
+pub const SUPPLY: &str = "supply.csv";
+/// What else ran on the measured CPU.
+pub const OCCUPIED: &str = "cpu.csv";
+/// The [`TraceFacts`].
+pub const FACTS: &str = "trace.json";
+/// What it prints once it records.
+pub const READY: &str = "recording";
+
+/// What to record.
+#[derive(Debug, Clone, Args)]
+pub struct Recorder {
+    /// Where tracefs is mounted.
+    #[arg(long)]
+    tracefs: PathBuf,
+    /// The instance's folder.
+    #[arg(long)]
+    instance: PathBuf,
+    /// The CPU on which every switch is recorded.
+    #[arg(long)]
+    measured: u32,
+    /// The process whose threads are recorded on every CPU.
+    #[arg(long)]
+    pid: i32,
+    /// Those of its threads that execute the guest.
+    #[arg(long)]
+    vcpu: Vec<Tid>,
+    /// Where the files go.
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+impl Recorder {
+    /// Records until SIGTERM, then writes down what it comes to.
+    ///
+    /// # Errors
+    /// What tracefs refused, or a file that cannot be written.
+    pub fn run(&self) -> Result<()> {
+        let stop = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
+        let instance = Instance::at(&self.instance);
+        let mut threads = Threads::of(Proc::default(), self.pid, &self.vcpu);
+        let names = threads.look().into_iter().collect();
+        instance.set_up(self.scope(&threads.tids()), BUFFERS)?;
+        let mut stream = Stream::open(&instance, Tracefs::at(&self.tracefs).decoder()?)?;
+        let mut files = Files::create(&self.folder)?;
+        let from_ns = monotonic_ns();
+        instance.record(true)?;
+        threads.begin();
+        let mut collector = Collector::new(self.measured, from_ns, names);
+        println!("{READY}");
+        let mut looked = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let more = stream.read(monotonic_ns(), &mut |at_ns, cpu, event| {
+                files.add(collector.take(at_ns, cpu, event));
+            })?;
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                self.look(&instance, &mut threads, &mut collector)?;
+            }
+            if !more {
+                sleep(REST);
+            }
+        }
+        threads.look();
+        instance.record(false)?;
+        let to_ns = monotonic_ns();
+        stream.drain(&mut |at_ns, cpu, event| files.add(collector.take(at_ns, cpu, event)))?;
+        collector.finish(to_ns).into_iter().for_each(|row| files.add(Some(row)));
+        files.finish()?;
+        let facts = facts(&threads, &collector, (from_ns, to_ns), instance.lost()?);
+        let path = self.folder.join(FACTS);
+        fs::write(&path, serde_json::to_string_pretty(&facts)? + "\n")
+            .with_context(|| path.display().to_string())
+    }
+
+    fn scope<'a>(&self, threads: &'a [Tid]) -> Scope<'a> {
+        Scope { cpu: self.measured, threads }
+    }
+
+    /// Records the threads that have appeared too.
+    fn look(
+        &self,
+        instance: &Instance,
+        threads: &mut Threads,
+        collector: &mut Collector,
+    ) -> Result<()> {
+        let new = threads.look();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for (tid, name) in new {
+            collector.add(tid, name);
+        }
+        Ok(instance.restrict(self.scope(&threads.tids()))?)
+    }
+}
+
+fn facts(
+    threads: &Threads,
+    collector: &Collector,
+    (from_ns, to_ns): (u64, u64),
+    lost_events: u64,
+) -> TraceFacts {
+    let of_thread = |(tid, thread, clock_ns)| {
+        let ran = collector.ran(tid);
+        ThreadFacts {
+            thread,
+            tid,
+            traced_ns: ran.all_ns,
+            measured_cpu_ns: ran.measured_ns,
+            clock_ns,
+        }
+    };
+    TraceFacts {
+        from_ns,
+        to_ns,
+        workload_from_ns: None,
+        workload_to_ns: None,
+        lost_events,
+        unpaired: collector.unpaired(),
+        threads: threads.clocks().into_iter().map(of_thread).collect(),
+    }
+}
+
+/// The two files of rows, and the first thing that went wrong with them.
+struct Files {
+    supply: CsvFile,
+    occupied: CsvFile,
+    failed: Option<SampleError>,
+}
+
+impl Files {
+    fn create(folder: &Path) -> Result<Self, SampleError> {
+        Ok(Self {
+            supply: CsvFile::create::<Supply>(&folder.join(SUPPLY))?,
+            occupied: CsvFile::create::<Occupied>(&folder.join(OCCUPIED))?,
+            failed: None,
+        })
+    }
+
+    fn add(&mut self, row: Option<Row>) {
+        let result = match row {
+            None => return,
+            Some(Row::Supply(row)) => self.supply.add(&row),
+            Some(Row::Occupied(row)) => self.occupied.add(&row),
+        };
+        if let Err(error) = result {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn finish(self) -> Result<(), SampleError> {
+        self.failed.map_or(Ok(()), Err)?;
+        self.supply.finish()?;
+        self.occupied.finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! Was the reservation delivered? Two claims for each experiment under a hard mechanism that was
+//! traced: at most Q in any P, and at least the two-gap supply bound function.
+
+use std::borrow::Cow;
+
+use super::{Claim, Finding, Judged, Statement, Values};
+use crate::{
+    folder::{Case, Results},
+    supply::{
+        self,
+        bound::{Promise, TOLERANCE_NS, least, longest},
+        table,
+    },
+    units::{count, short},
+};
+
+pub(super) fn claims(results: &Results) -> Vec<Claim> {
+    table::traced(results)
+        .filter_map(|case| Some((case, supply::promise(&results.manifest, &case.experiment)?)))
+        .flat_map(|(case, promise)| [at_most(case, &promise), at_least(case, &promise)])
+        .collect()
+}
+
+type Promised = Result<Promise, String>;
+
+fn claim(case: &Case, which: &str, says: &'static str, rule: String, finding: Finding) -> Claim {
+    let paper = "hard constant bandwidth server";
+    let claim = Statement { id: "supply", figure: "supply", says, paper, rule }.judged(finding);
+    Claim { id: Cow::Owned(format!("supply-{}-{which}", case.name())), ..claim }
+}
+
+fn allowance(promise: &Promised) -> String {
+    match promise {
+        Ok(own) if own.tick_ns > 0 => {
+            format!("a tick of {} and {}", short(own.tick_ns as f64), short(TOLERANCE_NS as f64))
+        }
+        _ => short(TOLERANCE_NS as f64),
+    }
+}
+
+fn at_most(case: &Case, promise: &Promised) -> Claim {
+    let rule = format!(
+        "no window of length P, undisturbed and inside a busy interval but its first P, holds more \
+         than Q and {}",
+        allowance(promise)
+    );
+    let says = "The mechanism delivers at most Q in any P.";
+    claim(case, "at-most", says, rule, judge_most(case, promise))
+}
+
+fn judge_most(case: &Case, promise: &Promised) -> Finding {
+    let promise = sound(case, promise)?;
+    let (attempt, window) = table::most_in_period(&case.traced, promise).ok_or_else(|| {
+        format!(
+            "`{}`: the vCPU was never busy, without a stall, for two periods in a row",
+            case.name()
+        )
+    })?;
+    Ok(Judged {
+        holds: window.supplied_ns <= promise.most_ns(),
+        measured: format!(
+            "{} at most in any {} (rep-{attempt:03}, at {} ns), allowed {}",
+            short(window.supplied_ns as f64),
+            short(promise.period_ns() as f64),
+            window.start_ns,
+            short(promise.most_ns() as f64)
+        ),
+        values: Values::from([
+            ("most_ns", window.supplied_ns as f64),
+            ("allowed_ns", promise.most_ns() as f64),
+            ("budget_ns", promise.budget_ns() as f64),
+            ("tick_ns", promise.tick_ns as f64),
+        ]),
+    })
+}
+
+fn at_least(case: &Case, promise: &Promised) -> Claim {
+    let rule = format!(
+        "no undisturbed window inside a busy interval, of any length, holds less than the two-gap \
+         supply bound function less {}",
+        allowance(promise)
+    );
+    let says = "The mechanism delivers at least the supply bound function.";
+    claim(case, "at-least", says, rule, judge_least(case, promise))
+}
+
+fn judge_least(case: &Case, promise: &Promised) -> Finding {
+    let promise = sound(case, promise)?;
+    let quiet: Vec<_> = case.traced.iter().flat_map(|one| one.quiet.clone()).collect();
+    let corners = promise.corners(longest(&quiet)).count();
+    let corner_ns = 2 * promise.period_ns() - promise.budget_ns();
+    let shortest = least(&quiet, corner_ns).ok_or_else(|| {
+        format!(
+            "`{}`: the vCPU was never busy, without a stall, for {}",
+            case.name(),
+            short(corner_ns as f64)
+        )
+    })?;
+    let broken = table::first_below(&case.traced, promise);
+    let mut values = Values::from([
+        ("least_in_2p_minus_q_ns", shortest.supplied_ns as f64),
+        ("promised_in_2p_minus_q_ns", promise.least_ns(corner_ns) as f64),
+        ("corners", corners as f64),
+    ]);
+    let measured = match broken {
+        None => format!(
+            "{} at least in any {}, promised {}; {} and busy intervals of up to {} looked at",
+            short(shortest.supplied_ns as f64),
+            short(corner_ns as f64),
+            short(promise.least_ns(corner_ns) as f64),
+            count(corners, "corner"),
+            short(longest(&quiet) as f64)
+        ),
+        Some((attempt, broken)) => {
+            values.insert("broken_length_ns", broken.window.length_ns as f64);
+            values.insert("broken_start_ns", broken.window.start_ns as f64);
+            values.insert("broken_promised_ns", broken.promised_ns as f64);
+            values.insert("broken_delivered_ns", broken.window.supplied_ns as f64);
+            let begin = case.traced.iter().find(|one| one.attempt == attempt);
+            let from_ns = begin.map_or(0, |one| one.window().0);
+            format!("first broken by {}", table::describe(attempt, broken, from_ns))
+        }
+    };
+    Ok(Judged { holds: broken.is_none(), measured, values })
+}
+
+/// The promise, where it is known and every trace is to be trusted.
+fn sound<'a>(case: &Case, promise: &'a Promised) -> Result<&'a Promise, String> {
+    if let Some(flaw) = case.traced.iter().find_map(supply::Traced::flaw) {
+        return Err(format!("`{}`: {flaw}", case.name()));
+    }
+    promise.as_ref().map_err(Clone::clone)
+}

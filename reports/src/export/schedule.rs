@@ -1,0 +1,189 @@
+//! Everything that happened in a repetition, on the host's clock.
+
+use std::time::Duration;
+
+use model::{
+    manifest::{Facts, RepetitionRecord},
+    sample::{self, Job, Occupied, Stall, Supply},
+    suite::Place,
+};
+
+use crate::{
+    error::ReportError,
+    folder::{Results, place_of},
+    supply::Traced,
+};
+
+/// A job of the workload, on the host's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSpan {
+    /// `tau1`, …
+    pub task: String,
+    /// Its number.
+    pub job: u64,
+    /// When it was released.
+    pub release_ns: u64,
+    /// When it began.
+    pub start_ns: u64,
+    /// When it was done.
+    pub finish_ns: u64,
+    /// Its absolute deadline.
+    pub deadline_ns: u64,
+    /// Whether it missed it.
+    pub missed: bool,
+}
+
+/// A repetition's schedule. All instants are CLOCK_MONOTONIC of the host.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The experiment.
+    pub experiment: String,
+    /// The attempt whose folder this is.
+    pub attempt: u32,
+    /// The CPU that `cpu.csv` is about.
+    pub measured_cpu: u32,
+    /// What instants are counted from: the workload's start.
+    pub zero_ns: u64,
+    /// The window.
+    pub from_ns: u64,
+    /// Its end.
+    pub to_ns: u64,
+    /// When the VM's threads ran, on any CPU.
+    pub vm: Vec<Supply>,
+    /// Who else ran on the measured CPU.
+    pub host: Vec<Occupied>,
+    /// The workload's jobs.
+    pub jobs: Vec<JobSpan>,
+    /// When the machine ran nobody.
+    pub stalls: Vec<Stall>,
+}
+
+impl Schedule {
+    /// Of the attempt that counts for this repetition.
+    ///
+    /// # Errors
+    /// Where there is none, or it was not traced.
+    pub fn read(results: &Results, name: &str, repetition: u32) -> Result<Self, ReportError> {
+        let case = results.case(name)?;
+        let record =
+            case.counted.iter().find(|one| one.repetition == repetition).ok_or_else(|| {
+                ReportError::Nothing(format!(
+                    "--repetition {repetition}: `{name}` has no complete one of this number"
+                ))
+            })?;
+        let place = place_of(&results.path, record);
+        let traced = Traced::read(&place, record)?.ok_or_else(|| {
+            ReportError::Nothing(format!("`{name}` rep-{:03} was not traced", record.attempt))
+        })?;
+        let (jobs, host) = (place.join("jobs.csv"), place.join("cpu.csv"));
+        let jobs: Vec<Job> = if jobs.exists() { sample::read_csv(&jobs)? } else { Vec::new() };
+        let mut host: Vec<Occupied> =
+            if host.exists() { sample::read_csv(&host)? } else { Vec::new() };
+        host.sort_by_key(|row| row.start_ns);
+        let (zero_ns, to_ns) = traced.window();
+        let clock = Clock::of(case.experiment.place, record, zero_ns);
+        Ok(Self {
+            experiment: name.to_owned(),
+            attempt: record.attempt,
+            measured_cpu: results.manifest.host.measured_cpu,
+            zero_ns,
+            from_ns: traced.facts.from_ns,
+            to_ns: to_ns.max(traced.facts.to_ns),
+            vm: traced.rows,
+            host,
+            jobs: jobs.iter().map(|job| clock.span(job)).collect(),
+            stalls: traced.stalls,
+        })
+    }
+
+    /// The part between two instants, counted from the workload's start; slices are cut at its ends.
+    #[must_use]
+    pub fn window(mut self, from: Duration, to: Option<Duration>) -> Self {
+        if from.is_zero() && to.is_none() {
+            return self;
+        }
+        let at = |offset: Duration| self.zero_ns.saturating_add(duration_ns(offset));
+        self.from_ns = at(from).max(self.from_ns);
+        self.to_ns = to.map_or(self.to_ns, at).min(self.to_ns);
+        let (from_ns, to_ns) = (self.from_ns, self.to_ns);
+        let inside = |start: u64, end: u64| start < to_ns && end > from_ns;
+        self.vm.retain(|row| inside(row.start_ns, row.end_ns));
+        for row in &mut self.vm {
+            (row.start_ns, row.end_ns) = (row.start_ns.max(from_ns), row.end_ns.min(to_ns));
+        }
+        self.host.retain(|row| inside(row.start_ns, row.end_ns));
+        for row in &mut self.host {
+            (row.start_ns, row.end_ns) = (row.start_ns.max(from_ns), row.end_ns.min(to_ns));
+        }
+        self.jobs.retain(|job| inside(job.release_ns, job.finish_ns));
+        self.stalls.retain(|stall| inside(stall.start_ns, stall.start_ns + stall.length_ns));
+        self
+    }
+
+    /// Whether nothing of the VM's lies in the window.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vm.is_empty() && self.jobs.is_empty()
+    }
+
+    /// From the workload's start to the end.
+    #[must_use]
+    pub fn length_ns(&self) -> u64 {
+        self.to_ns.saturating_sub(self.zero_ns)
+    }
+}
+
+fn duration_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where the jobs' clock was against the host's: host = job − offset − drift · (host − since).
+struct Clock {
+    offset_ns: i64,
+    drift: f64,
+    since_ns: u64,
+}
+
+impl Clock {
+    fn of(place: Place, record: &RepetitionRecord, since_ns: u64) -> Self {
+        let Facts { guest_clock_offset_ns, guest_clock_drift, .. } = &record.facts;
+        match place {
+            Place::Host => Self { offset_ns: 0, drift: 0.0, since_ns },
+            Place::Guest => Self {
+                offset_ns: guest_clock_offset_ns.unwrap_or(0),
+                drift: guest_clock_drift.unwrap_or(0.0),
+                since_ns,
+            },
+        }
+    }
+
+    fn host_ns(&self, job_ns: u64) -> u64 {
+        let near = job_ns.saturating_add_signed(-self.offset_ns);
+        let elapsed = near as f64 - self.since_ns as f64;
+        near.saturating_add_signed(-(elapsed * self.drift) as i64)
+    }
+
+    fn span(&self, job: &Job) -> JobSpan {
+        JobSpan {
+            task: job.task.clone(),
+            job: job.job,
+            release_ns: self.host_ns(job.release_ns),
+            start_ns: self.host_ns(job.start_ns),
+            finish_ns: self.host_ns(job.finish_ns),
+            deadline_ns: self.host_ns(job.release_ns + job.deadline_ns),
+            missed: job.missed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_put_on_the_hosts_clock() {
+        let clock = Clock { offset_ns: -1000, drift: 0.1, since_ns: 2000 };
+        assert_eq!(clock.host_ns(1000), 2000);
+        assert_eq!(clock.host_ns(2000), 3000 - 100);
+    }
+}

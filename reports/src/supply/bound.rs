@@ -1,0 +1,205 @@
+//! The measured supply bound function against the promised ones.
+//!
+//! It is enough to look at few lengths. A promised function p (two-gap, one-gap) is made of flat
+//! pieces and of pieces of slope 1; the measured one, f, never falls, and never rises faster than 1.
+//! Suppose f(L) < p(L). On a flat piece of p, go back to its left end b ≤ L: f(b) ≤ f(L) < p(L) =
+//! p(b). On a rising piece, go on to its right end b ≥ L: f(b) ≤ f(L) + (b − L) < p(b). Either way b
+//! is a *corner*, where a rising piece ends and a flat one begins, or, where the busy interval ends
+//! before that, its whole length. So in each busy interval f is below p somewhere exactly where it is
+//! at a corner or for the whole. The corners of (Q, P) are P apart. What a tick may take is subtracted
+//! from all of p (and p kept above 0), which moves no corner.
+
+use std::time::Duration;
+
+use model::{Reservation, duration::as_ns};
+use rtplan::supply::{Costs, Supply};
+
+use super::segment::{Segment, Window};
+
+/// Corners looked at: windows of up to so many periods.
+pub const MOST_CORNERS: u64 = 1000;
+
+/// Windows are judged with this much to spare: switches, the sentinel and the reading of clocks.
+pub const TOLERANCE_NS: u64 = 200_000;
+
+/// What is promised to a thread that asks for all it can get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// (Q, P).
+    pub reservation: Reservation,
+    /// The tick, where budgets are enforced only there; else zero.
+    pub tick_ns: u64,
+}
+
+/// A window that got less (or more) than was promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken {
+    /// The window.
+    pub window: Window,
+    /// What it should have had at least (or at most), tick and tolerance already allowed for.
+    pub promised_ns: u64,
+}
+
+impl Promise {
+    /// Q in ns.
+    #[must_use]
+    pub fn budget_ns(&self) -> u64 {
+        as_ns(self.reservation.budget())
+    }
+
+    /// P in ns.
+    #[must_use]
+    pub fn period_ns(&self) -> u64 {
+        as_ns(self.reservation.period())
+    }
+
+    /// The two-gap supply bound function (Shin and Lee 2003) at a length, without the tick.
+    #[must_use]
+    pub fn two_gap_ns(&self, length_ns: u64) -> u64 {
+        as_ns(Supply::two_gap(self.reservation).provided(Duration::from_nanos(length_ns)))
+    }
+
+    /// The one-gap function at a length, without the tick.
+    #[must_use]
+    pub fn one_gap_ns(&self, length_ns: u64) -> u64 {
+        as_ns(Supply::one_gap(self.reservation).provided(Duration::from_nanos(length_ns)))
+    }
+
+    /// The least that a window may get: the two-gap function less what the tick may take.
+    #[must_use]
+    pub fn least_ns(&self, length_ns: u64) -> u64 {
+        let costs = Costs { tick: Duration::from_nanos(self.tick_ns), ..Costs::default() };
+        let supply = Supply::two_gap(self.reservation).with_costs(costs);
+        as_ns(supply.provided(Duration::from_nanos(length_ns))).saturating_sub(TOLERANCE_NS)
+    }
+
+    /// The most that a window of length P may get: Q and what the tick may add.
+    #[must_use]
+    pub fn most_ns(&self) -> u64 {
+        self.budget_ns() + self.tick_ns + TOLERANCE_NS
+    }
+
+    /// The lengths at which the two-gap function has its corners, up to `longest_ns`.
+    pub fn corners(&self, longest_ns: u64) -> impl Iterator<Item = u64> + use<> {
+        let (q, p) = (self.budget_ns(), self.period_ns());
+        let first = 2 * p - q;
+        (0..MOST_CORNERS).map(move |k| first + k * p).take_while(move |one| *one <= longest_ns)
+    }
+
+    /// The shortest window that got less than promised, the earliest of its length.
+    #[must_use]
+    pub fn first_below(&self, segments: &[Segment]) -> Option<Broken> {
+        let at_corner = self
+            .corners(longest(segments))
+            .find_map(|length_ns| self.broken_by(least(segments, length_ns)?));
+        let wholes = segments.iter().filter_map(|one| self.broken_by(one.least(one.length_ns())?));
+        wholes.chain(at_corner).min_by_key(|one| (one.window.length_ns, one.window.start_ns))
+    }
+
+    fn broken_by(&self, window: Window) -> Option<Broken> {
+        let promised_ns = self.least_ns(window.length_ns);
+        (window.supplied_ns < promised_ns).then_some(Broken { window, promised_ns })
+    }
+
+    /// The window of length P that got the most.
+    #[must_use]
+    pub fn most_in_period(&self, segments: &[Segment]) -> Option<Window> {
+        greatest(segments, self.period_ns())
+    }
+}
+
+/// The longest segment's length.
+#[must_use]
+pub fn longest(segments: &[Segment]) -> u64 {
+    segments.iter().map(Segment::length_ns).max().unwrap_or(0)
+}
+
+/// The least supply in any window of this length inside a segment.
+#[must_use]
+pub fn least(segments: &[Segment], length_ns: u64) -> Option<Window> {
+    let windows = segments.iter().filter_map(|one| one.least(length_ns));
+    windows.min_by_key(|window| (window.supplied_ns, window.start_ns))
+}
+
+/// The greatest supply in any window of this length inside a segment.
+#[must_use]
+pub fn greatest(segments: &[Segment], length_ns: u64) -> Option<Window> {
+    let windows = segments.iter().filter_map(|one| one.greatest(length_ns));
+    windows.max_by_key(|window| (window.supplied_ns, std::cmp::Reverse(window.start_ns)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn promise(reservation: &str) -> Promise {
+        Promise { reservation: reservation.parse().unwrap(), tick_ns: 0 }
+    }
+
+    /// A server of (Q, P) = (28, 50) ms that serves at these offsets into its periods.
+    fn served(offsets_ms: &[u64]) -> Segment {
+        let run = |(k, offset): (usize, &u64)| {
+            let start = (k as u64 * 50 + offset) * MS;
+            (start, start + 28 * MS)
+        };
+        let to_ns = offsets_ms.len() as u64 * 50 * MS;
+        Segment { from_ns: 0, to_ns, runs: offsets_ms.iter().enumerate().map(run).collect() }
+    }
+
+    #[test]
+    fn a_server_that_keeps_its_promise_is_not_below_it() {
+        for offsets in [[0; 12], [22; 12], [0, 22, 0, 22, 11, 0, 22, 22, 0, 0, 22, 0]] {
+            assert_eq!(promise("28ms/50ms").first_below(&[served(&offsets)]), None);
+        }
+    }
+
+    #[test]
+    fn the_first_window_below_is_named() {
+        let mut broken = served(&[0; 12]);
+        broken.runs.remove(5);
+        let found = promise("28ms/50ms").first_below(&[broken]).unwrap();
+        assert_eq!(found.window, Window { start_ns: 228 * MS, length_ns: 72 * MS, supplied_ns: 0 });
+        assert_eq!(found.promised_ns, 28 * MS - TOLERANCE_NS);
+    }
+
+    #[test]
+    fn the_most_in_a_period_is_the_budget_where_it_comes_first() {
+        let promise = promise("28ms/50ms");
+        let most = promise.most_in_period(&[served(&[0; 6])]).unwrap();
+        assert_eq!(most.supplied_ns, 28 * MS);
+        assert!(
+            promise.most_in_period(&[served(&[22, 0])]).unwrap().supplied_ns > promise.most_ns()
+        );
+    }
+
+    #[test]
+    fn a_tick_lowers_the_promise_and_raises_the_limit() {
+        let coarse = Promise { tick_ns: 4 * MS, ..promise("28ms/50ms") };
+        assert_eq!(coarse.least_ns(72 * MS), 24 * MS - TOLERANCE_NS);
+        assert_eq!(coarse.most_ns(), 32 * MS + TOLERANCE_NS);
+        assert_eq!(coarse.corners(200 * MS).collect::<Vec<_>>(), [72 * MS, 122 * MS, 172 * MS]);
+    }
+
+    proptest! {
+        /// Corners and the whole miss nothing: below the promise at any length means below it there.
+        #[test]
+        fn corners_are_enough(gaps in prop::collection::vec((1_u64..9, 1_u64..9), 4..14)) {
+            let mut at = 0;
+            let mut runs = Vec::new();
+            for (gap, run) in gaps {
+                runs.push((at + gap, at + gap + run));
+                at += gap + run;
+            }
+            let segments = [Segment { from_ns: 0, to_ns: at, runs }];
+            let promised = promise("3ns/5ns");
+            let below = |length: u64| {
+                least(&segments, length).unwrap().supplied_ns < promised.two_gap_ns(length)
+            };
+            let found = promised.corners(at).chain([at]).any(below);
+            prop_assert_eq!(found, (0..=at).any(below));
+        }
+    }
+}

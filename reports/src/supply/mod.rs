@@ -1,0 +1,145 @@
+//! What the VM was supplied with, from the kernel's trace (`supply.csv`): delivered bandwidth, bursts
+//! and gaps, and the measured supply bound function against the promised one.
+//!
+//! Everything here is a function of the rows, the stalls and the manifest.
+
+pub mod bound;
+pub mod bursts;
+pub mod curve;
+pub mod demand;
+pub mod figure;
+pub mod segment;
+pub mod table;
+
+use std::{collections::BTreeMap, path::Path};
+
+use model::{
+    Manifest,
+    manifest::{HostFacts, RepetitionRecord, ThreadFacts, TraceFacts},
+    sample::{self, Stall, Supply},
+    suite::{Experiment, ReservationSettings},
+};
+
+use self::{bound::Promise, segment::Segment};
+use crate::error::ReportError;
+
+/// Mechanisms that keep a thread below its budget even where nobody else wants the CPU; only these
+/// promise an upper bound.
+const HARD: [&str; 4] = ["deadline", "rt-group", "cfs-quota", "timer-server"];
+
+/// Of these, those that enforce the budget by a timer of their own, whatever the tick.
+const SHARP: [&str; 1] = ["timer-server"];
+
+/// An attempt that was traced.
+#[derive(Debug)]
+pub struct Traced {
+    /// Its number.
+    pub attempt: u32,
+    /// How the trace came out.
+    pub facts: TraceFacts,
+    /// When the VM's threads ran, in the order of time.
+    pub rows: Vec<Supply>,
+    /// When the machine ran nobody.
+    pub stalls: Vec<Stall>,
+    /// The vCPUs' busy intervals.
+    pub busy: Vec<Segment>,
+    /// Their parts that no stall touches.
+    pub quiet: Vec<Segment>,
+}
+
+impl Traced {
+    /// Reads an attempt's trace; `None` where there is none.
+    ///
+    /// # Errors
+    /// A malformed row.
+    pub fn read(place: &Path, record: &RepetitionRecord) -> Result<Option<Self>, ReportError> {
+        let file = place.join("supply.csv");
+        let Some(facts) = record.facts.trace.clone().filter(|_| file.exists()) else {
+            return Ok(None);
+        };
+        let mut rows: Vec<Supply> = sample::read_csv(&file)?;
+        rows.sort_by_key(|row| row.start_ns);
+        let stalls = place.join("stalls.csv");
+        let stalls = if stalls.exists() { sample::read_csv(&stalls)? } else { Vec::new() };
+        let mut vcpus: BTreeMap<&str, Vec<&Supply>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| is_vcpu(&row.thread)) {
+            vcpus.entry(&row.thread).or_default().push(row);
+        }
+        let busy: Vec<Segment> =
+            vcpus.values().flat_map(|rows| demand::busy(rows, &facts)).collect();
+        let quiet = demand::undisturbed(&busy, &demand::holes(&stalls, 0));
+        Ok(Some(Self { attempt: record.attempt, facts, rows, stalls, busy, quiet }))
+    }
+
+    /// Parts of the busy intervals in which the server's periods follow each other evenly: their
+    /// first P left out, and a P behind each stall.
+    #[must_use]
+    pub fn steady(&self, period_ns: u64) -> Vec<Segment> {
+        let headless = demand::headless(&self.busy, period_ns);
+        demand::undisturbed(&headless, &demand::holes(&self.stalls, period_ns))
+    }
+
+    /// The time in which the workload ran, in ns.
+    #[must_use]
+    pub fn window(&self) -> (u64, u64) {
+        let facts = &self.facts;
+        let from_ns = facts.workload_from_ns.unwrap_or(facts.from_ns);
+        (from_ns, facts.workload_to_ns.unwrap_or(facts.to_ns))
+    }
+
+    /// Why nothing can be concluded from this trace.
+    #[must_use]
+    pub fn flaw(&self) -> Option<String> {
+        let lost = self.facts.lost_events;
+        if lost > 0 {
+            return Some(format!("the trace of rep-{:03} lost {lost} events", self.attempt));
+        }
+        let wrong = self.facts.threads.iter().find(|one| is_vcpu(&one.thread) && differs(one))?;
+        Some(format!(
+            "the trace of rep-{:03} and the CPU clock of {} differ by more than {}",
+            self.attempt,
+            wrong.thread,
+            crate::units::percent(DIFFERENT)
+        ))
+    }
+}
+
+/// Whether a thread's name is that of a vCPU.
+#[must_use]
+pub fn is_vcpu(name: &str) -> bool {
+    name.strip_prefix("vcpu").is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// The share by which a trace may differ from the CPU clock and still be used: interrupts and what a
+/// hypervisor takes are part of a run in the trace, but need not be billed to the thread.
+const DIFFERENT: f64 = 0.03;
+
+/// A running thread's clock is read as of the last tick, at the begin and at the end.
+const CLOCK_STEP_NS: u64 = 8_000_000;
+
+fn differs(thread: &ThreadFacts) -> bool {
+    thread.clock_ns.is_some_and(|clock_ns| {
+        let allowed_ns = CLOCK_STEP_NS.max((clock_ns as f64 * DIFFERENT) as u64);
+        clock_ns.abs_diff(thread.traced_ns) > allowed_ns
+    })
+}
+
+/// What an experiment's mechanism promises; none without a hard one.
+///
+/// # Errors
+/// Why it cannot be told: the tick is not known.
+pub fn promise(manifest: &Manifest, experiment: &Experiment) -> Option<Result<Promise, String>> {
+    let settings = experiment.reservation.as_ref()?;
+    let name = settings.mechanism.name();
+    HARD.contains(&name).then(|| of_host(&manifest.host, settings, name))
+}
+
+fn of_host(host: &HostFacts, own: &ReservationSettings, name: &str) -> Result<Promise, String> {
+    let exact = SHARP.contains(&name) || (name == "deadline" && host.hrtick_dl == Some(true));
+    let tick_ns = match host.tick_hz {
+        _ if exact => 0,
+        Some(hz) if hz > 0 => 1_000_000_000 / u64::from(hz),
+        _ => return Err("the host does not say how long its tick is".to_owned()),
+    };
+    Ok(Promise { reservation: own.reservation(), tick_ns })
+}
