@@ -37,7 +37,7 @@ pub fn until_stopped(
     let vm = threads(target, &roots, &stop)?;
     let cpus = Cpus::divide(&roots.sys, cpu)?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
-    mechanism::of(mechanism).attach(&mut stage, &vm, Some(reservation))?;
+    let _attached = mechanism::attach(&mut stage, mechanism, &vm, &reservation.into())?;
     for tid in &vm.vcpus {
         let name = roots.proc.name(*tid).unwrap_or_default();
         eprintln!(

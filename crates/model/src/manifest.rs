@@ -154,6 +154,9 @@ pub struct Facts {
     pub emulator_share: Option<f64>,
     /// Nanoseconds of work per loop iteration that rtload was calibrated to, where the tasks ran.
     pub ns_per_iteration: Option<f64>,
+    /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
+    #[serde(default)]
+    pub mechanism: Vec<String>,
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,

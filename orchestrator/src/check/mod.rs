@@ -4,6 +4,7 @@ pub mod drill;
 mod policies;
 mod render;
 mod system;
+pub mod trial;
 
 use anyhow::Result;
 use model::Exit;

@@ -1,18 +1,23 @@
 //! Small processes that a run keeps on the measured CPU. They are this program itself, under a
 //! hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
 
+pub mod enforcer;
+pub mod hog;
 pub mod idle_cost;
 pub mod join;
 pub mod sentinel;
 pub mod spin;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::Subcommand;
-use model::Exit;
+use model::{Exit, Mechanism, Reservation};
 
-use crate::check::drill::{self, End};
+use crate::check::{
+    drill::{self, End},
+    trial,
+};
 
 /// The hidden subcommands.
 #[derive(Debug, Clone, Subcommand)]
@@ -29,6 +34,42 @@ pub enum Helper {
     IdleCost,
     /// Ask for all the CPU there is until killed.
     Hog,
+    /// Ask for all the CPU there is for a while, then write down when it was given.
+    Greedy {
+        /// For how long.
+        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+        duration: Duration,
+        /// Where to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// End SCHED_DEADLINE budgets on time, until SIGTERM.
+    Enforce {
+        /// A thread in SCHED_DEADLINE on this CPU.
+        #[arg(long)]
+        tid: Vec<i32>,
+        /// Its budget.
+        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+        budget: Duration,
+        /// Where to write what was counted.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Try a mechanism on a thread that asks for everything; prints the share it got.
+    Trial {
+        /// The mechanisms, each in turn; all by default.
+        #[arg(long)]
+        mechanism: Vec<Mechanism>,
+        /// What is asked of them.
+        #[arg(long, default_value = "28ms/50ms")]
+        reservation: Reservation,
+        /// How long each is watched.
+        #[arg(long, default_value = "2s", value_parser = model::duration::parse)]
+        duration: Duration,
+        /// The CPU to measure on; the last by default.
+        #[arg(long)]
+        cpu: Option<u32>,
+    },
     /// Prepare the host as a run does, reserve, and end in a given way.
     Drill {
         /// The CPU to measure on; the last by default.
@@ -46,6 +87,9 @@ pub enum Helper {
         /// The cpuset group; none where there is no partition.
         #[arg(long)]
         group: Option<PathBuf>,
+        /// In SCHED_FIFO with this priority, from before it is moved.
+        #[arg(long)]
+        fifo: Option<u8>,
         /// The program and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<String>,
@@ -63,8 +107,15 @@ impl Helper {
             Self::IdleCost => idle_cost::run()?,
             Self::Spin => spin::run()?,
             Self::Hog => spin::forever(),
+            Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
+            Self::Enforce { tid, budget, out } => enforcer::run(&tid, budget, &out)?,
+            Self::Trial { mechanism, reservation, duration, cpu } => {
+                trial::run(&mechanism, reservation, duration, cpu)?;
+            }
             Self::Drill { cpu, end } => drill::run(cpu, end)?,
-            Self::Join { cpu, group, command } => join::run(cpu, group.as_deref(), &command)?,
+            Self::Join { cpu, group, fifo, command } => {
+                join::run(cpu, group.as_deref(), fifo, &command)?;
+            }
         }
         Ok(Exit::Done)
     }

@@ -2,13 +2,14 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command},
 };
 
 use anyhow::{Context, Result};
 use kernel::{
     affinity::Tid,
+    cgroup::{Hierarchy, Version},
     cpuset::{Cpusets, Step},
     sched::Attributes,
 };
@@ -137,33 +138,52 @@ impl Guard {
             .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))
     }
 
-    /// Moves thread `tid` of process `pid` into a cpuset group.
+    /// Moves thread `tid` of process `pid` into a group.
     ///
     /// # Errors
     /// Where the thread is gone or the kernel refuses.
     pub fn join_group(
         &mut self,
-        cpusets: &Cpusets,
+        hierarchy: &Hierarchy,
         group: &Path,
         pid: i32,
         tid: Tid,
     ) -> Result<()> {
-        let thread = self.thread(tid)?;
-        let old = cpusets.group_of(&self.host.cgroup(tid)?);
-        if let Some(old) = old {
-            let file: PathBuf = Cpusets::threads_file(&old);
-            self.before(Undo::Group { thread, file })?;
+        if let Some(old) = hierarchy.group_of(&self.host.cgroup(tid)?) {
+            if self.is_foreign_domain(hierarchy, &old) {
+                let process = self.thread(pid)?;
+                self.before(Undo::Group { thread: process, file: old.join("cgroup.procs") })?;
+                let (path, value) = hierarchy.process_to_root(pid);
+                self.host.write(&path, &value)?;
+            } else {
+                let thread = self.thread(tid)?;
+                self.before(Undo::Group { thread, file: hierarchy.threads_file(&old) })?;
+            }
         }
-        for (path, value) in cpusets.attach_thread(group, pid, tid) {
-            self.host.write(&path, &value)?;
-        }
-        Ok(())
+        let (path, value) = hierarchy.attach_thread(group, tid);
+        Ok(self.host.write(&path, &value)?)
+    }
+
+    /// On v2 a thread moves only within the threaded domain of its process, and ours is the root's:
+    /// a process of another domain has to move as a whole, there and back.
+    fn is_foreign_domain(&self, hierarchy: &Hierarchy, group: &Path) -> bool {
+        let threaded = || self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded");
+        hierarchy.version == Version::V2 && group != hierarchy.root && !threaded()
     }
 
     /// The state to which [`Guard::undo_to`] goes back.
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark(self.undos.len())
+    }
+
+    /// Forgets what was journalled since `mark`: those changes were refused, and none was made.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn forget_to(&mut self, mark: Mark) -> Result<()> {
+        self.undos.truncate(mark.0);
+        Ok(self.journal.undone_down_to(mark.0)?)
     }
 
     /// Undoes all changes since `mark`, the last one first. All are tried.
@@ -204,7 +224,7 @@ impl Drop for Guard {
 mod tests {
     use std::time::Duration;
 
-    use kernel::{cpuset::Version, sched::Policy};
+    use kernel::sched::Policy;
 
     use super::*;
     use crate::host::{fake::Fake, restore};
@@ -215,7 +235,7 @@ mod tests {
             Step::MakeGroup("/c/rtvm-measured".into()),
             Step::Write { path: "/c/balance".into(), value: "0".into(), undo: Some("1".into()) },
         ])?;
-        guard.join_group(&cpusets, Path::new("/c/rtvm-measured"), 7, 7)?;
+        guard.join_group(&cpusets.hierarchy(), Path::new("/c/rtvm-measured"), 7, 7)?;
         guard.set_affinity(7, &[1])?;
         guard.set_scheduling(
             7,

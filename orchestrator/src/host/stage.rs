@@ -64,13 +64,31 @@ impl Stage {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        self.on_measured_at(None, program, arguments)
+    }
+
+    /// Like [`Stage::on_measured`], in SCHED_FIFO with priority `fifo` from before it is moved
+    /// there, so that no hog of that CPU keeps it from starting.
+    ///
+    /// # Errors
+    /// Where this program cannot find itself.
+    pub fn on_measured_at<I, S>(
+        &self,
+        fifo: Option<u8>,
+        program: &Path,
+        arguments: I,
+    ) -> Result<Command>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
         let mut command = Command::new(env::current_exe()?);
-        command
-            .args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"])
-            .arg(self.measured_group())
-            .arg("--")
-            .arg(program)
-            .args(arguments);
+        command.args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"]);
+        command.arg(self.measured_group());
+        if let Some(priority) = fifo {
+            command.args(["--fifo", &priority.to_string()]);
+        }
+        command.arg("--").arg(program).args(arguments);
         Ok(command)
     }
 

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use kernel::clock::monotonic_ns;
 use model::{
+    Mechanism,
     manifest::Facts,
     sample::{Job, Stall, read_csv, write_csv},
     suite::{Experiment, GuestSettings, Place},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     host::{Background, Counters, Stage},
-    mechanism::{self, place_emulator},
+    mechanism::{self, Attached, Request, place_emulator},
 };
 
 /// What every attempt of a run needs.
@@ -146,19 +147,24 @@ impl Bench {
         facts.boot_ns = Some(booted.boot_ns);
         // On the measured CPU already, so that it is calibrated where it will run.
         let vm = booted.vm();
-        mechanism::of(model::Mechanism::None).attach(&mut self.stage, &vm, None)?;
+        mechanism::attach(&mut self.stage, Mechanism::None, &vm, &Request::default())?;
         place_emulator(&mut self.stage, &vm, experiment.emulator)?;
         facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &self.stage.stop)?);
-        if let Some(settings) = &experiment.reservation {
-            let reservation = Some(settings.reservation());
-            mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
-        }
+        let attached = experiment
+            .reservation
+            .as_ref()
+            .map(|settings| {
+                mechanism::attach(&mut self.stage, settings.mechanism, &vm, &settings.into())
+            })
+            .transpose()?;
         let load = self.start_load(experiment, folder)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
+        let enforced = attached.map(Attached::finish).transpose();
         // The load goes first: the guest needs the CPU to shut down.
         let load = load.map(Background::stop).transpose();
         let ended = booted.guest.shutdown();
-        result.and(load.map(drop)).and(ended)
+        measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
+        result.and(enforced.map(drop)).and(load.map(drop)).and(ended)
     }
 
     fn measure_in_guest(

@@ -6,16 +6,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use model::{
-    Suite, duration,
+    Mechanism, Suite, duration,
     suite::{self, Emulator, Experiment, Place},
 };
 
 use crate::{
     error::Refusal,
-    helper::sentinel,
+    helper::{enforcer, sentinel},
     host::{Cpus, Roots, deadline_bandwidth_limit},
+    mechanism,
 };
 
 /// What booting, calibrating and collecting take beside the workload itself.
@@ -67,6 +68,10 @@ impl Plan {
         for experiment in &suite.experiments {
             admissible(experiment, suite.host.sentinel, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
+            if let Some(settings) = &experiment.reservation {
+                mechanism::admit(settings.mechanism, &settings.into(), &roots)
+                    .with_context(|| format!("{file}: experiment `{}`", experiment.name))?;
+            }
         }
         let repetitions = rounds(&suite);
         Ok(Self { suite, text, cpus, repetitions })
@@ -169,12 +174,15 @@ fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal>
 /// All that is reserved on the measured CPU has to fit below the kernel's limit.
 fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(), String> {
     let Some(settings) = &experiment.reservation else { return Ok(()) };
+    if !settings.mechanism.is_deadline() {
+        return Ok(());
+    }
     let reservation = settings.reservation();
-    let watch = if sentinel {
-        sentinel::BUDGET.as_secs_f64() / sentinel::PERIOD.as_secs_f64()
-    } else {
-        0.0
-    };
+    let share = |budget: Duration, period: Duration| budget.as_secs_f64() / period.as_secs_f64();
+    let mut watch = if sentinel { share(sentinel::BUDGET, sentinel::PERIOD) } else { 0.0 };
+    if settings.mechanism == Mechanism::TimerServer {
+        watch += share(enforcer::BUDGET, enforcer::PERIOD);
+    }
     let emulator = match experiment.emulator {
         Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
         Emulator::Place(_) => 0.0,
@@ -186,7 +194,7 @@ fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(),
     Err(format!(
         "experiment `{}`: key `reservation`: {reservation} is {:.3} of the CPU, above the \
          admissible {left:.3} (the kernel's limit {limit:.3}, less {watch:.3} for the stall \
-         sentinel and {emulator:.3} for the emulator)",
+         sentinel and a controlling thread, and {emulator:.3} for the emulator)",
         experiment.name,
         reservation.bandwidth()
     ))
