@@ -1,7 +1,7 @@
 //! A mechanism tried on a thread that asks for everything, against the rival that it is for.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     path::Path,
     process::Child,
     time::{Duration, Instant},
@@ -25,6 +25,16 @@ pub enum Rival {
     Ordinary,
     /// A SCHED_FIFO thread that asks for everything, of middling priority.
     Fifo,
+}
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "with nobody beside it",
+            Self::Ordinary => "beside an ordinary hog",
+            Self::Fifo => "beside a SCHED_FIFO hog",
+        })
+    }
 }
 
 const MIDDLING: u8 = 50;

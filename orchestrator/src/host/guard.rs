@@ -25,6 +25,8 @@ pub struct Guard {
     journal: Journal,
     undos: Vec<Undo>,
     run_id: String,
+    /// Nothing is to be undone.
+    kept: bool,
 }
 
 /// A point to go back to.
@@ -40,7 +42,7 @@ impl Guard {
         let journal = Journal::create(state_dir).context("the journal of changes to this host")?;
         let pid = std::process::id();
         let run_id = format!("{pid}-{}", kernel::clock::monotonic_ns());
-        let mut guard = Self { host, journal, undos: Vec::new(), run_id };
+        let mut guard = Self { host, journal, undos: Vec::new(), run_id, kept: false };
         let mark = format!("{MARK}={}", guard.run_id);
         guard.before(Undo::Processes { mark })?;
         Ok(guard)
@@ -89,8 +91,9 @@ impl Guard {
         // Checked first: the journal must not claim a group that somebody else made.
         if self.host.read(&Cpusets::threads_file(path)).is_ok() {
             anyhow::bail!(
-                "{} is there already: another run is going on, or one was killed \
-                 (then `orchestrator restore` removes it)",
+                "{} is there already: another run is going on, a reservation is kept \
+                 (`orchestrator release` ends it), or a run was killed \
+                 (`orchestrator restore` removes it)",
                 path.display()
             );
         }
@@ -177,6 +180,16 @@ impl Guard {
         Mark(self.undos.len())
     }
 
+    /// Leaves all changes as they are, with the journal for [`super::release`], for process `pid`.
+    ///
+    /// # Errors
+    /// Where the journal cannot be kept; then everything is undone.
+    pub fn keep(mut self, pid: i32) -> Result<()> {
+        self.journal.keep(pid)?;
+        self.kept = true;
+        Ok(())
+    }
+
     /// Forgets what was journalled since `mark`: those changes were refused, and none was made.
     ///
     /// # Errors
@@ -208,6 +221,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // Processes first, so that no group has members and no thread a policy of ours.
         let processes = self.undos.first().map_or(Ok(()), |undo| undo.apply(&*self.host));
         let result = processes
@@ -227,7 +243,7 @@ mod tests {
     use kernel::sched::Policy;
 
     use super::*;
-    use crate::host::{fake::Fake, restore};
+    use crate::host::{fake::Fake, release, restore};
 
     fn change(guard: &mut Guard) -> Result<()> {
         let cpusets = Cpusets { version: Version::V1, root: "/c".into() };
@@ -246,7 +262,7 @@ mod tests {
     fn host() -> Fake {
         let host = Fake::with_thread();
         host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
-        host.state.borrow_mut().files.insert("/c/cgroup.threads".into(), "7".into());
+        host.state.borrow_mut().files.insert("/c/tasks".into(), "7".into());
         host
     }
 
@@ -271,6 +287,22 @@ mod tests {
         change(&mut guard).unwrap_err();
         drop(guard);
         assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn what_is_kept_stays_until_it_is_released() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        let changed = host.state.borrow().clone();
+        guard.keep(7).unwrap();
+        assert_eq!(restore(&host, dir.path()).unwrap().journals, 0);
+        assert_eq!(release(&host, dir.path(), Some(8)).unwrap().journals, 0);
+        assert_eq!(*host.state.borrow(), changed);
+        assert_eq!(release(&host, dir.path(), Some(7)).unwrap().journals, 1);
+        assert_eq!(*host.state.borrow(), before);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
     }
 
     #[test]

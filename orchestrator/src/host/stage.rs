@@ -49,6 +49,21 @@ impl Stage {
         Ok(Self { guard, cpus, roots, stop, cpusets, awake: None })
     }
 
+    /// A stage on a made-up host.
+    #[cfg(test)]
+    pub(crate) fn made_up(guard: Guard, roots: Roots, cpusets: Cpusets) -> Self {
+        let cpus = Cpus { measured: 1, housekeeping: vec![0] };
+        Self { guard, cpus, roots, stop: Stop::default(), cpusets, awake: None }
+    }
+
+    /// Leaves everything as it is, for process `pid`, until `orchestrator release`.
+    ///
+    /// # Errors
+    /// Where the journal cannot be kept; then everything is undone.
+    pub fn keep(self, pid: i32) -> Result<()> {
+        self.guard.keep(pid)
+    }
+
     /// The cpuset group of the measured CPU.
     #[must_use]
     pub fn measured_group(&self) -> PathBuf {

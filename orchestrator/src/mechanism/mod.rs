@@ -163,8 +163,10 @@ pub fn place(stage: &mut Stage, pid: i32, tid: Tid) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use kernel::{cgroup::Version, cpuset::Cpusets, procfs::Proc};
+
     use super::*;
-    use kernel::procfs::Proc;
+    use crate::host::{Guard, fake::Fake};
 
     #[test]
     fn a_mechanism_with_a_budget_wants_a_reservation() {
@@ -204,6 +206,41 @@ mod tests {
             let request = Request::from(reservation.parse::<Reservation>().unwrap());
             let error = of(mechanism).check(&request).unwrap_err();
             assert!(matches!(&error, Refusal::Usage(text) if text.contains(what)), "{error}");
+        }
+    }
+
+    /// A v1 host with thread 7, and a `/proc` that mounts both controllers.
+    fn made_up(host: &Fake, dir: &std::path::Path) -> Stage {
+        let proc = dir.join("proc");
+        let cpu = dir.join("cpu");
+        for folder in [&proc, &cpu] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(cpu.join("cpu.rt_runtime_us"), "950000").unwrap();
+        let mounts = format!("cgroup {} cgroup rw,cpu 0 0\n", cpu.display());
+        std::fs::write(proc.join("mounts"), mounts).unwrap();
+        std::fs::create_dir_all(proc.join(std::process::id().to_string())).unwrap();
+        std::fs::write(proc.join(format!("{}/sched", std::process::id())), "").unwrap();
+        for file in ["/c/tasks", cpu.join("tasks").to_str().unwrap()] {
+            host.state.borrow_mut().files.insert(file.into(), "7".into());
+        }
+        let guard = Guard::new(Box::new(host.clone()), &dir.join("state")).unwrap();
+        let roots = Roots { proc: Proc::at(&proc), sys: dir.to_owned(), root: dir.to_owned() };
+        Stage::made_up(guard, roots, Cpusets { version: Version::V1, root: "/c".into() })
+    }
+
+    #[test]
+    fn refused_half_way_every_thread_is_put_back() {
+        for mechanism in Mechanism::ALL {
+            let (dir, host) = (tempfile::tempdir().unwrap(), Fake::with_thread());
+            let mut stage = made_up(&host, dir.path());
+            let before = host.state.borrow().clone();
+            // The second vCPU's thread is not there.
+            let vm = Vm { pid: 7, vcpus: vec![7, 99] };
+            let request = Request::from("28ms/50ms".parse::<Reservation>().unwrap());
+            let error = attach(&mut stage, mechanism, &vm, &request).unwrap_err();
+            assert!(format!("{error:#}").contains(mechanism.name()), "{error:#}");
+            assert_eq!(*host.state.borrow(), before, "{mechanism}");
         }
     }
 }
