@@ -221,7 +221,9 @@ mod tests {
         std::fs::write(proc.join("mounts"), mounts).unwrap();
         std::fs::create_dir_all(proc.join(std::process::id().to_string())).unwrap();
         std::fs::write(proc.join(format!("{}/sched", std::process::id())), "").unwrap();
-        for file in ["/c/tasks", cpu.join("tasks").to_str().unwrap()] {
+        // The fake's files remember what was last written: who is in which group it does not know.
+        let measured = "/c/rtvm-measured/tasks";
+        for file in ["/c/tasks", measured, cpu.join("tasks").to_str().unwrap()] {
             host.state.borrow_mut().files.insert(file.into(), "7".into());
         }
         let guard = Guard::new(Box::new(host.clone()), &dir.join("state")).unwrap();
