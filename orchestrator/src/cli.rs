@@ -7,8 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use model::{Exit, exit::EXIT_HELP};
 
 use crate::{
-    check,
-    guest,
+    check, guest,
     helper::Helper,
     host::{self, Linux, Stop, state_dir},
     reserve,

@@ -77,9 +77,12 @@ pub fn steps(hierarchy: &Hierarchy, group: &Path, limits: &[Limit]) -> io::Resul
         steps.push(Step::inside(group, "cgroup.type", "threaded"));
     }
     for limit in limits {
-        steps.extend(limit.values(hierarchy.version).into_iter().map(|(file, value)| {
-            Step::inside(group, file, value)
-        }));
+        steps.extend(
+            limit
+                .values(hierarchy.version)
+                .into_iter()
+                .map(|(file, value)| Step::inside(group, file, value)),
+        );
     }
     Ok(steps)
 }
@@ -92,8 +95,9 @@ fn delegate(root: &Path, group: &Path) -> io::Result<Vec<Step>> {
     let mut steps = Vec::new();
     for parent in parents {
         let path = parent.join("cgroup.subtree_control");
-        let now = fs::read_to_string(&path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let now = fs::read_to_string(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
         if !now.split_whitespace().any(|name| name == "cpu") {
             let (value, undo) = ("+cpu".to_owned(), Some("-cpu".to_owned()));
             steps.push(Step::Write { path, value, undo });

@@ -3,12 +3,12 @@
 use std::{
     env, fmt, fs,
     path::Path,
-    process::Child,
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use kernel::clock::monotonic_ns;
+use kernel::{clock::monotonic_ns, sched::Policy};
 use model::{Mechanism, Reservation, duration, stats::percentile};
 
 use crate::{
@@ -95,7 +95,11 @@ impl Hogs {
     fn start(&mut self, stage: &Stage, fifo: Option<u8>, arguments: &[&str]) -> Result<i32> {
         let exe = env::current_exe()?;
         let arguments = ["helper"].iter().chain(arguments);
-        let child = stage.guard.spawn(&mut stage.on_measured_at(fifo, &exe, arguments)?)?;
+        self.spawn(stage, stage.on_measured_at(fifo, &exe, arguments)?)
+    }
+
+    fn spawn(&mut self, stage: &Stage, mut command: Command) -> Result<i32> {
+        let child = stage.guard.spawn(&mut command)?;
         let pid = child.id() as i32;
         self.0.push(child);
         Ok(pid)
@@ -160,14 +164,14 @@ fn watched(
     let greedy = ["greedy", "--duration", &lasts, "--out", &out_argument];
     let pid = hogs.start(stage, None, &greedy)?;
     pause(MARGIN, &stage.stop)?;
+    let vm = Vm { pid, vcpus: vec![pid] };
+    let attached = mechanism::attach(stage, mechanism, &vm, request)?;
     match rival {
         Rival::Nobody => {}
         Rival::Ordinary => drop(hogs.start(stage, None, &["hog"])?),
         Rival::Fifo => drop(hogs.start(stage, Some(MIDDLING), &["hog"])?),
     }
     pause(MARGIN, &stage.stop)?;
-    let vm = Vm { pid, vcpus: vec![pid] };
-    let attached = mechanism::attach(stage, mechanism, &vm, request)?;
     let used = || stage.roots.proc.thread_times(pid).map(|times| times.cpu_ns);
     let (begin, before) = (monotonic_ns(), used()?);
     pause(length, &stage.stop)?;
@@ -176,6 +180,23 @@ fn watched(
     hogs.end();
     let share = (after - before) as f64 / (end - begin) as f64;
     Ok(Tried { share, runs: runs(&out, begin, end), facts })
+}
+
+/// Has a sleeping thread leave SCHED_DEADLINE, as often as it takes to leak most of a CPU: so that a
+/// reservation is refused although no thread has any.
+fn leak(stage: &mut Stage) -> Result<()> {
+    const SHARE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+    for _ in 0..4 {
+        let mut sleeper = Hogs::default();
+        let command = stage.on_measured_at(None, Path::new("sleep"), ["60"])?;
+        let pid = sleeper.spawn(stage, command)?;
+        pause(2 * MARGIN, &stage.stop)?;
+        let mark = stage.guard.mark();
+        stage.guard.set_scheduling(pid, Policy::deadline(SHARE.0, SHARE.1))?;
+        pause(MARGIN, &stage.stop)?;
+        stage.guard.undo_to(mark)?;
+    }
+    Ok(())
 }
 
 /// The runs that lie between `begin` and `end`, at least in part.
@@ -190,7 +211,8 @@ fn runs(file: &Path, begin: u64, end: u64) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Tries each of `mechanisms` (all where empty) on a prepared host; prints a line for each.
+/// Tries each of `mechanisms` (all where empty) on a prepared host; prints a line for each. With
+/// `leaking`, SCHED_DEADLINE bandwidth leaks first.
 ///
 /// # Errors
 /// Where the host cannot be prepared, or a signal comes; what one mechanism was refused is a line.
@@ -199,11 +221,15 @@ pub fn run(
     reservation: Reservation,
     length: Duration,
     cpu: Option<u32>,
+    leaking: bool,
 ) -> Result<()> {
     let stop = Stop::on_signals()?;
     let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     println!("cgroup v{}", stage.cpusets.version.number());
+    if leaking {
+        leak(&mut stage)?;
+    }
     let all = if mechanisms.is_empty() { &Mechanism::ALL[..] } else { mechanisms };
     for &mechanism in all {
         let (rival, _) = promise(mechanism, reservation);

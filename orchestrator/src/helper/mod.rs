@@ -69,6 +69,9 @@ pub enum Helper {
         /// The CPU to measure on; the last by default.
         #[arg(long)]
         cpu: Option<u32>,
+        /// Have SCHED_DEADLINE bandwidth leak first.
+        #[arg(long)]
+        leak: bool,
     },
     /// Prepare the host as a run does, reserve, and end in a given way.
     Drill {
@@ -109,8 +112,8 @@ impl Helper {
             Self::Hog => spin::forever(),
             Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
             Self::Enforce { tid, budget, out } => enforcer::run(&tid, budget, &out)?,
-            Self::Trial { mechanism, reservation, duration, cpu } => {
-                trial::run(&mechanism, reservation, duration, cpu)?;
+            Self::Trial { mechanism, reservation, duration, cpu, leak } => {
+                trial::run(&mechanism, reservation, duration, cpu, leak)?;
             }
             Self::Drill { cpu, end } => drill::run(cpu, end)?,
             Self::Join { cpu, group, fifo, command } => {

@@ -170,7 +170,8 @@ impl Guard {
     /// On v2 a thread moves only within the threaded domain of its process, and ours is the root's:
     /// a process of another domain has to move as a whole, there and back.
     fn is_foreign_domain(&self, hierarchy: &Hierarchy, group: &Path) -> bool {
-        let threaded = || self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded");
+        let threaded =
+            || self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded");
         hierarchy.version == Version::V2 && group != hierarchy.root && !threaded()
     }
 

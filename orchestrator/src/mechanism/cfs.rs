@@ -77,12 +77,18 @@ impl Enforce for Cfs {
         let limits = self.limits(reservation, request.burst);
         group::attach(stage, vm, &limits, Policy::Other { nice: 0 })?;
         let fact = match (self.quota, self.weight) {
-            (true, false) => "cfs-quota caps and does not guarantee: real-time tasks of the host \
-                              go first, and ordinary ones share",
-            (false, _) => "cfs-weight is a share against one ordinary rival: real-time tasks of \
-                           the host go first, and an idle CPU is all the VM's",
-            (true, true) => "cfs-quota-weight is a share against one ordinary rival, capped: \
-                             real-time tasks of the host go first",
+            (true, false) => {
+                "cfs-quota caps and does not guarantee: real-time tasks of the host \
+                              go first, and ordinary ones share"
+            }
+            (false, _) => {
+                "cfs-weight is a share against one ordinary rival: real-time tasks of \
+                           the host go first, and an idle CPU is all the VM's"
+            }
+            (true, true) => {
+                "cfs-quota-weight is a share against one ordinary rival, capped: \
+                             real-time tasks of the host go first"
+            }
         };
         Ok(Attached { facts: vec![fact.to_owned()], ..Attached::default() })
     }

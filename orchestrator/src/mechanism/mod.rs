@@ -142,12 +142,12 @@ pub fn attach(
 ) -> Result<Attached> {
     admit(mechanism, request, &stage.roots)?;
     let mark = stage.guard.mark();
-    of(mechanism).attach(stage, vm, request).or_else(|error| {
+    of(mechanism).attach(stage, vm, request).map_err(|error| {
         // Where undoing fails as well, the journal still has it, and the first error says more.
         if let Err(also) = stage.guard.undo_to(mark) {
             eprintln!("warning: {also:#}");
         }
-        Err(error.context(format!("mechanism `{mechanism}`")))
+        error.context(format!("mechanism `{mechanism}`"))
     })
 }
 

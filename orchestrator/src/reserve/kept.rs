@@ -16,10 +16,9 @@ pub fn release(pid: Option<i32>) -> Result<Exit> {
     let released = host::release(&Linux::default(), &state_dir(), pid)?;
     match (released.journals, pid) {
         (0, Some(pid)) => {
-            return Err(Refusal::Usage(format!(
-                "--pid: no reservation of process {pid} is kept"
-            ))
-            .into());
+            return Err(
+                Refusal::Usage(format!("--pid: no reservation of process {pid} is kept")).into()
+            );
         }
         (0, None) => println!("no reservation is kept"),
         (count, _) => println!("released: {count} reservations, {} changes", released.changes),

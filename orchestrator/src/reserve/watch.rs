@@ -75,7 +75,8 @@ impl Watch {
     pub fn is_alive(&self) -> bool {
         // A process that has ended and was not waited for has threads that do not run any more.
         self.proc.text(&format!("{}/stat", self.pid)).is_ok_and(|stat| {
-            stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+            stat.rsplit_once(')')
+                .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
         })
     }
 

@@ -90,3 +90,21 @@ fn a_budget_under_the_timer_server_ends_on_time() {
     let p99 = trial.p99_ms["timer-server"];
     assert!(p99 <= 3.2, "99 % of the bursts should be at most 3.2 ms: {}", stdout(&output));
 }
+
+#[test]
+fn leaked_bandwidth_is_found_and_repaired() {
+    const TEST: &str = "leaked_bandwidth_is_found_and_repaired";
+    let Some(_turn) = turn(TEST) else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = HostState::now();
+    let arguments = ["--leak", "--duration", "500ms", "--mechanism", "deadline"];
+    let output =
+        orchestrator(state.path()).args(["helper", "trial"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    if !said.contains("had leaked") {
+        eprintln!("SKIPPED: {TEST}: this kernel leaks nothing: {said}");
+    }
+    Trial::read(&said).within("deadline", 0.5, 0.62);
+    assert_eq!(HostState::now(), before);
+}

@@ -108,6 +108,13 @@ fn a_domain_is_watched_until_it_ends() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let before = HostState::now();
+    let lacking = orchestrator(&state)
+        .args(["reserve", "--domain", "lab", "--reservation", "28ms/50ms"])
+        .env("PATH", folder.path().join("empty"))
+        .output()
+        .unwrap();
+    assert_eq!(lacking.status.code(), Some(3), "{}", stderr(&lacking));
+    assert!(stderr(&lacking).contains("libvirt-clients"), "{}", stderr(&lacking));
     let unknown = reserve("other", "deadline").wait_with_output().unwrap();
     assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
     assert!(stderr(&unknown).contains("failed to get domain 'other'"), "{}", stderr(&unknown));
