@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use kernel::{clock::monotonic_ns, sched::Policy};
+use kernel::{affinity, clock::monotonic_ns, sched::Policy};
 use model::{Mechanism, Reservation, duration, stats::percentile};
 
 use crate::{
@@ -131,6 +131,17 @@ impl Drop for Hogs {
     }
 }
 
+/// Waits until a process has moved to the measured CPU, and then for it to become what it will be:
+/// one that moves by itself must not be moved meanwhile.
+fn arrived(stage: &Stage, pid: i32) -> Result<()> {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while affinity::get(pid)? != [stage.cpus.measured] {
+        anyhow::ensure!(Instant::now() < give_up, "process {pid} did not reach its CPU");
+        pause(Duration::from_millis(5), &stage.stop)?;
+    }
+    Ok(pause(MARGIN, &stage.stop)?)
+}
+
 /// Puts a thread that asks for everything under `mechanism` and watches it for `length`. The host
 /// is as before afterwards.
 ///
@@ -163,7 +174,7 @@ fn watched(
     let out_argument = out.display().to_string();
     let greedy = ["greedy", "--duration", &lasts, "--out", &out_argument];
     let pid = hogs.start(stage, None, &greedy)?;
-    pause(MARGIN, &stage.stop)?;
+    arrived(stage, pid)?;
     let vm = Vm { pid, vcpus: vec![pid] };
     let attached = mechanism::attach(stage, mechanism, &vm, request)?;
     match rival {
@@ -190,7 +201,7 @@ fn leak(stage: &mut Stage) -> Result<()> {
         let mut sleeper = Hogs::default();
         let command = stage.on_measured_at(None, Path::new("sleep"), ["60"])?;
         let pid = sleeper.spawn(stage, command)?;
-        pause(2 * MARGIN, &stage.stop)?;
+        arrived(stage, pid)?;
         let mark = stage.guard.mark();
         stage.guard.set_scheduling(pid, Policy::deadline(SHARE.0, SHARE.1))?;
         pause(MARGIN, &stage.stop)?;
