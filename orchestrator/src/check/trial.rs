@@ -10,6 +10,10 @@ use std::{
 use anyhow::Result;
 use kernel::{affinity, clock::monotonic_ns, sched::Policy};
 use model::{Mechanism, Reservation, duration, stats::percentile};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     host::{Cpus, Roots, Stage, Stop, pause},
@@ -105,9 +109,13 @@ impl Hogs {
         Ok(pid)
     }
 
-    /// Kills all but the first, and waits for that one to end by itself, which it may not.
+    /// Kills all but the first, and asks that one to end, which it may not.
     fn end(&mut self) {
         self.kill_from(1);
+        if let Some(first) = self.0.first() {
+            // It fails only where it is gone already.
+            let _ = kill(Pid::from_raw(first.id() as i32), Signal::SIGTERM);
+        }
         let give_up = Instant::now() + Duration::from_secs(2);
         while Instant::now() < give_up
             && self.0.first_mut().is_some_and(|first| matches!(first.try_wait(), Ok(None)))
@@ -170,7 +178,8 @@ fn watched(
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("runs.csv");
     let mut hogs = Hogs::default();
-    let lasts = duration::format(length + 3 * MARGIN);
+    // It is asked to end long before; the limit is for when nobody can ask any more.
+    let lasts = duration::format(length + Duration::from_secs(20));
     let out_argument = out.display().to_string();
     let greedy = ["greedy", "--duration", &lasts, "--out", &out_argument];
     let pid = hogs.start(stage, None, &greedy)?;

@@ -34,9 +34,9 @@ pub enum Helper {
     IdleCost,
     /// Ask for all the CPU there is until killed.
     Hog,
-    /// Ask for all the CPU there is for a while, then write down when it was given.
+    /// Ask for all the CPU there is until SIGTERM, then write down when it was given.
     Greedy {
-        /// For how long.
+        /// For how long at the most.
         #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
         duration: Duration,
         /// Where to.
