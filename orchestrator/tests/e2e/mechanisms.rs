@@ -61,7 +61,7 @@ fn every_mechanism_delivers_what_it_promises() {
     let state = tempfile::tempdir().unwrap();
     let before = HostState::now();
     let output = orchestrator(state.path())
-        .args(["helper", "trial", "--duration", "1200ms"])
+        .args(["helper", "trial", "--duration", "1s"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
