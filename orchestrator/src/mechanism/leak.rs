@@ -43,7 +43,7 @@ pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String
 /// The bandwidth of all SCHED_DEADLINE threads that may run on `cpu`.
 fn reserved(roots: &Roots, cpu: u32) -> f64 {
     let processes = std::fs::read_dir(roots.proc.path("")).into_iter().flatten();
-    processes
+    let shares = processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .flat_map(|pid: i32| roots.proc.threads(pid).unwrap_or_default())
         .filter_map(|tid| match sched::get(tid).ok()?.policy {
@@ -52,8 +52,9 @@ fn reserved(roots: &Roots, cpu: u32) -> f64 {
                 here.then(|| runtime.as_secs_f64() / period.as_secs_f64())
             }
             _ => None,
-        })
-        .sum()
+        });
+    // The sum of none is -0.
+    shares.sum::<f64>() + 0.0
 }
 
 #[cfg(test)]

@@ -60,10 +60,8 @@ fn every_mechanism_delivers_what_it_promises() {
     let Some(_turn) = turn(TEST) else { return };
     let state = tempfile::tempdir().unwrap();
     let before = HostState::now();
-    let output = orchestrator(state.path())
-        .args(["helper", "trial", "--duration", "1s"])
-        .output()
-        .unwrap();
+    let output =
+        orchestrator(state.path()).args(["helper", "trial", "--duration", "1s"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(HostState::now(), before);
     let trial = Trial::read(&stdout(&output));
