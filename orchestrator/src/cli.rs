@@ -4,12 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, Mechanism, Reservation, duration, exit::EXIT_HELP};
+use model::{Exit, duration, exit::EXIT_HELP};
 
 use crate::{
-    check,
-    error::Refusal,
-    guest,
+    check, guest,
     helper::Helper,
     host::{self, Linux, Stop, state_dir},
     reserve,
@@ -104,22 +102,13 @@ enum Command {
     },
     /// Reserve CPU for a running virtual machine, until Ctrl-C
     #[command(after_help = EXIT_HELP)]
-    Reserve {
-        /// The process id of a QEMU
-        #[arg(long, required_unless_present = "qmp", conflicts_with = "qmp")]
-        pid: Option<i32>,
-        /// The QMP socket of a QEMU
-        #[arg(long, value_name = "SOCKET")]
-        qmp: Option<PathBuf>,
-        /// Budget/period of each vCPU, for example 28ms/50ms
-        #[arg(long, value_name = "Q/P")]
-        reservation: Reservation,
-        /// How it is enforced
-        #[arg(long, default_value = "deadline")]
-        mechanism: Mechanism,
-        /// The CPU to reserve on; the last by default
+    Reserve(reserve::Options),
+    /// Undo the reservations that `reserve --keep` left
+    #[command(after_help = EXIT_HELP)]
+    Release {
+        /// Only that of the QEMU with this process id
         #[arg(long)]
-        cpu: Option<u32>,
+        pid: Option<i32>,
     },
     /// Undo what a killed run left changed on this host
     #[command(after_help = EXIT_HELP)]
@@ -171,16 +160,8 @@ impl Cli {
                 }
                 run_sweep(&plan, &out, resume.as_deref(), summary)
             }
-            Command::Reserve { pid, qmp, reservation, mechanism, cpu } => {
-                let target = match (pid, qmp) {
-                    (Some(pid), _) => reserve::Target::Pid(pid),
-                    (None, Some(socket)) => reserve::Target::Qmp(socket),
-                    (None, None) => {
-                        return Err(Refusal::Usage("give --pid or --qmp".to_owned()).into());
-                    }
-                };
-                reserve::until_stopped(&target, reservation, mechanism, cpu)
-            }
+            Command::Reserve(options) => reserve::hold(&options),
+            Command::Release { pid } => reserve::release(pid),
             Command::Restore => restore(),
             Command::FetchKernel => {
                 let kernel = guest::ensure_kernel(&guest::default_cache()?)?;

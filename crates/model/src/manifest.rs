@@ -163,6 +163,9 @@ pub struct Facts {
     /// What the kernel's trace saw of the VM's threads; none where nothing was traced.
     #[serde(default)]
     pub trace: Option<TraceFacts>,
+    /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
+    #[serde(default)]
+    pub mechanism: Vec<String>,
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -4,28 +4,75 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The ways to give a virtual machine its share of a CPU.
+/// The ways to give a virtual machine its share of a CPU. `docs/mechanisms.md` compares them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
     /// No reservation: an ordinary Linux task.
     #[default]
     None,
+    /// SCHED_FIFO above every real-time task of the host; no bound on what it takes.
+    FifoAbove,
+    /// SCHED_FIFO below every real-time task of the host, above everything ordinary.
+    FifoBelow,
     /// SCHED_DEADLINE: a hard constant bandwidth server for each thread.
     Deadline,
+    /// SCHED_DEADLINE that takes bandwidth which nobody reserved (SCHED_FLAG_RECLAIM, GRUB).
+    DeadlineReclaim,
+    /// Real-time bandwidth of a cgroup: one server for all vCPU threads.
+    RtGroup,
+    /// A quota for ordinary threads: at most Q in every P, and no guarantee.
+    CfsQuota,
+    /// A proportional share: Q/P against one rival of ordinary weight, and no cap.
+    CfsWeight,
+    /// A proportional share and a cap: `cfs-weight` and `cfs-quota` in one.
+    CfsQuotaWeight,
+    /// SCHED_DEADLINE whose budget ends on time, where the kernel alone ends it at the next tick.
+    TimerServer,
 }
 
 impl Mechanism {
     /// All mechanisms, in the order in which tables show them.
-    pub const ALL: [Self; 2] = [Self::None, Self::Deadline];
+    pub const ALL: [Self; 10] = [
+        Self::None,
+        Self::FifoAbove,
+        Self::FifoBelow,
+        Self::Deadline,
+        Self::DeadlineReclaim,
+        Self::RtGroup,
+        Self::CfsQuota,
+        Self::CfsWeight,
+        Self::CfsQuotaWeight,
+        Self::TimerServer,
+    ];
 
     /// The name used in suites, on the command line and in results.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::FifoAbove => "fifo-above",
+            Self::FifoBelow => "fifo-below",
             Self::Deadline => "deadline",
+            Self::DeadlineReclaim => "deadline-reclaim",
+            Self::RtGroup => "rt-group",
+            Self::CfsQuota => "cfs-quota",
+            Self::CfsWeight => "cfs-weight",
+            Self::CfsQuotaWeight => "cfs-quota-weight",
+            Self::TimerServer => "timer-server",
         }
+    }
+
+    /// Whether the kernel admits its bandwidth as SCHED_DEADLINE's.
+    #[must_use]
+    pub fn is_deadline(self) -> bool {
+        matches!(self, Self::Deadline | Self::DeadlineReclaim | Self::TimerServer)
+    }
+
+    /// Whether it enforces a budget and a period at all.
+    #[must_use]
+    pub fn has_budget(self) -> bool {
+        !matches!(self, Self::None | Self::FifoAbove | Self::FifoBelow)
     }
 }
 
@@ -43,5 +90,20 @@ impl FromStr for Mechanism {
             let names: Vec<_> = Self::ALL.iter().map(|mechanism| mechanism.name()).collect();
             format!("`{text}` is not a mechanism; choose one of {}", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_suites_and_read_back() {
+        for mechanism in Mechanism::ALL {
+            assert_eq!(mechanism.name().parse(), Ok(mechanism));
+            let json = serde_json::to_string(&mechanism).unwrap();
+            assert_eq!(json, format!("\"{mechanism}\""));
+        }
+        assert!("magic".parse::<Mechanism>().unwrap_err().contains("timer-server"));
     }
 }

@@ -1,15 +1,15 @@
 //! A drill: a real reservation on a real hog, and every way out of it.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use kernel::clock::monotonic_ns;
 use model::{Mechanism, Reservation};
 
+use super::trial::{self, Rival};
 use crate::{
     host::{Cpus, Roots, Stage, Stop, pause},
-    mechanism::{self, Vm},
+    mechanism::Request,
 };
 
 /// How the drill ends.
@@ -28,34 +28,15 @@ pub enum End {
 /// Long enough for many periods, so that the last one, cut off, does not matter.
 const WATCHED: Duration = Duration::from_secs(2);
 
-/// Reserves (28 ms, 50 ms), the paper's, for a thread that asks for all it can get, and returns the
-/// share of the CPU that it got.
+/// Reserves (28 ms, 50 ms), the paper's, for a thread that asks for all it can get, beside an
+/// ordinary one that does so too, and returns the share of the CPU that it got.
 ///
 /// # Errors
 /// What the kernel refused.
 pub fn delivered(stage: &mut Stage) -> Result<f64> {
-    let reservation: Reservation = "28ms/50ms".parse()?;
-    let mark = stage.guard.mark();
-    // An ordinary hog beside it, so that the share is not what nobody else wanted.
-    let exe = env::current_exe()?;
-    let mut rival = stage.guard.spawn(&mut stage.on_measured(&exe, ["helper", "hog"])?)?;
-    let mut hog = stage.guard.spawn(&mut stage.on_measured(&exe, ["helper", "hog"])?)?;
-    let pid = hog.id() as i32;
-    let share = (|| {
-        pause(Duration::from_millis(100), &stage.stop)?;
-        let vm = Vm { pid, vcpus: vec![pid] };
-        mechanism::of(Mechanism::Deadline).attach(stage, &vm, Some(reservation))?;
-        let used = || stage.roots.proc.thread_times(pid).map(|times| times.cpu_ns);
-        let (start, before) = (monotonic_ns(), used()?);
-        pause(WATCHED, &stage.stop)?;
-        Ok((used()? - before) as f64 / (monotonic_ns() - start) as f64)
-    })();
-    // Killed inside its reservation: a thread that leaves it asleep can leak its bandwidth.
-    for child in [&mut hog, &mut rival] {
-        child.kill().and_then(|()| child.wait()).context("ending a hog")?;
-    }
-    stage.guard.undo_to(mark)?;
-    share
+    let request = Request::from("28ms/50ms".parse::<Reservation>()?);
+    trial::attempt(stage, Mechanism::Deadline, &request, Rival::Ordinary, WATCHED)
+        .map(|tried| tried.share)
 }
 
 /// Prepares the host as a run does, says what a reservation delivers, and ends as told.

@@ -4,6 +4,7 @@ pub mod drill;
 mod policies;
 mod render;
 mod system;
+pub mod trial;
 
 use anyhow::Result;
 use model::Exit;
@@ -127,11 +128,12 @@ fn on_stage(cpus: &Cpus, stop: &Stop) -> (Vec<Row>, Option<f64>) {
     let found =
         format!("cgroup v{} at {}", stage.cpusets.version.number(), stage.cpusets.root.display());
     let idle_cost = stage.idle_cost().ok();
-    let rows = vec![
+    let mut rows = vec![
         Row::new("cpuset partition", State::Good, found).required(),
         policies::deadline_in_partition(&stage).required(),
         policies::delivered(&mut stage).required(),
         system::idle(idle_cost),
     ];
+    rows.extend(policies::mechanisms(&mut stage));
     (rows, idle_cost)
 }

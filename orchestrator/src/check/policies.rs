@@ -6,8 +6,12 @@ use kernel::{
     affinity::SELF,
     sched::{self, Policy},
 };
+use model::{Mechanism, Reservation};
 
-use super::{Row, State, drill};
+use super::{
+    Row, State, drill,
+    trial::{self, promise},
+};
 use crate::host::{Stage, pause};
 
 /// The policies that need no partition, tried on a thread that ends with the trial.
@@ -80,5 +84,34 @@ pub(super) fn delivered(stage: &mut Stage) -> Row {
         }
         Err(error) => Row::new(NAME, State::Missing, format!("{error:#}"))
             .advise("see docs/host-setup.md on SCHED_DEADLINE"),
+    }
+}
+
+/// How long each mechanism is tried for its row.
+const TRIED: Duration = Duration::from_millis(300);
+
+/// Every mechanism, tried with (28 ms, 50 ms) on a thread that asks for everything. What a third of
+/// a second shows is that it works here, and about how much it gives.
+pub(super) fn mechanisms(stage: &mut Stage) -> Vec<Row> {
+    let Ok(reservation) = "28ms/50ms".parse::<Reservation>() else { return Vec::new() };
+    let reserving = Mechanism::ALL.into_iter().filter(|one| *one != Mechanism::None);
+    reserving.map(|mechanism| mechanism_row(stage, mechanism, reservation)).collect()
+}
+
+fn mechanism_row(stage: &mut Stage, mechanism: Mechanism, reservation: Reservation) -> Row {
+    let name = format!("mechanism {mechanism}");
+    let (rival, promised) = promise(mechanism, reservation);
+    match trial::attempt(stage, mechanism, &reservation.into(), rival, TRIED) {
+        Ok(tried) => {
+            let promised = promised.map(|share| format!(", {share:.2} promised"));
+            let found =
+                format!("{:.2} of the CPU {rival}{}", tried.share, promised.unwrap_or_default());
+            let advice = tried.facts.join("; ");
+            let limited = mechanism == Mechanism::Deadline && !advice.is_empty();
+            let state = if limited { State::Limited } else { State::Good };
+            Row::new(&name, state, found).advise(&advice)
+        }
+        Err(error) => Row::new(&name, State::Missing, format!("{error:#}"))
+            .advise("see docs/mechanisms.md on what it needs"),
     }
 }

@@ -28,4 +28,4 @@ pub use launch::{GuestSpec, Network};
 pub use machine::Guest;
 pub use process::{Launch, Plain};
 pub use qemu::{Qemu, find as find_qemu};
-pub use qmp::Qmp;
+pub use qmp::{Qmp, vcpu_threads};

@@ -97,17 +97,7 @@ impl Qmp {
     /// # Errors
     /// Those of [`Qmp::execute`].
     pub fn vcpu_threads(&mut self, stop: &AtomicBool) -> anyhow::Result<Vec<i32>> {
-        let answer = self.execute("query-cpus-fast", stop)?;
-        let mut cpus: Vec<(u64, i32)> = Vec::new();
-        for cpu in answer.as_array().context("QMP query-cpus-fast: not a list")? {
-            let thread = cpu["thread-id"].as_i64().and_then(|id| i32::try_from(id).ok());
-            let thread = thread.context("QMP query-cpus-fast: a vCPU without a thread")?;
-            cpus.push((cpu["cpu-index"].as_u64().unwrap_or(u64::MAX), thread));
-        }
-        cpus.sort_unstable();
-        let mut threads: Vec<i32> = cpus.into_iter().map(|(_, thread)| thread).collect();
-        threads.dedup();
-        Ok(threads)
+        vcpu_threads(&self.execute("query-cpus-fast", stop)?)
     }
 
     /// The next message of any kind.
@@ -131,6 +121,23 @@ impl Qmp {
             }
         }
     }
+}
+
+/// The vCPUs' threads in QEMU's answer to `query-cpus-fast`.
+///
+/// # Errors
+/// It is no such answer.
+pub fn vcpu_threads(answer: &Value) -> anyhow::Result<Vec<i32>> {
+    let mut cpus: Vec<(u64, i32)> = Vec::new();
+    for cpu in answer.as_array().context("QMP query-cpus-fast: not a list")? {
+        let thread = cpu["thread-id"].as_i64().and_then(|id| i32::try_from(id).ok());
+        let thread = thread.context("QMP query-cpus-fast: a vCPU without a thread")?;
+        cpus.push((cpu["cpu-index"].as_u64().unwrap_or(u64::MAX), thread));
+    }
+    cpus.sort_unstable();
+    let mut threads: Vec<i32> = cpus.into_iter().map(|(_, thread)| thread).collect();
+    threads.dedup();
+    Ok(threads)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -1,19 +1,24 @@
 //! Small processes that a run keeps beside it, most of them on the measured CPU. They are this
 //! program itself, under a hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
 
+pub mod enforcer;
+pub mod hog;
 pub mod idle_cost;
 pub mod join;
 pub mod sentinel;
 pub mod spin;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::Subcommand;
-use model::Exit;
+use model::{Exit, Mechanism, Reservation};
 
 use crate::{
-    check::drill::{self, End},
+    check::{
+        drill::{self, End},
+        trial,
+    },
     trace::recorder::Recorder,
 };
 
@@ -34,6 +39,45 @@ pub enum Helper {
     Record(Recorder),
     /// Ask for all the CPU there is until killed.
     Hog,
+    /// Ask for all the CPU there is until SIGTERM, then write down when it was given.
+    Greedy {
+        /// For how long at the most.
+        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+        duration: Duration,
+        /// Where to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// End SCHED_DEADLINE budgets on time, until SIGTERM.
+    Enforce {
+        /// A thread in SCHED_DEADLINE on this CPU.
+        #[arg(long)]
+        tid: Vec<i32>,
+        /// Its budget.
+        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+        budget: Duration,
+        /// Where to write what was counted.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Try a mechanism on a thread that asks for everything; prints the share it got.
+    Trial {
+        /// The mechanisms, each in turn; all by default.
+        #[arg(long)]
+        mechanism: Vec<Mechanism>,
+        /// What is asked of them.
+        #[arg(long, default_value = "28ms/50ms")]
+        reservation: Reservation,
+        /// How long each is watched.
+        #[arg(long, default_value = "2s", value_parser = model::duration::parse)]
+        duration: Duration,
+        /// The CPU to measure on; the last by default.
+        #[arg(long)]
+        cpu: Option<u32>,
+        /// Have SCHED_DEADLINE bandwidth leak first.
+        #[arg(long)]
+        leak: bool,
+    },
     /// Prepare the host as a run does, reserve, and end in a given way.
     Drill {
         /// The CPU to measure on; the last by default.
@@ -51,6 +95,9 @@ pub enum Helper {
         /// The cpuset group; none where there is no partition.
         #[arg(long)]
         group: Option<PathBuf>,
+        /// In SCHED_FIFO with this priority, from before it is moved.
+        #[arg(long)]
+        fifo: Option<u8>,
         /// The program and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<String>,
@@ -69,8 +116,15 @@ impl Helper {
             Self::Record(recorder) => recorder.run()?,
             Self::Spin => spin::run()?,
             Self::Hog => spin::forever(),
+            Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
+            Self::Enforce { tid, budget, out } => enforcer::run(&tid, budget, &out)?,
+            Self::Trial { mechanism, reservation, duration, cpu, leak } => {
+                trial::run(&mechanism, reservation, duration, cpu, leak)?;
+            }
             Self::Drill { cpu, end } => drill::run(cpu, end)?,
-            Self::Join { cpu, group, command } => join::run(cpu, group.as_deref(), &command)?,
+            Self::Join { cpu, group, fifo, command } => {
+                join::run(cpu, group.as_deref(), fifo, &command)?;
+            }
         }
         Ok(Exit::Done)
     }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use kernel::{
     affinity::Tid,
+    cgroup::{Hierarchy, Version},
     cpuset::{Cpusets, Step},
     sched::Attributes,
     tracefs::{Instance, Tracefs},
@@ -25,6 +26,8 @@ pub struct Guard {
     journal: Journal,
     undos: Vec<Undo>,
     run_id: String,
+    /// Nothing is to be undone.
+    kept: bool,
 }
 
 /// A point to go back to.
@@ -40,7 +43,7 @@ impl Guard {
         let journal = Journal::create(state_dir).context("the journal of changes to this host")?;
         let pid = std::process::id();
         let run_id = format!("{pid}-{}", kernel::clock::monotonic_ns());
-        let mut guard = Self { host, journal, undos: Vec::new(), run_id };
+        let mut guard = Self { host, journal, undos: Vec::new(), run_id, kept: false };
         let mark = format!("{MARK}={}", guard.run_id);
         guard.before(Undo::Processes { mark })?;
         Ok(guard)
@@ -89,8 +92,9 @@ impl Guard {
         // Checked first: the journal must not claim a group that somebody else made.
         if self.host.read(&Cpusets::threads_file(path)).is_ok() {
             anyhow::bail!(
-                "{} is there already: another run is going on, or one was killed \
-                 (then `orchestrator restore` removes it)",
+                "{} is there already: another run is going on, a reservation is kept \
+                 (`orchestrator release` ends it), or a run was killed \
+                 (`orchestrator restore` removes it)",
                 path.display()
             );
         }
@@ -161,33 +165,63 @@ impl Guard {
             .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))
     }
 
-    /// Moves thread `tid` of process `pid` into a cpuset group.
+    /// Moves thread `tid` of process `pid` into a group.
     ///
     /// # Errors
     /// Where the thread is gone or the kernel refuses.
     pub fn join_group(
         &mut self,
-        cpusets: &Cpusets,
+        hierarchy: &Hierarchy,
         group: &Path,
         pid: i32,
         tid: Tid,
     ) -> Result<()> {
-        let thread = self.thread(tid)?;
-        let old = cpusets.group_of(&self.host.cgroup(tid)?);
-        if let Some(old) = old {
-            let file: PathBuf = Cpusets::threads_file(&old);
-            self.before(Undo::Group { thread, file })?;
+        if let Some(old) = hierarchy.group_of(&self.host.cgroup(tid)?) {
+            if self.is_foreign_domain(hierarchy, &old) {
+                let process = self.thread(pid)?;
+                self.before(Undo::Group { thread: process, file: old.join("cgroup.procs") })?;
+                let (path, value) = hierarchy.process_to_root(pid);
+                self.host.write(&path, &value)?;
+            } else {
+                let thread = self.thread(tid)?;
+                self.before(Undo::Group { thread, file: hierarchy.threads_file(&old) })?;
+            }
         }
-        for (path, value) in cpusets.attach_thread(group, pid, tid) {
-            self.host.write(&path, &value)?;
-        }
-        Ok(())
+        let (path, value) = hierarchy.attach_thread(group, tid);
+        Ok(self.host.write(&path, &value)?)
+    }
+
+    /// On v2 a thread moves only within the threaded domain of its process, and ours is the root's:
+    /// a process of another domain has to move as a whole, there and back.
+    fn is_foreign_domain(&self, hierarchy: &Hierarchy, group: &Path) -> bool {
+        let threaded =
+            || self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded");
+        hierarchy.version == Version::V2 && group != hierarchy.root && !threaded()
     }
 
     /// The state to which [`Guard::undo_to`] goes back.
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark(self.undos.len())
+    }
+
+    /// Leaves all changes as they are, with the journal for [`super::release`], for process `pid`.
+    ///
+    /// # Errors
+    /// Where the journal cannot be kept; then everything is undone.
+    pub fn keep(mut self, pid: i32) -> Result<()> {
+        self.journal.keep(pid)?;
+        self.kept = true;
+        Ok(())
+    }
+
+    /// Forgets what was journalled since `mark`: those changes were refused, and none was made.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn forget_to(&mut self, mark: Mark) -> Result<()> {
+        self.undos.truncate(mark.0);
+        Ok(self.journal.undone_down_to(mark.0)?)
     }
 
     /// Undoes all changes since `mark`, the last one first. All are tried.
@@ -212,6 +246,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // Processes first, so that no group has members and no thread a policy of ours.
         let processes = self.undos.first().map_or(Ok(()), |undo| undo.apply(&*self.host));
         let result = processes
@@ -228,10 +265,10 @@ impl Drop for Guard {
 mod tests {
     use std::time::Duration;
 
-    use kernel::{cpuset::Version, sched::Policy};
+    use kernel::sched::Policy;
 
     use super::*;
-    use crate::host::{fake::Fake, restore};
+    use crate::host::{fake::Fake, release, restore};
 
     fn change(guard: &mut Guard) -> Result<()> {
         let cpusets = Cpusets { version: Version::V1, root: "/c".into() };
@@ -239,7 +276,7 @@ mod tests {
             Step::MakeGroup("/c/rtvm-measured".into()),
             Step::Write { path: "/c/balance".into(), value: "0".into(), undo: Some("1".into()) },
         ])?;
-        guard.join_group(&cpusets, Path::new("/c/rtvm-measured"), 7, 7)?;
+        guard.join_group(&cpusets.hierarchy(), Path::new("/c/rtvm-measured"), 7, 7)?;
         let mounted = guard.mount_tracefs(Path::new("/s"))?;
         guard.make_instance(&Tracefs::at(&mounted))?;
         guard.set_affinity(7, &[1])?;
@@ -252,7 +289,7 @@ mod tests {
     fn host() -> Fake {
         let host = Fake::with_thread();
         host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
-        host.state.borrow_mut().files.insert("/c/cgroup.threads".into(), "7".into());
+        host.state.borrow_mut().files.insert("/c/tasks".into(), "7".into());
         host
     }
 
@@ -277,6 +314,22 @@ mod tests {
         change(&mut guard).unwrap_err();
         drop(guard);
         assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn what_is_kept_stays_until_it_is_released() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        let changed = host.state.borrow().clone();
+        guard.keep(7).unwrap();
+        assert_eq!(restore(&host, dir.path()).unwrap().journals, 0);
+        assert_eq!(release(&host, dir.path(), Some(8)).unwrap().journals, 0);
+        assert_eq!(*host.state.borrow(), changed);
+        assert_eq!(release(&host, dir.path(), Some(7)).unwrap().journals, 1);
+        assert_eq!(*host.state.borrow(), before);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
     }
 
     #[test]

@@ -22,6 +22,9 @@ enum Entry {
     UndoneDownTo(usize),
 }
 
+/// Journals of what is kept on purpose begin with this; the others with a process id.
+const KEPT: &str = "kept";
+
 /// The journal of one run.
 #[derive(Debug)]
 pub struct Journal {
@@ -94,15 +97,46 @@ impl Journal {
         fs::remove_file(&self.path).map_err(|error| at(&self.path, &error))
     }
 
+    /// Marks the journal as one of changes that are kept on purpose, for process `pid`.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    pub fn keep(&mut self, pid: i32) -> io::Result<()> {
+        let own = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = self.path.with_file_name(format!("{KEPT}-{pid}-{own}"));
+        fs::rename(&self.path, &kept).map_err(|error| at(&self.path, &error))?;
+        self.path = kept;
+        Ok(())
+    }
+
+    /// The journals in `dir` of what is kept on purpose: for process `pid`, or all.
+    ///
+    /// # Errors
+    /// The file system's; a folder that is not there holds none.
+    pub fn kept(dir: &Path, pid: Option<i32>) -> io::Result<Vec<PathBuf>> {
+        let begin = pid.map_or_else(|| format!("{KEPT}-"), |pid| format!("{KEPT}-{pid}-"));
+        let named = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin))
+        };
+        Ok(Self::files(dir)?.into_iter().filter(named).collect())
+    }
+
+    /// The files in `dir`, sorted.
+    fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| at(dir, &error))?,
+        };
+        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        Ok(paths)
+    }
+
     /// The journals in `dir` whose process is no longer there.
     ///
     /// # Errors
     /// The file system's; a folder that is not there holds none.
     pub fn abandoned(dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| at(dir, &error))?,
-        };
         let proc = Proc::default();
         let gone = |path: &Path| -> Option<bool> {
             let mut parts = path.file_stem()?.to_str()?.split('-');
@@ -110,9 +144,7 @@ impl Journal {
             let start_time: u64 = parts.next()?.parse().ok()?;
             Some(proc.start_time(pid).ok() != Some(start_time))
         };
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.sort();
-        Ok(paths.into_iter().filter(|path| gone(path) == Some(true)).collect())
+        Ok(Self::files(dir)?.into_iter().filter(|path| gone(path) == Some(true)).collect())
     }
 
     /// What is still to be undone according to a journal, in the order in which it was changed.
@@ -163,6 +195,19 @@ mod tests {
         let mut journal = Journal::create(dir.path()).unwrap();
         journal.before(&undo("a")).unwrap();
         journal.file.write_all(b"{\"change\":{\"remo").unwrap();
+        assert_eq!(Journal::pending(&journal.path).unwrap(), [undo("a")]);
+    }
+
+    #[test]
+    fn what_is_kept_is_not_abandoned_and_is_found_by_its_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path()).unwrap();
+        journal.before(&undo("a")).unwrap();
+        journal.keep(42).unwrap();
+        assert!(Journal::abandoned(dir.path()).unwrap().is_empty());
+        assert_eq!(Journal::kept(dir.path(), Some(42)).unwrap(), [journal.path.clone()]);
+        assert_eq!(Journal::kept(dir.path(), None).unwrap().len(), 1);
+        assert!(Journal::kept(dir.path(), Some(4)).unwrap().is_empty());
         assert_eq!(Journal::pending(&journal.path).unwrap(), [undo("a")]);
     }
 

@@ -26,7 +26,7 @@ pub use facts::{Counters, Roots, line_of};
 pub use guard::{Guard, Mark};
 pub use journal::{Journal, state_dir};
 pub use programs::program;
-pub use restore::{Restored, restore};
+pub use restore::{Restored, release, restore};
 pub use signals::{Stop, pause};
 pub use stage::{Stage, deadline_bandwidth_limit};
 pub use undo::Undo;

@@ -1,33 +1,49 @@
-//! Undoes what a killed run left changed.
+//! Undoes what a killed run left changed, or what was kept on purpose.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
 use super::{Actions, Journal};
 
-/// What [`restore`] did.
+/// What [`restore`] or [`release`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Journals of killed runs found.
+    /// Journals found.
     pub journals: usize,
     /// Changes undone.
     pub changes: usize,
 }
 
-/// Undoes everything in the journals of runs that are no longer there.
+/// Undoes everything in the journals of runs that are no longer there; what was kept on purpose
+/// stays.
 ///
 /// # Errors
 /// The first change that could not be undone; its journal stays.
 pub fn restore(host: &dyn Actions, state_dir: &Path) -> Result<Restored> {
+    undo_all(host, &Journal::abandoned(state_dir)?)
+}
+
+/// Undoes what was kept on purpose: for process `pid`, or all of it.
+///
+/// # Errors
+/// The first change that could not be undone; its journal stays.
+pub fn release(host: &dyn Actions, state_dir: &Path, pid: Option<i32>) -> Result<Restored> {
+    undo_all(host, &Journal::kept(state_dir, pid)?)
+}
+
+fn undo_all(host: &dyn Actions, journals: &[PathBuf]) -> Result<Restored> {
     let mut restored = Restored { journals: 0, changes: 0 };
-    for path in Journal::abandoned(state_dir)? {
-        let undos = Journal::pending(&path)?;
+    for path in journals {
+        let undos = Journal::pending(path)?;
         // The first entry of a journal kills the run's processes: see `Guard::drop`.
         for undo in undos.iter().take(1).chain(undos.iter().rev()) {
             undo.apply(host).with_context(|| format!("{}: undoing {undo:?}", path.display()))?;
         }
-        fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        fs::remove_file(path).with_context(|| path.display().to_string())?;
         restored.journals += 1;
         restored.changes += undos.len();
     }

@@ -49,6 +49,21 @@ impl Stage {
         Ok(Self { guard, cpus, roots, stop, cpusets, awake: None })
     }
 
+    /// A stage on a made-up host.
+    #[cfg(test)]
+    pub(crate) fn made_up(guard: Guard, roots: Roots, cpusets: Cpusets) -> Self {
+        let cpus = Cpus { measured: 1, housekeeping: vec![0] };
+        Self { guard, cpus, roots, stop: Stop::default(), cpusets, awake: None }
+    }
+
+    /// Leaves everything as it is, for process `pid`, until `orchestrator release`.
+    ///
+    /// # Errors
+    /// Where the journal cannot be kept; then everything is undone.
+    pub fn keep(self, pid: i32) -> Result<()> {
+        self.guard.keep(pid)
+    }
+
     /// The cpuset group of the measured CPU.
     #[must_use]
     pub fn measured_group(&self) -> PathBuf {
@@ -64,13 +79,31 @@ impl Stage {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        self.on_measured_at(None, program, arguments)
+    }
+
+    /// Like [`Stage::on_measured`], in SCHED_FIFO with priority `fifo` from before it is moved
+    /// there, so that no hog of that CPU keeps it from starting.
+    ///
+    /// # Errors
+    /// Where this program cannot find itself.
+    pub fn on_measured_at<I, S>(
+        &self,
+        fifo: Option<u8>,
+        program: &Path,
+        arguments: I,
+    ) -> Result<Command>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
         let mut command = Command::new(env::current_exe()?);
-        command
-            .args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"])
-            .arg(self.measured_group())
-            .arg("--")
-            .arg(program)
-            .args(arguments);
+        command.args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"]);
+        command.arg(self.measured_group());
+        if let Some(priority) = fifo {
+            command.args(["--fifo", &priority.to_string()]);
+        }
+        command.arg("--").arg(program).args(arguments);
         Ok(command)
     }
 

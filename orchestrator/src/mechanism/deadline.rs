@@ -1,8 +1,9 @@
-//! SCHED_DEADLINE: a hard constant bandwidth server for each vCPU thread.
+//! SCHED_DEADLINE: a hard constant bandwidth server for each vCPU thread; with SCHED_FLAG_RECLAIM
+//! one that also takes what nobody reserved.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kernel::{
     affinity::{self, Tid},
     sched::{Policy, SchedError},
@@ -10,41 +11,97 @@ use kernel::{
 use model::Reservation;
 use nix::errno::Errno;
 
-use super::{Enforce, Vm, place};
-use crate::host::{Roots, Stage, deadline_bandwidth_limit, line_of, pause};
+use super::{
+    Attached, Enforce, Request, Vm,
+    hrtick::{self, Hrtick},
+    leak, place,
+};
+use crate::{
+    error::Refusal,
+    host::{Roots, Stage, deadline_bandwidth_limit, line_of, pause},
+};
 
-pub(super) struct Deadline;
+pub(super) struct Deadline {
+    pub reclaim: bool,
+}
 
 impl Enforce for Deadline {
-    fn attach(&self, stage: &mut Stage, vm: &Vm, reservation: Option<Reservation>) -> Result<()> {
-        let reservation = reservation.context("the mechanism `deadline` needs a reservation")?;
-        for &tid in &vm.vcpus {
-            place(stage, vm.pid, tid)?;
-            reserve(stage, tid, reservation)?;
-        }
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
+        request.reservation().map(drop)
+    }
+
+    fn probe(&self, _: &Roots) -> Result<(), Refusal> {
         Ok(())
     }
+
+    fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {
+        let reservation = request.reservation()?;
+        let mut attached = Attached::default();
+        if hrtick::switch_on(&mut stage.guard, &stage.roots)? == Hrtick::Locked {
+            attached.facts.push(at_the_tick(&stage.roots));
+        }
+        let (runtime, period) = (reservation.budget(), reservation.period());
+        let policy = Policy::Deadline { runtime, deadline: period, period, reclaim: self.reclaim };
+        for &tid in &vm.vcpus {
+            place(stage, vm.pid, tid)?;
+            attached.facts.extend(set(stage, tid, reservation, policy)?);
+        }
+        Ok(attached)
+    }
+}
+
+fn at_the_tick(roots: &Roots) -> String {
+    let hz: Option<f64> = roots.kernel_config("CONFIG_HZ").and_then(|hz| hz.parse().ok());
+    let late = hz.map_or_else(|| "a tick".to_owned(), |hz| format!("{} ms", 1000.0 / hz));
+    format!(
+        "the kernel ends SCHED_DEADLINE budgets at its tick (HRTICK_DL is off): a burst may be \
+         {late} too long, which is paid back"
+    )
 }
 
 /// A thread that sleeps stays in the root domain it went to sleep in, and SCHED_DEADLINE in the new
 /// one is EPERM until it wakes; QEMU's threads do so many times a second.
 const AWAKENING: Duration = Duration::from_secs(2);
 
-/// Gives a thread that was placed on the measured CPU its reservation.
+/// Gives a thread that was placed on the measured CPU a hard reservation.
 ///
 /// # Errors
 /// The refusal, with its cause and remedy.
 pub(super) fn reserve(stage: &mut Stage, tid: Tid, reservation: Reservation) -> Result<()> {
     let policy = Policy::deadline(reservation.budget(), reservation.period());
-    let give_up = Instant::now() + AWAKENING;
+    set(stage, tid, reservation, policy).map(drop)
+}
+
+/// Sets the policy, patiently where waiting helps; returns what had to be repaired for it.
+fn set(
+    stage: &mut Stage,
+    tid: Tid,
+    reservation: Reservation,
+    policy: Policy,
+) -> Result<Option<String>> {
+    let start = Instant::now();
+    let mut repaired = None;
     loop {
         let mark = stage.guard.mark();
-        let Err(error) = stage.guard.set_scheduling(tid, policy) else { return Ok(()) };
+        let Err(error) = stage.guard.set_scheduling(tid, policy) else { return Ok(repaired) };
         let errno = error.downcast_ref::<SchedError>().map(|refused| refused.errno);
-        if errno == Some(Errno::EPERM) && Instant::now() < give_up {
+        let patience = match errno {
+            Some(Errno::EPERM) => AWAKENING,
+            // Bandwidth is free again at the zero-lag time of the thread that had it.
+            Some(Errno::EBUSY) => reservation.period(),
+            _ => Duration::ZERO,
+        };
+        if start.elapsed() < patience {
             stage.guard.undo_to(mark)?;
             pause(Duration::from_millis(5), &stage.stop)?;
             continue;
+        }
+        if errno == Some(Errno::EBUSY) && repaired.is_none() {
+            stage.guard.undo_to(mark)?;
+            repaired = leak::repair(stage, reservation)?;
+            if repaired.is_some() {
+                continue;
+            }
         }
         return Err(match errno {
             Some(errno) => {
@@ -109,8 +166,8 @@ pub fn explain(errno: Errno, circumstances: &Circumstances) -> String {
         Errno::EBUSY => format!(
             "reservation {reservation} asks for {:.3} of the CPU, but at most {limit:.3} can be \
              reserved on it, other SCHED_DEADLINE threads and the stall sentinel included; lower \
-             the budget or end them (bandwidth leaked by a thread that has gone comes back when \
-             the cpusets are rebuilt: run the command again)",
+             the budget or end them (bandwidth that threads leaked was looked for, and there is \
+             none)",
             reservation.bandwidth()
         ),
         Errno::EINVAL => format!(

@@ -1,15 +1,26 @@
 //! No reservation: the vCPUs are ordinary Linux tasks.
 
 use anyhow::Result;
-use model::Reservation;
 
-use super::{Enforce, Vm, place};
-use crate::host::Stage;
+use super::{Attached, Enforce, Request, Vm, place};
+use crate::{
+    error::Refusal,
+    host::{Roots, Stage},
+};
 
 pub(super) struct None;
 
 impl Enforce for None {
-    fn attach(&self, stage: &mut Stage, vm: &Vm, _: Option<Reservation>) -> Result<()> {
-        vm.vcpus.iter().try_for_each(|&tid| place(stage, vm.pid, tid))
+    fn check(&self, _: &Request) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn probe(&self, _: &Roots) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn attach(&self, stage: &mut Stage, vm: &Vm, _: &Request) -> Result<Attached> {
+        vm.vcpus.iter().try_for_each(|&tid| place(stage, vm.pid, tid))?;
+        Ok(Attached::default())
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use kernel::clock::monotonic_ns;
 use model::{
+    Mechanism,
     manifest::{Facts, TraceFacts},
     sample::{Job, Stall, read_csv, write_csv},
     suite::{Experiment, GuestSettings, Place},
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     host::{Background, Counters, Stage},
-    mechanism::{self, Vm, place_emulator},
+    mechanism::{self, Attached, Request, Vm, place_emulator},
     service::Apache,
     trace::{self, Tracer},
 };
@@ -166,34 +167,39 @@ impl Bench {
         facts.boot_ns = Some(booted.boot_ns);
         // On the measured CPU already, so that it is calibrated where it will run.
         let vm = booted.vm();
-        mechanism::of(model::Mechanism::None).attach(&mut self.stage, &vm, None)?;
+        mechanism::attach(&mut self.stage, Mechanism::None, &vm, &Request::default())?;
         place_emulator(&mut self.stage, &vm, experiment.emulator)?;
         facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &self.stage.stop)?);
-        if let Some(settings) = &experiment.reservation {
-            let reservation = Some(settings.reservation());
-            mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
-        }
+        let attached = self.reserve(experiment, &vm)?;
         let load = self.start_load(experiment, folder)?;
-        let wanted = experiment.trace.or(self.trace);
-        let tracer = self.start_trace(wanted, &vm, folder, measured)?;
+        let tracer = self.start_trace(experiment, &vm, folder, measured)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
         let traced = tracer.map(Tracer::stop).transpose();
+        let enforced = attached.map(Attached::finish).transpose();
         // The load goes first: the guest needs the CPU to shut down.
         let load = load.map(Background::stop).transpose();
         let ended = booted.guest.shutdown();
+        measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.map(|facts| account_for_trace(facts, measured));
-        result.and(load.map(drop)).and(ended).and(traced)
+        result.and(enforced.map(drop)).and(load.map(drop)).and(ended).and(traced)
+    }
+
+    /// Puts the VM under the experiment's reservation.
+    pub(super) fn reserve(&mut self, experiment: &Experiment, vm: &Vm) -> Result<Option<Attached>> {
+        let Some(settings) = &experiment.reservation else { return Ok(None) };
+        mechanism::attach(&mut self.stage, settings.mechanism, vm, &settings.into()).map(Some)
     }
 
     /// Starts tracing, where it is wanted and works; where it was not asked for, not being able to
     /// is a warning.
-    fn start_trace(
+    pub(super) fn start_trace(
         &mut self,
-        wanted: Option<bool>,
+        experiment: &Experiment,
         vm: &Vm,
         folder: &Path,
         measured: &mut Measured,
     ) -> Result<Option<Tracer>> {
+        let wanted = experiment.trace.or(self.trace);
         if wanted == Some(false) {
             return Ok(None);
         }
@@ -238,7 +244,7 @@ impl Bench {
 }
 
 /// Adds the trace's facts, with the time in which the workload ran.
-fn account_for_trace(facts: Option<TraceFacts>, measured: &mut Measured) {
+pub(super) fn account_for_trace(facts: Option<TraceFacts>, measured: &mut Measured) {
     let Some(mut facts) = facts else { return };
     facts.workload_from_ns = measured.window.map(|(from_ns, _)| from_ns);
     facts.workload_to_ns = measured.window.map(|(_, to_ns)| to_ns);

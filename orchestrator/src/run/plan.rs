@@ -6,17 +6,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use model::{
-    Suite, duration,
+    Mechanism, Suite, duration,
     suite::{self, Emulator, Experiment, Network, Place, Sweep},
 };
 
 use crate::{
     error::Refusal,
-    helper::sentinel,
+    helper::{enforcer, sentinel},
     host::{Cpus, Roots, deadline_bandwidth_limit},
-    service,
+    mechanism, service,
 };
 
 /// What booting, calibrating and collecting take beside the workload itself.
@@ -86,6 +86,10 @@ impl Plan {
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admissible(experiment, suite.host.sentinel, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
+            if let Some(settings) = &experiment.reservation {
+                mechanism::admit(settings.mechanism, &settings.into(), &roots)
+                    .with_context(|| format!("{file}: experiment `{}`", experiment.name))?;
+            }
         }
         let repetitions = rounds(&suite);
         Ok(Self { suite, text, cpus, repetitions })
@@ -224,12 +228,15 @@ fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
 /// All that is reserved on the measured CPU has to fit below the kernel's limit.
 fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(), String> {
     let Some(settings) = &experiment.reservation else { return Ok(()) };
+    if !settings.mechanism.is_deadline() {
+        return Ok(());
+    }
     let reservation = settings.reservation();
-    let watch = if sentinel {
-        sentinel::BUDGET.as_secs_f64() / sentinel::PERIOD.as_secs_f64()
-    } else {
-        0.0
-    };
+    let share = |budget: Duration, period: Duration| budget.as_secs_f64() / period.as_secs_f64();
+    let mut watch = if sentinel { share(sentinel::BUDGET, sentinel::PERIOD) } else { 0.0 };
+    if settings.mechanism == Mechanism::TimerServer {
+        watch += share(enforcer::BUDGET, enforcer::PERIOD);
+    }
     let emulator = match experiment.emulator {
         Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
         Emulator::Place(_) => 0.0,
@@ -241,7 +248,7 @@ fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(),
     Err(format!(
         "experiment `{}`: key `reservation`: {reservation} is {:.3} of the CPU, above the \
          admissible {left:.3} (the kernel's limit {limit:.3}, less {watch:.3} for the stall \
-         sentinel and {emulator:.3} for the emulator)",
+         sentinel and a controlling thread, and {emulator:.3} for the emulator)",
         experiment.name,
         reservation.bandwidth()
     ))

@@ -15,7 +15,7 @@ use webload::{Target, run::WarmUp};
 use super::guests::{Booted, Guests};
 use crate::{
     host::{Mark, Stage, Stop},
-    mechanism,
+    mechanism::{self, Request},
     service::{self, Apache, Serving},
 };
 
@@ -58,7 +58,7 @@ impl WarmGuest {
             let contents = service::contents(guests.contents(), apache, web, &settings.network)?;
             let network = serving.network.clone();
             let booted = guests.boot_with(stage, settings, logs.path(), contents, network)?;
-            mechanism::of(Mechanism::None).attach(stage, &booted.vm(), None)?;
+            mechanism::attach(stage, Mechanism::None, &booted.vm(), &Request::default())?;
             let (targets, warm_up) = service::start(&booted.guest, &serving, web, &stage.stop)?;
             Ok((booted, targets, warm_up))
         })();

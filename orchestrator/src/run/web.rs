@@ -13,13 +13,14 @@ use model::{
 use webload::{Config, Run, Summary, Target, output::write_histograms, run::WarmUp};
 
 use super::{
-    attempt::{Bench, Measured},
+    attempt::{Bench, Measured, account_for_trace},
     warm::WarmGuest,
 };
 use crate::{
     host::{Background, Mark, Stage},
-    mechanism::{self, place_emulator},
+    mechanism::{Attached, place_emulator},
     service::HostService,
+    trace::Tracer,
 };
 
 /// What the vCPU is kept busy with while its reservation is taken away.
@@ -98,22 +99,25 @@ impl Bench {
         let vm = booted.vm();
         let mark = self.stage.guard.mark();
         place_emulator(&mut self.stage, &vm, experiment.emulator)?;
-        if let Some(settings) = &experiment.reservation {
-            let reservation = Some(settings.reservation());
-            mechanism::of(settings.mechanism).attach(&mut self.stage, &vm, reservation)?;
-        }
+        let attached = self.reserve(experiment, &vm)?;
         let load = self.start_load(experiment, folder)?;
+        let tracer = self.start_trace(experiment, &vm, folder, measured)?;
         let usage = booted.usage(&self.stage.roots);
         let start = monotonic_ns();
         let clients = Clients { experiment, web, attempt, targets: &warm.targets };
         let asked = clients.ask(&self.stage, warm.warm_up, folder, measured);
         booted.account(&self.stage.roots, usage, monotonic_ns() - start, &mut measured.facts);
+        let traced = tracer.map(Tracer::stop).transpose();
+        let enforced = attached.map(Attached::finish).transpose();
         let load = load.map(Background::stop).transpose();
+        measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
+        let traced = traced.map(|facts| account_for_trace(facts, measured));
         // Its end explains every failed request.
         if !booted.guest.is_alive() {
             booted.guest.clock_offset(self.stage.stop.flag())?;
         }
-        asked.and(load.map(drop)).and(self.release(warm, mark))
+        let ended = enforced.map(drop).and(load.map(drop)).and(traced);
+        asked.and(ended).and(self.release(warm, mark))
     }
 
     /// Undoes what was done to the guest's threads since `mark`, while its vCPU is busy: a thread

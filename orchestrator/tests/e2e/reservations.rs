@@ -9,8 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{orchestrator, sibling, turn};
+use crate::{
+    mechanisms::Trial,
+    support::{orchestrator, sibling, turn},
+};
 use kernel::procfs::Proc;
+use model::Mechanism;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -111,6 +115,20 @@ fn cgroup_v2_partitions_and_reserves_inside_a_guest() {
     let share: f64 =
         said.lines().find_map(|line| line.strip_prefix("share ")?.parse().ok()).unwrap();
     assert!(is_the_promised_share(share), "{share}");
+    // The mechanisms' own tests, there: `cpu.max`, `cpu.weight` and the rest in one tree.
+    let mut said = String::new();
+    for mechanism in Mechanism::ALL {
+        let name = mechanism.name();
+        let trial =
+            ["/bin/orchestrator", "helper", "trial", "--duration", "1s", "--mechanism", name];
+        let output = guest.run(&trial, limit, &stop);
+        let output = output.unwrap_or_else(|error| panic!("{name}: {error:#}; before: {said}"));
+        said += &String::from_utf8_lossy(&output.stdout);
+        said += &String::from_utf8_lossy(&output.stderr);
+    }
+    let trial = Trial::read(&said);
+    trial.is_as_promised();
+    assert!(trial.refused["rt-group"].contains("cpu.rt.max"), "{said}");
     let left = guest.run(&["/bin/orchestrator", "restore"], limit, &stop).unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "nothing to undo\n");
     guest.shutdown().unwrap();

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use kernel::{cpuset::Cpusets, procfs::Proc, sched};
+use kernel::{cgroup::Hierarchy, cpuset::Cpusets, procfs::Proc, sched};
 
 /// Tests that change the host or measure on it do so one at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -60,6 +60,7 @@ pub fn stderr(output: &Output) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub struct HostState {
     cpusets: BTreeMap<PathBuf, String>,
+    cpu_groups: BTreeMap<PathBuf, String>,
     sysctls: BTreeMap<String, String>,
     policies: BTreeMap<i32, String>,
     processes: Vec<String>,
@@ -68,12 +69,15 @@ pub struct HostState {
 impl HostState {
     pub fn now() -> Self {
         let proc = Proc::default();
-        let cpusets = Cpusets::find(&proc.text("mounts").unwrap()).unwrap();
+        let mounts = proc.text("mounts").unwrap();
+        let cpusets = Cpusets::find(&mounts).unwrap();
+        let cpu = Hierarchy::find(&mounts, "cpu").map(|found| groups(&found.root));
         let sysctl = |name: &str| {
             (name.to_owned(), proc.text(&format!("sys/kernel/{name}")).unwrap_or_default())
         };
         Self {
             cpusets: groups(&cpusets.root),
+            cpu_groups: cpu.unwrap_or_default(),
             sysctls: ["sched_rt_runtime_us", "sched_rt_period_us"].map(sysctl).into(),
             policies: real_time_threads(&proc),
             processes: ours(&proc),

@@ -7,7 +7,7 @@ use model::{
 
 use super::{
     chance::{Stalls, Times},
-    setup::{Cpu, Server, SimError, Thread, Tick},
+    setup::{Cpu, ORDINARY_WEIGHT, Server, SimError, Thread, Tick},
 };
 use crate::workload::{Scheduler, Workload};
 
@@ -17,6 +17,8 @@ pub const HOST_PRIORITY: u32 = 80;
 pub const LOAD_PRIORITY: u32 = 50;
 /// A virtual CPU with a fixed priority: above the load.
 pub const GUEST_PRIORITY: u32 = 60;
+/// A virtual CPU with a fixed priority below the load.
+const LOW_PRIORITY: u32 = 40;
 
 /// What a suite does not say of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,14 +55,31 @@ fn sentinel() -> Thread {
     thread
 }
 
-/// The server that does what a mechanism does.
+/// The server that does what a mechanism does, or the nearest there is: reclaiming is not modelled,
+/// and `timer-server` is a constant bandwidth server here as `deadline` is, only never at the tick
+/// ([`cpu`]).
 #[must_use]
 pub fn server(settings: Option<&ReservationSettings>) -> Server {
     let Some(settings) = settings else { return Server::NONE };
+    let reservation = settings.reservation();
     match settings.mechanism {
         Mechanism::None => Server::NONE,
-        Mechanism::Deadline => Server::HardCbs(settings.reservation()),
+        Mechanism::FifoAbove => Server::Fifo { priority: GUEST_PRIORITY },
+        Mechanism::FifoBelow => Server::Fifo { priority: LOW_PRIORITY },
+        Mechanism::Deadline | Mechanism::DeadlineReclaim | Mechanism::TimerServer => {
+            Server::HardCbs(reservation)
+        }
+        Mechanism::RtGroup => Server::RtQuota { reservation, priority: GUEST_PRIORITY },
+        Mechanism::CfsQuota => Server::Quota { reservation, weight: ORDINARY_WEIGHT },
+        Mechanism::CfsWeight => Server::Share { weight: weight(reservation) },
+        Mechanism::CfsQuotaWeight => Server::Quota { reservation, weight: weight(reservation) },
     }
+}
+
+/// Gets Q/P of the CPU against one rival of ordinary weight.
+fn weight(reservation: Reservation) -> u32 {
+    let share = reservation.bandwidth().min(0.999);
+    (f64::from(ORDINARY_WEIGHT) * share / (1.0 - share)).round().max(1.0) as u32
 }
 
 /// The measured CPU in `experiment`, with every release and job that rtload would wait for.

@@ -16,12 +16,16 @@ use std::{
 
 use thiserror::Error;
 
-use crate::affinity::{self, Tid};
+use crate::{affinity, cgroup::Hierarchy};
+
+pub use crate::cgroup::Version;
 
 /// The group that holds the measured CPU.
 pub const MEASURED: &str = "rtvm-measured";
 /// The group that holds all other CPUs (cgroup v1 only; on v2 they stay with the root).
 pub const HOUSEKEEPING: &str = "rtvm-housekeeping";
+
+const CONTROLLER: &str = "cpuset";
 
 /// One change to the cgroup tree, with what undoes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub enum Step {
 }
 
 impl Step {
-    fn inside(group: &Path, file: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn inside(group: &Path, file: &str, value: impl Into<String>) -> Self {
         Self::Write { path: group.join(file), value: value.into(), undo: None }
     }
 }
@@ -78,26 +82,6 @@ pub enum CpusetError {
     },
 }
 
-/// The version of cgroups that a hierarchy follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// One hierarchy a controller.
-    V1,
-    /// The unified hierarchy.
-    V2,
-}
-
-impl Version {
-    /// 1 or 2.
-    #[must_use]
-    pub fn number(self) -> u32 {
-        match self {
-            Self::V1 => 1,
-            Self::V2 => 2,
-        }
-    }
-}
-
 /// A mounted hierarchy that has the cpuset controller.
 #[derive(Debug, Clone)]
 pub struct Cpusets {
@@ -108,32 +92,23 @@ pub struct Cpusets {
 }
 
 impl Cpusets {
-    /// Finds the hierarchy in the text of `/proc/mounts`. A v1 mount of cpuset goes first: while it
-    /// is there, v2 does not have the controller.
+    /// Finds the hierarchy in the text of `/proc/mounts`.
     ///
     /// # Errors
     /// [`CpusetError::NotMounted`].
     pub fn find(mounts: &str) -> Result<Self, CpusetError> {
-        let mount = |wanted: &dyn Fn(&str, &str, &str) -> bool| {
-            mounts.lines().find_map(|line| {
-                let fields: Vec<_> = line.split_whitespace().collect();
-                let [_, place, kind, options, ..] = fields[..] else { return None };
-                wanted(place, kind, options).then(|| PathBuf::from(place))
-            })
-        };
-        let v1 = mount(&|_, kind, options| {
-            kind == "cgroup" && options.split(',').any(|option| option == "cpuset")
-        });
-        if let Some(root) = v1 {
-            return Ok(Self { version: Version::V1, root });
+        let found = Hierarchy::find(mounts, CONTROLLER).ok_or(CpusetError::NotMounted)?;
+        Ok(Self { version: found.version, root: found.root })
+    }
+
+    /// The hierarchy, for moving threads in it.
+    #[must_use]
+    pub fn hierarchy(&self) -> Hierarchy {
+        Hierarchy {
+            version: self.version,
+            root: self.root.clone(),
+            controller: CONTROLLER.to_owned(),
         }
-        let has_cpuset = |place: &str| {
-            fs::read_to_string(Path::new(place).join("cgroup.controllers"))
-                .is_ok_and(|text| text.split_whitespace().any(|name| name == "cpuset"))
-        };
-        mount(&|place, kind, _| kind == "cgroup2" && has_cpuset(place))
-            .map(|root| Self { version: Version::V2, root })
-            .ok_or(CpusetError::NotMounted)
     }
 
     /// The group of the measured CPU.
@@ -168,44 +143,15 @@ impl Cpusets {
         }
     }
 
-    /// The writes that move a thread of process `pid` into `group`: (file, value), in order.
+    /// The writes that have the kernel build the root domains anew, in order: what they were before
+    /// they are after, but bandwidth that belongs to no thread any more is free again.
     #[must_use]
-    pub fn attach_thread(&self, group: &Path, pid: i32, tid: Tid) -> Vec<(PathBuf, String)> {
-        match self.version {
-            Version::V1 => vec![(group.join("tasks"), tid.to_string())],
-            // Threads move only within the threaded domain that their process is in: the root's.
-            Version::V2 => vec![
-                (self.root.join("cgroup.procs"), pid.to_string()),
-                (group.join("cgroup.threads"), tid.to_string()),
-            ],
-        }
-    }
-
-    /// The writes that move process `pid` with all its threads into `group`.
-    #[must_use]
-    pub fn attach_process(&self, group: &Path, pid: i32) -> Vec<(PathBuf, String)> {
-        let pid = pid.to_string();
-        match self.version {
-            Version::V1 => vec![(group.join("cgroup.procs"), pid)],
-            Version::V2 => vec![
-                (self.root.join("cgroup.procs"), pid.clone()),
-                (group.join("cgroup.procs"), pid),
-            ],
-        }
-    }
-
-    /// The group that `/proc/<tid>/cgroup` (its text) says a thread is in, below the mount.
-    #[must_use]
-    pub fn group_of(&self, proc_cgroup: &str) -> Option<PathBuf> {
-        proc_cgroup.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (fields.next()?, fields.next()?);
-            let ours = match self.version {
-                Version::V1 => controllers.split(',').any(|name| name == "cpuset"),
-                Version::V2 => controllers.is_empty(),
-            };
-            ours.then(|| self.root.join(path.trim_start_matches('/')))
-        })
+    pub fn rebuild(&self) -> Vec<(PathBuf, String)> {
+        let (path, values) = match self.version {
+            Version::V1 => (self.root.join("cpuset.sched_load_balance"), ["1", "0"]),
+            Version::V2 => (self.measured().join("cpuset.cpus.partition"), ["member", "root"]),
+        };
+        values.map(|value| (path.clone(), value.to_owned())).into()
     }
 
     /// The file of a group that lists its threads, and takes new ones.
@@ -325,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_a_thread_is_found() {
+    fn rebuilding_ends_where_it_began() {
         let v1 = Cpusets { version: Version::V1, root: "/c".into() };
+        let balance = PathBuf::from("/c/cpuset.sched_load_balance");
+        assert_eq!(v1.rebuild(), [(balance.clone(), "1".into()), (balance, "0".into())]);
         let v2 = Cpusets { version: Version::V2, root: "/u".into() };
-        let text = "3:cpuset:/a/b\n1:cpu:/\n0::/x.slice\n";
-        assert_eq!(v1.group_of(text), Some("/c/a/b".into()));
-        assert_eq!(v2.group_of(text), Some("/u/x.slice".into()));
+        assert_eq!(v2.rebuild()[1].1, "root");
     }
 }

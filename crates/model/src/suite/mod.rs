@@ -247,6 +247,9 @@ pub struct ReservationSettings {
     /// How it is enforced.
     #[serde(default = "deadline")]
     pub mechanism: Mechanism,
+    /// How much of an unused quota may be saved up; for the mechanisms that have one.
+    #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
+    pub burst: Duration,
 }
 
 fn deadline() -> Mechanism {

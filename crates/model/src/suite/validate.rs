@@ -60,6 +60,15 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         if settings.mechanism == Mechanism::None {
             return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
         }
+        let has_quota =
+            matches!(settings.mechanism, Mechanism::CfsQuota | Mechanism::CfsQuotaWeight);
+        if !settings.burst.is_zero() && !has_quota {
+            return Err(format!(
+                "key `reservation.burst`: `{}` has no quota; it is for `cfs-quota` and \
+                 `cfs-quota-weight`",
+                settings.mechanism
+            ));
+        }
         if experiment.place == Place::Host {
             return Err(
                 "key `reservation`: a reservation is for a VM; use `where = \"guest\"`".to_owned()

@@ -1,0 +1,69 @@
+//! Bandwidth of SCHED_DEADLINE that no thread has and the kernel still counts.
+//!
+//! A thread that sleeps when it leaves SCHED_DEADLINE can leave its bandwidth behind; then a later
+//! reservation is refused although there is room for it. Rebuilding the root domains, which counts
+//! the threads anew, gives it back.
+
+use anyhow::{Context, Result};
+use kernel::{
+    affinity,
+    sched::{self, Policy},
+};
+use model::Reservation;
+
+use crate::host::{Roots, Stage, deadline_bandwidth_limit};
+
+/// Whether EBUSY for `wanted` must come from leaked bandwidth: what threads have leaves room for it.
+fn is_leak(reserved: f64, wanted: f64, limit: f64) -> bool {
+    reserved + wanted <= limit
+}
+
+/// Repairs a leak on the measured CPU, if there is one. Returns what was done, in a sentence.
+///
+/// # Errors
+/// What the kernel refused.
+pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String>> {
+    let reserved = reserved(&stage.roots, stage.cpus.measured);
+    if !is_leak(reserved, wanted.bandwidth(), deadline_bandwidth_limit(&stage.roots)) {
+        return Ok(None);
+    }
+    for (path, value) in stage.cpusets.rebuild() {
+        // Not journalled: it ends where it began, and where it is cut off half-way, what undoes the
+        // partition undoes it.
+        stage.guard.host().write(&path, &value).context("rebuilding the root domains")?;
+    }
+    stage.cpusets.verify()?;
+    Ok(Some(format!(
+        "SCHED_DEADLINE bandwidth had leaked on CPU {} (threads have {reserved:.3} of it, and \
+         {wanted} was refused): the root domains were rebuilt",
+        stage.cpus.measured
+    )))
+}
+
+/// The bandwidth of all SCHED_DEADLINE threads that may run on `cpu`.
+fn reserved(roots: &Roots, cpu: u32) -> f64 {
+    let processes = std::fs::read_dir(roots.proc.path("")).into_iter().flatten();
+    let shares = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .flat_map(|pid: i32| roots.proc.threads(pid).unwrap_or_default())
+        .filter_map(|tid| match sched::get(tid).ok()?.policy {
+            Policy::Deadline { runtime, period, .. } => {
+                let here = affinity::get(tid).ok()?.contains(&cpu);
+                here.then(|| runtime.as_secs_f64() / period.as_secs_f64())
+            }
+            _ => None,
+        });
+    // The sum of none is -0.
+    shares.sum::<f64>() + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_leak_where_there_is_room() {
+        assert!(is_leak(0.05, 0.56, 0.95));
+        assert!(!is_leak(0.6, 0.56, 0.95));
+    }
+}
