@@ -14,7 +14,7 @@ use crate::{
     page::{content::Content, html, markdown},
     series::Selection,
     supply::{self, bound::Promise, curve::Point},
-    sweep, table,
+    sweep, table, table1,
 };
 
 /// What was written.
@@ -52,6 +52,9 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     put("claims.json".to_owned(), claims::json(results, &claims).as_bytes())?;
     let statistics = table::grid(results, Selection::All, Format::Csv).write(Format::Csv);
     put("table.csv".to_owned(), statistics.as_bytes())?;
+    if let Ok(grid) = table1::grid(results, &[], true, Format::Csv) {
+        put("table1.csv".to_owned(), grid.write(Format::Csv).as_bytes())?;
+    }
     if !results.sweeps.is_empty() {
         put("sweep.csv".to_owned(), sweep::csv(&results.sweeps).as_bytes())?;
     }

@@ -1,5 +1,7 @@
 //! `reports table --like table1`: a column for each experiment, as in the paper's Table 1.
 
+use std::collections::HashSet;
+
 use model::stats::Summary;
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     series::{Selection, Series},
     stats::interval::{self, MeanInterval},
     table,
-    units::{UNKNOWN, count, percent, signed_percent},
+    units::{UNKNOWN, count, percent, short, signed_percent},
 };
 
 /// The experiments behind the paper's four columns, in its order.
@@ -228,6 +230,8 @@ impl Writing {
 fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> {
     let manifest = &results.manifest;
     let mut notes = vec![format!("Suite {}: {}", manifest.suite.name, protocol(results, cases))];
+    notes.extend(services(cases));
+    notes.extend(connections(cases));
     for case in cases {
         for series in case.series.iter().filter(|series| series.failures > 0) {
             notes.push(format!(
@@ -251,8 +255,64 @@ fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> 
                 .to_owned(),
         );
     }
+    if manifest.keep_awake.on {
+        notes.push(
+            "The measured CPU was kept out of idle, without load as well: an idle CPU is a slow \
+             one."
+                .to_owned(),
+        );
+    }
     notes.extend(table::attempts_note(results));
     notes
+}
+
+/// Who asked for what, and what else ran on the CPU.
+fn services(cases: &[&Case]) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for experiment in cases.iter().map(|case| &case.experiment) {
+        let Some(web) = &experiment.web else { continue };
+        let pace = web.rate.map_or_else(
+            || "one after the other".to_owned(),
+            |rate| format!("at {rate} together, timed from the instant each was due"),
+        );
+        let connection = if web.keep_alive { "kept connections" } else { "a new connection each" };
+        said.push(format!(
+            "A simulation: {} clients, {} requests each, {pace}, {connection}; {}",
+            web.clients, web.requests, web.query
+        ));
+    }
+    for experiment in cases.iter().map(|case| &case.experiment) {
+        let Some(load) = &experiment.load else { continue };
+        let tasks: Vec<String> = load.tasks.iter().map(ToString::to_string).collect();
+        said.push(format!(
+            "Host load: {}, {:.2} of the CPU, backlog: {}.",
+            tasks.join(" and "),
+            load.tasks.utilisation(),
+            load.backlog.name()
+        ));
+    }
+    let mut seen = HashSet::new();
+    said.retain(|line| seen.insert(line.clone()));
+    said
+}
+
+/// Whether a response time may contain the wait for a connection request that was sent again.
+fn connections(cases: &[&Case]) -> Option<String> {
+    let facts =
+        cases.iter().flat_map(|case| &case.counted).filter_map(|one| one.facts.web.as_ref());
+    let slowest = facts.clone().filter_map(|web| web.slowest_connect_ns).max()?;
+    let slow: u64 = facts.map(|web| web.connects_of_1s_or_more).sum();
+    Some(match slow {
+        0 => format!(
+            "Opening the slowest connection took {}: no response time contains a connection \
+             request that was lost and sent again, which takes 1 s.",
+            short(slowest as f64)
+        ),
+        slow => format!(
+            "{} took 1 s or more to open: their requests may have been lost and sent again.",
+            count(slow as usize, "connection")
+        ),
+    })
 }
 
 /// The suite's own words, and how much was measured.

@@ -113,7 +113,7 @@ impl Bench {
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.map(|facts| account_for_trace(facts, measured));
         // Its end explains every failed request.
-        if !booted.guest.is_alive() {
+        if asked.is_err() {
             booted.guest.clock_offset(self.stage.stop.flag())?;
         }
         let ended = enforced.map(drop).and(load.map(drop)).and(traced);

@@ -1,8 +1,8 @@
 //! Which Apache this host has, and the configuration it is run with.
 
-use std::path::{Path, PathBuf};
+use std::{env, path::PathBuf};
 
-use crate::{error::Refusal, host::program};
+use crate::error::Refusal;
 
 /// Names of the program: Debian's and its kin's, then everybody else's.
 const PROGRAMS: [&str; 2] = ["apache2", "httpd"];
@@ -36,6 +36,13 @@ pub struct Apache {
 /// # Errors
 /// [`Refusal::Lacking`] with what to install.
 pub fn find() -> Result<Apache, Refusal> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).collect::<Vec<_>>();
+    search(&folders, &MODULES.map(PathBuf::from))
+}
+
+/// Finds the program in one of `folders` and its modules in one of `modules`.
+fn search(folders: &[PathBuf], modules: &[PathBuf]) -> Result<Apache, Refusal> {
     let lacking = || {
         Refusal::Lacking(
             "Apache 2 with its prefork and CGI modules is not installed: install apache2-bin \
@@ -43,18 +50,13 @@ pub fn find() -> Result<Apache, Refusal> {
                 .to_owned(),
         )
     };
-    let in_folders = |name: &str| {
-        FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
-    };
     let program = PROGRAMS
         .iter()
-        .find_map(|name| program(name).ok().or_else(|| in_folders(name)))
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|path| path.is_file())
         .ok_or_else(lacking)?;
-    let folder = MODULES
-        .iter()
-        .map(Path::new)
-        .find(|folder| folder.join("mod_cgi.so").is_file())
-        .ok_or_else(lacking)?;
+    let folder =
+        modules.iter().find(|folder| folder.join("mod_cgi.so").is_file()).ok_or_else(lacking)?;
     let modules = NEEDED
         .iter()
         .map(|name| ((*name).to_owned(), folder.join(format!("mod_{name}.so"))))
@@ -102,17 +104,12 @@ impl Apache {
             line(&["User", user]);
             line(&["Group", group]);
         }
-        // One to spare for a connection that is still being closed.
-        let processes = (clients + 1).to_string();
-        for directive in [
-            "ServerLimit",
-            "MaxRequestWorkers",
-            "StartServers",
-            "MinSpareServers",
-            "MaxSpareServers",
-        ] {
+        // Some to spare for connections that are still being closed.
+        let processes = (clients + 4).to_string();
+        for directive in ["ServerLimit", "MaxRequestWorkers", "StartServers", "MaxSpareServers"] {
             line(&[directive, &processes]);
         }
+        line(&["MinSpareServers 1"]);
         line(&["MaxConnectionsPerChild 0"]);
         // A loaded guest may take minutes for an answer; only the client gives up.
         line(&["TimeOut 3600"]);
@@ -135,6 +132,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_apache_is_found_with_the_modules_that_are_not_built_in() {
+        let root = tempfile::tempdir().unwrap();
+        let [programs, modules] = ["sbin", "modules"].map(|name| root.path().join(name));
+        let nothing = search(&[programs.clone()], &[modules.clone()]).unwrap_err();
+        assert!(nothing.to_string().contains("install apache2-bin"), "{nothing}");
+        for file in [programs.join("httpd"), modules.join("mod_alias.so")] {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        assert!(search(&[programs.clone()], &[modules.clone()]).is_err(), "no CGI module");
+        std::fs::write(modules.join("mod_cgi.so"), "").unwrap();
+        let found = search(&[programs.clone()], &[modules.clone()]).unwrap();
+        assert_eq!(found.program, programs.join("httpd"));
+        let names: Vec<_> = found.modules.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["alias", "cgi"]);
+    }
+
+    #[test]
     fn the_configuration() {
         let apache = Apache {
             program: "/usr/sbin/apache2".into(),
@@ -147,6 +162,27 @@ mod tests {
             log: "/results/a b/error.log",
             clients: 10,
         };
-        insta::assert_snapshot!(apache.configuration(&site), @r#""#);
+        insta::assert_snapshot!(apache.configuration(&site), @r#"
+        ServerRoot "/tmp/x"
+        DefaultRuntimeDir "/tmp/x"
+        PidFile "/tmp/x/pid"
+        ServerName localhost
+        Listen 127.0.0.1:8080
+        ErrorLog "/results/a b/error.log"
+        LoadModule cgi_module "/m/mod_cgi.so"
+        User nobody
+        Group nogroup
+        ServerLimit 14
+        MaxRequestWorkers 14
+        StartServers 14
+        MaxSpareServers 14
+        MinSpareServers 1
+        MaxConnectionsPerChild 0
+        TimeOut 3600
+        KeepAliveTimeOut 3600
+        MaxKeepAliveRequests 0
+        ScriptAlias /cgi-bin/ "/tmp/x/cgi-bin/"
+        SetEnv ap_trust_cgilike_cl yes
+        "#);
     }
 }

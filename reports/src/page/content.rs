@@ -11,7 +11,7 @@ use crate::{
     folder::{Case, Results},
     grid::{Format, Grid},
     series::Selection,
-    supply, sweep, table,
+    supply, sweep, table, table1,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
 };
 
@@ -113,6 +113,10 @@ fn statistics(results: &Results) -> Vec<(&'static str, Grid)> {
     if disturbed.sum::<usize>() > 0 {
         grids.push(("Jobs that no stall disturbed", grid(Selection::Undisturbed)));
     }
+    // An error says that the suite has none of its experiments.
+    if let Ok(grid) = table1::grid(results, &[], true, Format::Text) {
+        grids.push(("Table 1", grid));
+    }
     grids
 }
 
@@ -131,17 +135,35 @@ fn protocol(results: &Results) -> Grid {
                 Place::Guest => "guest",
             }
             .to_owned(),
-            tasks(&experiment.tasks),
+            workload(experiment),
             load(experiment),
             reservation(experiment),
             emulator(experiment),
             experiment.repetitions.to_string(),
-            duration::format(experiment.duration),
+            match &experiment.web {
+                Some(web) => count(web.total() as usize, "request"),
+                None => duration::format(experiment.duration),
+            },
         ]
     };
-    let header =
-        ["experiment", "where", "tasks", "host load", "reservation", "emulator", "times", "each"];
+    let header = [
+        "experiment",
+        "where",
+        "workload",
+        "host load",
+        "reservation",
+        "emulator",
+        "times",
+        "each",
+    ];
     grid(&header, 6, results.cases.iter().map(row).collect())
+}
+
+fn workload(experiment: &Experiment) -> String {
+    match &experiment.web {
+        Some(web) => format!("{} clients; {}", web.clients, web.query),
+        None => tasks(&experiment.tasks),
+    }
 }
 
 fn tasks(tasks: &model::TaskSet) -> String {

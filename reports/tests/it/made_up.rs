@@ -54,20 +54,20 @@ description = "10 clients, 10 requests each, 6 simulations; invented numbers"
 [[experiment]]
 name = "table1-host"
 where = "host"
-TASKS
+web = {}
 [[experiment]]
 name = "table1-guest"
 where = "guest"
-TASKS
+web = {}
 [[experiment]]
 name = "table1-guest-loaded"
 where = "guest"
-TASKS
+web = {}
 load = { tasks = ["30ms/60ms", "38ms/100ms"] }
 [[experiment]]
 name = "table1-guest-reserved"
 where = "guest"
-TASKS
+web = {}
 load = { tasks = ["30ms/60ms", "38ms/100ms"] }
 reservation = { budget = "3ms", period = "5ms" }
 "#;
@@ -149,9 +149,7 @@ impl MadeUp {
     /// A folder with the service's four cases, six simulations of 100 requests each; response times
     /// lie evenly between the two bounds in milliseconds.
     pub fn service(bounds: [(f64, f64); 4]) -> Self {
-        // A suite needs tasks as long as it has no word for a service.
-        let suite = SERVICE.replace("TASKS", "tasks = [\"30ms/150ms\"]");
-        let mut folder = Self::empty(&suite);
+        let mut folder = Self::empty(SERVICE);
         let names: Vec<String> =
             folder.manifest.suite.experiments.iter().map(|one| one.name.clone()).collect();
         for (name, (least, most)) in names.iter().zip(bounds) {

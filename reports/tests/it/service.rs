@@ -44,9 +44,12 @@ fn table_1_in_every_format() {
     slow-down against the guest, avg            –             –               12.71×                  1.81×
 
     Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
+    A simulation: 10 clients, 10 requests each, one after the other, a new connection each; angle=20&width=2000&height=2000&format=ppm&reply=summary
+    Host load: 30ms/60ms and 38ms/100ms, 0.88 of the CPU, backlog: keep.
     table1-host: 1 request failed, outside all statistics.
     Confidence interval of the mean: Student's t over the means of repetitions.
     Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
+    The measured CPU was kept out of idle, without load as well: an idle CPU is a slow one.
     ");
     insta::assert_snapshot!(output(&folder, &["--paper", "--format", "markdown"]), @"
     | seconds | table1-host | paper | table1-guest | paper | table1-guest-loaded | paper | table1-guest-reserved | paper |
@@ -62,11 +65,17 @@ fn table_1_in_every_format() {
 
     Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
 
+    A simulation: 10 clients, 10 requests each, one after the other, a new connection each; angle=20&width=2000&height=2000&format=ppm&reply=summary
+
+    Host load: 30ms/60ms and 38ms/100ms, 0.88 of the CPU, backlog: keep.
+
     table1-host: 1 request failed, outside all statistics.
 
     Confidence interval of the mean: Student's t over the means of repetitions.
 
     Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
+
+    The measured CPU was kept out of idle, without load as well: an idle CPU is a slow one.
     ");
     insta::assert_snapshot!(output(&folder, &["--paper", "--format", "csv"]), @"
     statistic,table1-host,table1-host-paper,table1-guest,table1-guest-paper,table1-guest-loaded,table1-guest-loaded-paper,table1-guest-reserved,table1-guest-reserved-paper
@@ -95,9 +104,12 @@ fn table_1_in_every_format() {
     \bottomrule
     \end{tabular}
     % Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
+    % A simulation: 10 clients, 10 requests each, one after the other, a new connection each; angle=20&width=2000&height=2000&format=ppm&reply=summary
+    % Host load: 30ms/60ms and 38ms/100ms, 0.88 of the CPU, backlog: keep.
     % table1-host: 1 request failed, outside all statistics.
     % Confidence interval of the mean: Student's t over the means of repetitions.
     % Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
+    % The measured CPU was kept out of idle, without load as well: an idle CPU is a slow one.
     ");
 }
 
