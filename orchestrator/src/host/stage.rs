@@ -164,15 +164,67 @@ fn privilege(error: anyhow::Error, cpusets: &Cpusets) -> anyhow::Error {
     Refusal::Lacking(text).into()
 }
 
-/// The limit of SCHED_DEADLINE bandwidth on a CPU, rt_runtime / rt_period; 1 where admission
-/// control is off.
+/// The limit of SCHED_DEADLINE bandwidth on a CPU: rt_runtime / rt_period, less what the kernel's
+/// fair server holds of it; 1 where admission control is off.
 #[must_use]
 pub fn deadline_bandwidth_limit(roots: &Roots) -> f64 {
     let read = |name: &str| -> Option<f64> {
         fs::read_to_string(roots.proc.path(&format!("sys/kernel/{name}"))).ok()?.trim().parse().ok()
     };
     match (read("sched_rt_runtime_us"), read("sched_rt_period_us")) {
-        (Some(runtime), Some(period)) if runtime >= 0.0 && period > 0.0 => runtime / period,
+        (Some(runtime), Some(period)) if runtime >= 0.0 && period > 0.0 => {
+            runtime / period - fair_server_share(roots)
+        }
         _ => 1.0,
+    }
+}
+
+/// The fair server is a SCHED_DEADLINE entity of the kernel's own, admitted like any other. Its
+/// parameters are in debugfs, which may be locked: then the kernel's default since Linux 6.12.
+fn fair_server_share(roots: &Roots) -> f64 {
+    const DEFAULT: f64 = 0.05;
+    let read = |name: &str| -> Option<f64> {
+        let path = roots.sys.join("kernel/debug/sched/fair_server/cpu0").join(name);
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    if let (Some(runtime), Some(period)) = (read("runtime"), read("period")) {
+        return runtime / period;
+    }
+    let release = roots.proc.text("sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (6, 12) { DEFAULT } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::procfs::Proc;
+
+    use super::*;
+
+    fn limit(files: &[(&str, &str)]) -> f64 {
+        let root = tempfile::tempdir().unwrap();
+        for (name, value) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, value).unwrap();
+        }
+        let proc = Proc::at(&root.path().join("proc"));
+        deadline_bandwidth_limit(&Roots { proc, sys: root.path().join("sys"), ..Roots::default() })
+    }
+
+    #[test]
+    fn the_fair_server_has_its_part_of_the_limit() {
+        let runtime = ("proc/sys/kernel/sched_rt_runtime_us", "950000\n");
+        let period = ("proc/sys/kernel/sched_rt_period_us", "1000000\n");
+        let release = |text| ("proc/sys/kernel/osrelease", text);
+        let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 1e-9, "{found}");
+        near(limit(&[runtime, period, release("6.1.0-56-cloud-amd64\n")]), 0.95);
+        near(limit(&[runtime, period, release("6.18.44-fc-v657\n")]), 0.90);
+        let own = "sys/kernel/debug/sched/fair_server/cpu0";
+        let (held, every) = (format!("{own}/runtime"), format!("{own}/period"));
+        let read = [(&*held, "100000000\n"), (&*every, "1000000000\n")];
+        near(limit(&[runtime, period, read[0], read[1]]), 0.85);
+        near(limit(&[("proc/sys/kernel/sched_rt_runtime_us", "-1\n"), period]), 1.0);
     }
 }
