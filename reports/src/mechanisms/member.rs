@@ -1,6 +1,6 @@
 //! One mechanism of a group: what its VM's tasks, the host's tasks and the trace say.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::Duration};
 
 use model::{
     Mechanism, Reservation, TaskSet, duration::as_ns, manifest::HostFacts, stats::Summary,
@@ -159,7 +159,7 @@ fn shares(case: &Case) -> Option<f64> {
 /// (Q, P) with this host's tick, for a mechanism that need not have been promised anything.
 fn promise(host: &HostFacts, reservation: Reservation, mechanism: Mechanism) -> Option<Promise> {
     let (budget, period) = (reservation.budget(), reservation.period());
-    let settings = ReservationSettings { budget, period, mechanism, burst: Default::default() };
+    let settings = ReservationSettings { budget, period, mechanism, burst: Duration::ZERO };
     supply::of_host(host, &settings).ok()
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     folder::Results,
-    grid::Grid,
+    grid::{Format, Grid},
     series::{SERVICE, Selection},
     units::{UNKNOWN, ms, ms_or_unknown, percent, short},
 };
@@ -153,7 +153,7 @@ const MACHINE_COLUMNS: [&str; 16] = [
 pub fn csv(groups: &[Group]) -> String {
     let header = MACHINE_COLUMNS.map(str::to_owned).into();
     let rows = groups.iter().flat_map(machine_rows).collect();
-    Grid { header, rows, texts: 5, notes: Vec::new() }.write(crate::grid::Format::Csv)
+    Grid { header, rows, texts: 5, notes: Vec::new() }.write(Format::Csv)
 }
 
 fn machine_rows(group: &Group) -> Vec<Vec<String>> {
@@ -195,12 +195,12 @@ fn machine_rows(group: &Group) -> Vec<Vec<String>> {
 
 /// Every group under its heading, as text or in a document's table format.
 #[must_use]
-pub fn write(results: &Results, format: crate::grid::Format) -> Option<String> {
+pub fn write(results: &Results, format: Format) -> Option<String> {
     let groups = super::groups(results);
     if groups.is_empty() {
         return None;
     }
-    if format == crate::grid::Format::Csv {
+    if format == Format::Csv {
         return Some(csv(&groups));
     }
     let one = |group| format!("{}\n\n{}", title(group), grid(group).write(format));
