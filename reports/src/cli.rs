@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use model::{Exit, exit::EXIT_HELP};
 
 use crate::{
-    claims, compare, error::ReportError, export, folder::Results, grid::Format, render,
+    claims, compare, error::ReportError, export, folder::Results, grid::Format, mechanisms, render,
     series::Selection, supply, sweep, table, table1,
 };
 
@@ -51,6 +51,15 @@ enum Command {
     #[command(after_help = EXIT_HELP)]
     Sweep {
         /// A result folder with a sweep
+        dir: PathBuf,
+        /// How to write it: milliseconds for people, nanoseconds in CSV
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Rank the mechanisms in experiments that differ in nothing else
+    #[command(after_help = EXIT_HELP)]
+    Mechanisms {
+        /// A result folder
         dir: PathBuf,
         /// How to write it: milliseconds for people, nanoseconds in CSV
         #[arg(long, value_enum, default_value_t)]
@@ -123,6 +132,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             (grid.write(format), Exit::Done)
         }
         Command::Sweep { dir, format } => (swept(&dir, format)?, Exit::Done),
+        Command::Mechanisms { dir, format } => (ranked(&dir, format)?, Exit::Done),
         Command::Claims { dir, summary } => {
             let results = Results::read(&dir)?;
             let claims = claims::all(&results);
@@ -161,6 +171,15 @@ fn swept(dir: &std::path::Path, format: Format) -> Result<String, ReportError> {
     }
     let one = |own| sweep::grid(own).write(format);
     Ok(sweeps.iter().map(one).collect::<Vec<_>>().join("\n"))
+}
+
+fn ranked(dir: &std::path::Path, format: Format) -> Result<String, ReportError> {
+    mechanisms::table::write(&Results::read(dir)?, format).ok_or_else(|| {
+        ReportError::Nothing(format!(
+            "{}: its suite has no two experiments that differ in nothing but the mechanism",
+            dir.display()
+        ))
+    })
 }
 
 fn supplied(

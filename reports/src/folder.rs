@@ -47,6 +47,8 @@ pub struct Case {
     /// One per task (or one for the service), in the order of the tasks; empty where nothing
     /// that counts was measured.
     pub series: Vec<Series>,
+    /// The host's own tasks, in their order, where the load recorded its jobs.
+    pub load: Vec<Series>,
     /// What the analysis promises each task, where it applies.
     pub bounds: Option<Bounds>,
     /// Whether the budget of its reservation is enough; none without tasks or reservation.
@@ -162,8 +164,12 @@ impl Case {
             records.iter().filter(|record| record.experiment == experiment.name).collect();
         let counted: Vec<_> =
             own.iter().filter(|record| record.counts).map(|record| (*record).clone()).collect();
-        let (mut series, mut traced) = (Vec::new(), Vec::new());
+        let (mut series, mut load, mut traced) = (Vec::new(), Vec::new(), Vec::new());
         for record in &counted {
+            let load_jobs = place_of(folder, record).join("load-jobs.csv");
+            if load_jobs.exists() {
+                Series::add_jobs(&mut load, record.attempt, sample::read_csv(&load_jobs)?);
+            }
             traced.extend(Traced::read(&place_of(folder, record), record)?);
             if !read_attempt(folder, record, &mut series)? {
                 gaps.push(format!(
@@ -172,7 +178,9 @@ impl Case {
                 ));
             }
         }
-        series.sort_by(|a, b| (a.task.len(), &a.task).cmp(&(b.task.len(), &b.task)));
+        for side in [&mut series, &mut load] {
+            side.sort_by(|a, b| (a.task.len(), &a.task).cmp(&(b.task.len(), &b.task)));
+        }
         for own in &mut series {
             let index = (0..experiment.tasks.len()).find(|at| TaskSet::name(*at) == own.task);
             if let Some(task) = index.map(|index| experiment.tasks[index]) {
@@ -184,6 +192,7 @@ impl Case {
             experiment: experiment.clone(),
             bounds: None,
             series,
+            load,
             point: None,
             traced,
             attempts: own.len(),

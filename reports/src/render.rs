@@ -11,6 +11,7 @@ use crate::{
     figure::{build, export},
     folder::{Case, Results},
     grid::{Format, Grid},
+    mechanisms,
     page::{content::Content, html, markdown},
     series::Selection,
     supply::{self, bound::Promise, curve::Point},
@@ -27,7 +28,7 @@ pub struct Rendered {
 }
 
 /// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `sweep.csv`
-/// (where there is a sweep), `report.md` and `index.html`.
+/// (where there is a sweep), `mechanisms.csv` (where some are ranked), `report.md` and `index.html`.
 ///
 /// The page is written last, so that it never speaks of a figure that is not there.
 ///
@@ -57,6 +58,10 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     }
     if !results.sweeps.is_empty() {
         put("sweep.csv".to_owned(), sweep::csv(&results.sweeps).as_bytes())?;
+    }
+    let groups = mechanisms::groups(results);
+    if !groups.is_empty() {
+        put("mechanisms.csv".to_owned(), mechanisms::table::csv(&groups).as_bytes())?;
     }
     if supply::table::traced(results).next().is_some() {
         let bursts = supply::table::bursts(results).write(Format::Csv);

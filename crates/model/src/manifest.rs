@@ -31,8 +31,20 @@ pub struct Manifest {
     /// What the analysis says of each experiment with tasks; none in folders of earlier versions.
     #[serde(default)]
     pub analyses: Vec<ExperimentAnalysis>,
+    /// Experiments that this host cannot run; there is no attempt at them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub impossible: Vec<Impossible>,
     /// Every attempt at every repetition, in the order in which they ran.
     pub repetitions: Vec<RepetitionRecord>,
+}
+
+/// An experiment that a host cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Impossible {
+    /// Its name.
+    pub experiment: String,
+    /// What the host lacks, and the remedy.
+    pub reason: String,
 }
 
 /// The machine that the figures come from.

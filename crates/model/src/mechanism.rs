@@ -74,6 +74,30 @@ impl Mechanism {
     pub fn has_budget(self) -> bool {
         !matches!(self, Self::None | Self::FifoAbove | Self::FifoBelow)
     }
+
+    /// Whether a VM that asks gets Q in every P, whatever else the host runs.
+    #[must_use]
+    pub fn guarantees(self) -> bool {
+        self.is_deadline() || self == Self::RtGroup
+    }
+
+    /// Whether a VM gets no more than Q in P even where nobody else wants the CPU.
+    #[must_use]
+    pub fn caps(self) -> bool {
+        self.has_budget() && !matches!(self, Self::DeadlineReclaim | Self::CfsWeight)
+    }
+
+    /// Whether it guarantees and caps: a hard reservation.
+    #[must_use]
+    pub fn is_hard(self) -> bool {
+        self.guarantees() && self.caps()
+    }
+
+    /// Whether it ends budgets by a timer of its own, whatever the kernel's tick.
+    #[must_use]
+    pub fn is_sharp(self) -> bool {
+        self == Self::TimerServer
+    }
 }
 
 impl fmt::Display for Mechanism {
@@ -96,6 +120,22 @@ impl FromStr for Mechanism {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the table in `docs/mechanisms.md` has it.
+    #[test]
+    fn what_each_guarantees_and_caps() {
+        let those = |has: fn(Mechanism) -> bool| {
+            let names = Mechanism::ALL.into_iter().filter(|one| has(*one)).map(Mechanism::name);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(those(Mechanism::guarantees), "deadline deadline-reclaim rt-group timer-server");
+        assert_eq!(
+            those(Mechanism::caps),
+            "deadline rt-group cfs-quota cfs-quota-weight timer-server"
+        );
+        assert_eq!(those(Mechanism::is_hard), "deadline rt-group timer-server");
+        assert_eq!(those(Mechanism::is_sharp), "timer-server");
+    }
 
     #[test]
     fn names_are_those_of_suites_and_read_back() {

@@ -124,6 +124,9 @@ fn run_all(
         plan.repetitions.iter().filter(|planned| !is_done(manifest, planned)).collect();
     let estimate = missing.iter().map(|planned| planned.estimate).sum();
     let mut progress = Progress::new(missing.len(), estimate);
+    for own in &plan.impossible {
+        progress.note(&format!("{} is not possible here: {}", own.experiment, own.reason));
+    }
     for planned in missing {
         repetition(plan, planned, &mut bench, folder, manifest, &mut progress)?;
         progress.end();

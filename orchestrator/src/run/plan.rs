@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use model::{
     Mechanism, Suite, duration,
+    manifest::Impossible,
     suite::{self, Emulator, Experiment, Network, Place, Sweep},
 };
 
@@ -49,6 +50,8 @@ pub struct Plan {
     /// Round by round: the first repetition of each experiment, then the second, so that what
     /// drifts on the host meets every experiment alike.
     pub repetitions: Vec<Planned>,
+    /// Experiments that this host cannot run, while it can run others.
+    pub impossible: Vec<Impossible>,
 }
 
 impl Plan {
@@ -86,13 +89,11 @@ impl Plan {
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admissible(experiment, suite.host.sentinel, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
-            if let Some(settings) = &experiment.reservation {
-                mechanism::admit(settings.mechanism, &settings.into(), &roots)
-                    .with_context(|| format!("{file}: experiment `{}`", experiment.name))?;
-            }
         }
-        let repetitions = rounds(&suite);
-        Ok(Self { suite, text, cpus, repetitions })
+        let impossible = impossible(&suite, &roots, &file)?;
+        let mut repetitions = rounds(&suite);
+        repetitions.retain(|one| impossible.iter().all(|own| own.experiment != one.experiment));
+        Ok(Self { suite, text, cpus, repetitions, impossible })
     }
 
     /// What the whole run will probably take, noisy repetitions aside.
@@ -130,6 +131,9 @@ impl Plan {
                 describe(experiment),
                 planned.estimate.as_secs()
             );
+        }
+        for Impossible { experiment, reason } in &self.impossible {
+            text += &format!("  -  {experiment:17} not possible here: {reason}\n");
         }
         let seconds = self.estimate().as_secs();
         text += &format!(
@@ -254,6 +258,29 @@ fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(),
     ))
 }
 
+/// The experiments whose mechanism this host lacks, as long as others are left.
+///
+/// # Errors
+/// A request that no host can fulfil; what is lacking, where nothing is left to run.
+fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible>> {
+    let mut lacking = Vec::new();
+    for experiment in &suite.experiments {
+        let Some(settings) = &experiment.reservation else { continue };
+        let name = experiment.name.clone();
+        match mechanism::admit(settings.mechanism, &settings.into(), roots) {
+            Ok(()) => {}
+            Err(Refusal::Lacking(reason)) => lacking.push(Impossible { experiment: name, reason }),
+            Err(other) => Err(other).with_context(|| format!("{file}: experiment `{name}`"))?,
+        }
+    }
+    if let Some(Impossible { experiment, reason }) = lacking.first()
+        && lacking.len() == suite.experiments.len()
+    {
+        Err(Refusal::Lacking(format!("{file}: experiment `{experiment}`: {reason}")))?;
+    }
+    Ok(lacking)
+}
+
 fn rounds(suite: &Suite) -> Vec<Planned> {
     let most = suite.experiments.iter().map(|one| one.repetitions).max().unwrap_or(0);
     (0..most)
@@ -340,6 +367,26 @@ mod tests {
         let error = admissible(reserved, true, 0.95).unwrap_err();
         assert!(error.contains("0.920") && error.contains("0.900"), "{error}");
         assert!(admissible(suite.experiment("a").unwrap(), true, 0.95).is_ok());
+    }
+
+    #[test]
+    fn what_this_host_lacks_stands_aside_as_long_as_something_is_left() {
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join("mounts"), "").unwrap();
+        let root = empty.path().to_owned();
+        let proc = kernel::procfs::Proc::at(&root);
+        let roots = Roots { proc, sys: root.clone(), root };
+        let quota = "period = \"50ms\", mechanism = \"cfs-quota\"";
+        let text = SUITE.replace("period = \"50ms\"", quota);
+        let mut suite = suite::parse(&text, "s.toml").unwrap();
+        let lacking = impossible(&suite, &roots, "s.toml").unwrap();
+        assert_eq!(lacking.len(), 1);
+        assert_eq!(lacking[0].experiment, "b");
+        assert!(lacking[0].reason.contains("cfs-quota"), "{lacking:?}");
+        select(&mut suite, &["b".into()], "s.toml").unwrap();
+        let error = impossible(&suite, &roots, "s.toml").unwrap_err();
+        assert_eq!(crate::error::exit_of(&error), model::Exit::Lacking);
+        assert!(error.to_string().contains("`b`"), "{error}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn begin(plan: &Plan, keep_awake: KeepAwake, guests: Option<&Guests>) -> Man
         accelerator: guests.map(Guests::accelerator),
         keep_awake,
         analyses: plan.suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect(),
+        impossible: plan.impossible.clone(),
         repetitions: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     claims::Claim,
     folder::{Case, Results},
     grid::{Format, Grid},
+    mechanisms,
     series::Selection,
     supply, sweep, table, table1,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
@@ -27,6 +28,8 @@ pub struct Content<'a> {
     pub claims: &'a [Claim],
     /// Each sweep: the experiment that was varied, and a row for each budget and task.
     pub sweeps: Vec<(String, Grid)>,
+    /// Each set of experiments that differ in nothing but the mechanism, ranked.
+    pub mechanisms: Vec<(String, Grid)>,
     /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
     pub statistics: Vec<(&'static str, Grid)>,
     /// The experiments as run.
@@ -65,6 +68,7 @@ impl<'a> Content<'a> {
             lead: lead(results),
             claims,
             sweeps: sweeps(results),
+            mechanisms: ranked(results),
             statistics: statistics(results),
             protocol: protocol(results),
             execution: execution(results),
@@ -103,6 +107,12 @@ fn lead(results: &Results) -> Vec<String> {
 
 fn sweeps(results: &Results) -> Vec<(String, Grid)> {
     results.sweeps.iter().map(|one| (one.experiment.clone(), sweep::grid(one))).collect()
+}
+
+fn ranked(results: &Results) -> Vec<(String, Grid)> {
+    let groups = mechanisms::groups(results);
+    let one = |own| (mechanisms::table::title(own), mechanisms::table::grid(own));
+    groups.iter().map(one).collect()
 }
 
 fn statistics(results: &Results) -> Vec<(&'static str, Grid)> {
@@ -318,6 +328,12 @@ fn awake(results: &Results) -> String {
 
 fn warnings(results: &Results) -> Vec<String> {
     let mut warnings = results.gaps.clone();
+    let impossible = &results.manifest.impossible;
+    warnings.extend(
+        impossible
+            .iter()
+            .map(|own| format!("{} is not possible on this host: {}", own.experiment, own.reason)),
+    );
     for record in &results.manifest.repetitions {
         let place = format!("{}/rep-{:03}", record.experiment, record.attempt);
         if let Some(error) = &record.error {

@@ -41,6 +41,14 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                             @for (name, grid) in &content.sweeps { h3 { (name) } (table(grid)) }
                         }
                     }
+                    @if !content.mechanisms.is_empty() {
+                        section {
+                            h2 { "Which mechanism isolates" }
+                            @for (title, grid) in &content.mechanisms {
+                                h3 { (title) } (table(grid))
+                            }
+                        }
+                    }
                     section {
                         h2 { "Response times" }
                         @for (title, grid) in &content.statistics { h3 { (title) } (table(grid)) }

@@ -33,6 +33,12 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     for (name, grid) in &content.sweeps {
         out.push_str(&format!("### {name}\n\n{}\n", grid.write(Format::Markdown)));
     }
+    if !content.mechanisms.is_empty() {
+        out.push_str("## Which mechanism isolates\n\n");
+    }
+    for (title, grid) in &content.mechanisms {
+        out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
+    }
     out.push_str("## Response times\n\n");
     for (title, grid) in &content.statistics {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));

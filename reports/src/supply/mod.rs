@@ -23,13 +23,6 @@ use model::{
 use self::{bound::Promise, segment::Segment};
 use crate::error::ReportError;
 
-/// Mechanisms that keep a thread below its budget even where nobody else wants the CPU; only these
-/// promise an upper bound.
-const HARD: [&str; 4] = ["deadline", "rt-group", "cfs-quota", "timer-server"];
-
-/// Of these, those that enforce the budget by a timer of their own, whatever the tick.
-const SHARP: [&str; 1] = ["timer-server"];
-
 /// An attempt that was traced.
 #[derive(Debug)]
 pub struct Traced {
@@ -130,14 +123,17 @@ fn differs(thread: &ThreadFacts) -> bool {
 /// Why it cannot be told: the tick is not known.
 pub fn promise(manifest: &Manifest, experiment: &Experiment) -> Option<Result<Promise, String>> {
     let settings = experiment.reservation.as_ref()?;
-    let name = settings.mechanism.name();
-    HARD.contains(&name).then(|| of_host(&manifest.host, settings, name))
+    settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))
 }
 
-fn of_host(host: &HostFacts, own: &ReservationSettings, name: &str) -> Result<Promise, String> {
-    let exact = SHARP.contains(&name) || (name == "deadline" && host.hrtick_dl == Some(true));
+/// What (Q, P) comes to on this host: with its tick, where the mechanism is bound to that.
+///
+/// # Errors
+/// Why it cannot be told: the tick is not known.
+pub(crate) fn of_host(host: &HostFacts, own: &ReservationSettings) -> Result<Promise, String> {
+    let timed = own.mechanism.is_deadline() && host.hrtick_dl == Some(true);
     let tick_ns = match host.tick_hz {
-        _ if exact => 0,
+        _ if timed || own.mechanism.is_sharp() => 0,
         Some(hz) if hz > 0 => 1_000_000_000 / u64::from(hz),
         _ => return Err("the host does not say how long its tick is".to_owned()),
     };

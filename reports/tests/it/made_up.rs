@@ -293,6 +293,7 @@ fn manifest(suite: Suite) -> Manifest {
         }),
         keep_awake: KeepAwake { on: true, reason: "measured".to_owned(), idle_cost: Some(0.35) },
         analyses: Vec::new(),
+        impossible: Vec::new(),
         repetitions: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod made_up;
+mod mechanisms;
 mod rendering;
 mod scorecard;
 mod service;

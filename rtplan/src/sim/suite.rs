@@ -230,6 +230,7 @@ impl Plan {
                 reason: format!("computed by `rtplan simulate` with seed {}", self.seed),
             }),
             keep_awake: KeepAwake { on: false, reason: simulated(), idle_cost: None },
+            impossible: Vec::new(),
             repetitions: Vec::new(),
         }
     }

@@ -1,0 +1,189 @@
+//! One mechanism of a group: what its VM's tasks, the host's tasks and the trace say.
+
+use std::{cmp::Ordering, time::Duration};
+
+use model::{
+    Mechanism, Reservation, TaskSet, duration::as_ns, manifest::HostFacts, stats::Summary,
+    suite::ReservationSettings,
+};
+
+use super::mechanism;
+use crate::{
+    folder::{Case, Results},
+    series::{SERVICE, Selection, Series},
+    supply::{
+        self, Traced,
+        bound::{Promise, TOLERANCE_NS, least},
+        table::bandwidth,
+    },
+};
+
+/// An experiment of a group, and the figures by which it is ranked.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// The experiment.
+    pub case: &'a Case,
+    /// How it was reserved.
+    pub mechanism: Mechanism,
+    /// Why this host cannot run it.
+    pub impossible: Option<&'a str>,
+    /// Which of the VM's jobs are judged.
+    pub selection: Selection,
+    /// The VM's tasks, or the service.
+    pub tasks: Vec<Figures>,
+    /// The host's own tasks.
+    pub load: Vec<Figures>,
+    /// CPU time of the vCPUs as a share of the workload's time.
+    pub delivered: Option<f64>,
+    /// The least supply in any undisturbed window of 2P − Q in which the vCPU was busy, in ns.
+    pub least_ns: Option<u64>,
+    /// Whether it was given CPU time beyond (Q, P); none where no busy interval was long enough.
+    pub spare: Option<bool>,
+}
+
+/// What became of the jobs of a task, or the requests to a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Its name in the table: the host's tasks are numbered on from the VM's.
+    pub task: String,
+    /// Judged jobs, with those that were released but not finished; all requests.
+    pub jobs: usize,
+    /// Those of them that missed their deadline or were not finished; requests that failed.
+    pub misses: usize,
+    /// Mean response time in ns.
+    pub mean_ns: Option<f64>,
+    /// 99th percentile in ns.
+    pub p99_ns: Option<u64>,
+    /// Relative deadline in ns; none for a service.
+    pub deadline_ns: Option<u64>,
+}
+
+impl Figures {
+    fn of(series: &Series, task: String, selection: Selection) -> Self {
+        let mut responses = series.responses(selection);
+        let lost = (series.unfinished + series.failures) as usize;
+        let summary = Summary::of(&mut responses);
+        Self {
+            task,
+            jobs: responses.len() + lost,
+            misses: series.misses(selection) + lost,
+            mean_ns: summary.map(|own| own.mean),
+            p99_ns: summary.map(|own| own.p99),
+            deadline_ns: series.deadline_ns,
+        }
+    }
+}
+
+impl<'a> Member<'a> {
+    pub(super) fn of(results: &'a Results, case: &'a Case, reservation: Reservation) -> Self {
+        let selection = selection(case);
+        let figures = |own: &Series| Figures::of(own, own.task.clone(), selection);
+        let first = case.experiment.tasks.len();
+        let loaded = |(at, own): (usize, &Series)| {
+            Figures::of(own, TaskSet::name(first + at), Selection::All)
+        };
+        let mechanism = mechanism(&case.experiment);
+        let corner_ns = as_ns(reservation.period()) * 2 - as_ns(reservation.budget());
+        let quiet: Vec<_> = case.traced.iter().flat_map(|one| one.quiet.clone()).collect();
+        let mut impossible = results.manifest.impossible.iter();
+        let impossible = impossible.find(|own| own.experiment == case.name());
+        Self {
+            case,
+            mechanism,
+            impossible: impossible.map(|own| own.reason.as_str()),
+            selection,
+            tasks: case.series.iter().map(figures).collect(),
+            load: case.load.iter().enumerate().map(loaded).collect(),
+            delivered: bandwidth(&case.traced).or_else(|| shares(case)),
+            least_ns: least(&quiet, corner_ns).map(|window| window.supplied_ns),
+            spare: promise(&results.manifest.host, reservation, mechanism)
+                .and_then(|own| spare(&case.traced, &own, mechanism)),
+        }
+    }
+
+    /// Whether there is anything to rank it by.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.tasks.iter().any(|own| own.jobs > 0)
+    }
+
+    pub(super) fn service_p99_ns(&self) -> Option<u64> {
+        self.tasks.iter().find(|own| own.task == SERVICE)?.p99_ns
+    }
+
+    /// Better is less: first the share of judged jobs that missed (requests that failed); then the
+    /// 99th percentile of the task that comes nearest to its deadline, in tenths of that (of a
+    /// service: in tenths of `best_ns`, the least of the group); then the share of the host's jobs
+    /// that missed.
+    pub(super) fn order(&self, other: &Self, best_ns: Option<u64>) -> Ordering {
+        let key = |own: &Self| {
+            let misses = [&own.tasks, &own.load].map(|side| missed(side).unwrap_or(f64::INFINITY));
+            [misses[0], own.tenths(best_ns), misses[1]]
+        };
+        let (ours, theirs) = (key(self), key(other));
+        let each = ours.iter().zip(&theirs).map(|(a, b)| a.total_cmp(b));
+        let by_key = each.fold(Ordering::Equal, Ordering::then);
+        other.is_measured().cmp(&self.is_measured()).then(by_key)
+    }
+
+    fn tenths(&self, best_ns: Option<u64>) -> f64 {
+        let share = |own: &Figures| match (own.p99_ns, own.deadline_ns.or(best_ns)) {
+            (Some(p99_ns), Some(of_ns)) => 10.0 * p99_ns as f64 / of_ns as f64,
+            _ => f64::INFINITY,
+        };
+        self.tasks.iter().map(share).fold(0.0, f64::max).round()
+    }
+}
+
+/// The share of all jobs that missed; none where there are none.
+fn missed(tasks: &[Figures]) -> Option<f64> {
+    let jobs: usize = tasks.iter().map(|own| own.jobs).sum();
+    let misses: usize = tasks.iter().map(|own| own.misses).sum();
+    (jobs > 0).then(|| misses as f64 / jobs as f64)
+}
+
+/// The undisturbed jobs, unless those are fewer than half of a task's: in a backlog that never ends
+/// every job after the first stall is disturbed, and what is left says nothing.
+fn selection(case: &Case) -> Selection {
+    let enough = |own: &Series| own.selected(Selection::Undisturbed).count() * 2 >= own.len();
+    if case.series.iter().all(enough) { Selection::Undisturbed } else { Selection::All }
+}
+
+/// Delivered bandwidth where nothing was traced: by the CPU clocks.
+fn shares(case: &Case) -> Option<f64> {
+    let shares = case.counted.iter().map(|record| record.facts.vcpu_share);
+    let shares: Vec<f64> = shares.collect::<Option<_>>()?;
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+}
+
+/// (Q, P) with this host's tick, for a mechanism that need not have been promised anything.
+fn promise(host: &HostFacts, reservation: Reservation, mechanism: Mechanism) -> Option<Promise> {
+    let (budget, period) = (reservation.budget(), reservation.period());
+    let settings = ReservationSettings { budget, period, mechanism, burst: Duration::ZERO };
+    supply::of_host(host, &settings).ok()
+}
+
+/// Whether any busy interval got more than a cap of (Q, P) lets through: in a length L, counted from
+/// its begin, U L + Q (1 − U) under SCHED_DEADLINE, whose periods begin as the thread wakes, and twice
+/// the second term where periods begin by the clock.
+fn spare(attempts: &[Traced], promise: &Promise, mechanism: Mechanism) -> Option<bool> {
+    let (q, p) = (promise.budget_ns() as f64, promise.period_ns() as f64);
+    let share = q / p;
+    let begins = if mechanism.is_deadline() { 1.0 } else { 2.0 };
+    let ticks = if promise.budget_ns() > promise.tick_ns { 1 } else { 2 };
+    let spared = begins * q * (1.0 - share) + (ticks * promise.tick_ns + TOLERANCE_NS) as f64;
+    let mut told = None;
+    for one in attempts {
+        let begin = |from_ns| one.busy.iter().any(|busy| busy.from_ns == from_ns);
+        // Nobody knows since when the first was busy.
+        let from_its_begin = one.quiet.iter().filter(|own| own.from_ns > one.facts.from_ns);
+        for interval in from_its_begin.filter(|own| begin(own.from_ns)) {
+            let length = interval.length_ns() as f64;
+            let capped = share * length + spared;
+            if capped < length {
+                told = Some(told == Some(true) || interval.supplied_ns() as f64 > capped);
+            }
+        }
+    }
+    told
+}
