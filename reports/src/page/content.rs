@@ -8,8 +8,10 @@ use model::{
 
 use crate::{
     claims::Claim,
+    compare::Pair,
     folder::{Case, Results},
     grid::{Format, Grid},
+    joined,
     series::Selection,
     supply, sweep, table,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
@@ -27,6 +29,8 @@ pub struct Content<'a> {
     pub claims: &'a [Claim],
     /// Each sweep: the experiment that was varied, and a row for each budget and task.
     pub sweeps: Vec<(String, Grid)>,
+    /// Measured, simulated and analytic response times; no row where nothing was joined.
+    pub joined: Grid,
     /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
     pub statistics: Vec<(&'static str, Grid)>,
     /// The experiments as run.
@@ -48,7 +52,7 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// Gathers it.
     #[must_use]
-    pub fn of(results: &Results, claims: &'a [Claim]) -> Self {
+    pub fn of(results: &Results, claims: &'a [Claim], pairs: &[Pair]) -> Self {
         let manifest = &results.manifest;
         Self {
             title: format!(
@@ -65,6 +69,7 @@ impl<'a> Content<'a> {
             lead: lead(results),
             claims,
             sweeps: sweeps(results),
+            joined: joined::grid(results, pairs),
             statistics: statistics(results),
             protocol: protocol(results),
             execution: execution(results),

@@ -41,6 +41,9 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                             @for (name, grid) in &content.sweeps { h3 { (name) } (table(grid)) }
                         }
                     }
+                    @if !content.joined.rows.is_empty() {
+                        section { h2 { "Measured, simulated, calculated" } (table(&content.joined)) }
+                    }
                     section {
                         h2 { "Response times" }
                         @for (title, grid) in &content.statistics { h3 { (title) } (table(grid)) }
