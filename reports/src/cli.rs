@@ -116,9 +116,7 @@ enum Summary {
 /// [`ReportError`]; its [`ReportError::exit`] is the exit code.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
     let (text, exit) = match cli.command {
-        Command::Render { dir, simulated } => {
-            (rendered(&dir, simulated.as_deref())?, Exit::Done)
-        }
+        Command::Render { dir, simulated } => (rendered(&dir, simulated.as_deref())?, Exit::Done),
         Command::Table { dir, format, jobs, like, only, paper } => {
             let results = Results::read(&dir)?;
             let grid = match like {

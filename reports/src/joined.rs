@@ -18,10 +18,7 @@ impl Results {
     /// where both do not tell of the same experiments.
     pub fn join(&mut self, simulation: Self) -> Result<(), ReportError> {
         let refuse = |why: String| {
-            Err(ReportError::Nothing(format!(
-                "--simulated {}: {why}",
-                simulation.path.display()
-            )))
+            Err(ReportError::Nothing(format!("--simulated {}: {why}", simulation.path.display())))
         };
         if self.simulated() {
             return refuse(format!(
@@ -51,10 +48,7 @@ impl Results {
             shared += 1;
         }
         if shared == 0 {
-            return refuse(format!(
-                "it has no experiment in common with {}",
-                self.path.display()
-            ));
+            return refuse(format!("it has no experiment in common with {}", self.path.display()));
         }
         self.simulation = Some(Box::new(simulation));
         Ok(())
@@ -115,12 +109,11 @@ pub fn grid(results: &Results, pairs: &[Pair]) -> Grid {
         "distance",
         "at most",
     ];
-    let notes = [
-        "Response times in milliseconds, of the jobs that no stall disturbed; of all jobs where \
+    let notes =
+        ["Response times in milliseconds, of the jobs that no stall disturbed; of all jobs where \
          the analysis promises no bound. KS: largest gap between the measured and the simulated \
          CDF, 0 to 1, with its 90 % confidence interval (cluster bootstrap). Distance: \
-         Wasserstein-1 between them, at most: its upper 95 % bound.",
-    ];
+         Wasserstein-1 between them, at most: its upper 95 % bound."];
     Grid {
         header: header.map(str::to_owned).into(),
         rows: pairs.iter().map(|pair| cells(results, pair)).collect(),
