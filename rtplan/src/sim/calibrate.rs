@@ -25,7 +25,7 @@ use super::{
 };
 
 /// A job is disturbed where a longer stall is in its busy period (`docs/method.md`).
-pub(super) const DISTURBED_NS: u64 = 500_000;
+const DISTURBED_NS: u64 = 500_000;
 
 /// Fewer jobs than this make no distribution.
 const LEAST_JOBS: usize = 10;
