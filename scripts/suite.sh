@@ -8,7 +8,15 @@ out=${OUT:-results}
 status=0
 folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
-"$bin/reports" render "$folder"
+
+# The same suite simulated under the conditions just measured, on the same page. Without periodic
+# tasks there is nothing to simulate; that is no failure of the measurement.
+simulated=$("$bin/rtplan" simulate --suite "$suite" --calibrate "$folder" --out "$folder/simulated") ||
+    simulated=
+if [ -z "$simulated" ] || ! "$bin/reports" render "$folder" --simulated "$simulated"; then
+    echo "suite: nothing simulated; the report shows measurement and analysis alone" >&2
+    "$bin/reports" render "$folder"
+fi
 "$bin/reports" table "$folder"
 if [ -d "$folder/table1-host" ] || [ -d "$folder/table1-guest" ]; then
     echo

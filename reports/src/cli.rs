@@ -25,6 +25,9 @@ enum Command {
     Render {
         /// A result folder, as `orchestrator run` writes it
         dir: PathBuf,
+        /// Show beside it what `rtplan simulate --suite … --calibrate DIR` wrote into this folder
+        #[arg(long, value_name = "SIMDIR")]
+        simulated: Option<PathBuf>,
     },
     /// Print the statistics of every task of every experiment
     #[command(after_help = EXIT_HELP)]
@@ -122,7 +125,7 @@ enum Summary {
 /// [`ReportError`]; its [`ReportError::exit`] is the exit code.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
     let (text, exit) = match cli.command {
-        Command::Render { dir } => (rendered(&dir)?, Exit::Done),
+        Command::Render { dir, simulated } => (rendered(&dir, simulated.as_deref())?, Exit::Done),
         Command::Table { dir, format, jobs, like, only, paper } => {
             let results = Results::read(&dir)?;
             let grid = match like {
@@ -205,8 +208,14 @@ fn supplied(
     Ok(tables.map(|grid| grid.write(format)).join("\n"))
 }
 
-fn rendered(dir: &std::path::Path) -> Result<String, ReportError> {
-    let results = Results::read(dir)?;
+fn rendered(
+    dir: &std::path::Path,
+    simulated: Option<&std::path::Path>,
+) -> Result<String, ReportError> {
+    let mut results = Results::read(dir)?;
+    if let Some(folder) = simulated {
+        results.join(Results::read(folder)?)?;
+    }
     for gap in &results.gaps {
         eprintln!("reports: {gap}");
     }

@@ -34,6 +34,9 @@ pub struct Pair {
     pub wasserstein_upper: Option<f64>,
     /// Kolmogorov–Smirnov.
     pub ks: Option<Ks>,
+    /// 90 % confidence interval of its distance (cluster bootstrap), widened down to the distance
+    /// itself where drawing again makes all of it larger.
+    pub ks_interval: Option<(f64, f64)>,
     /// Cliff's delta, positive where the second folder's responses tend to be longer.
     pub delta: Option<f64>,
 }
@@ -70,7 +73,8 @@ fn pairs(a: &Case, b: &Case, selection: Selection) -> Vec<Pair> {
     a.series.iter().filter_map(of).collect()
 }
 
-fn pair(
+/// One task of two folders; none where a side has no selected sample.
+pub(crate) fn pair(
     (a_case, a): (&Case, &Series),
     (b_case, b): (&Case, &Series),
     selection: Selection,
@@ -78,12 +82,11 @@ fn pair(
     let (mut x, mut y) = (a.responses(selection), b.responses(selection));
     let (first, second) = (Summary::of(&mut x)?, Summary::of(&mut y)?);
     let clusters = |case: &Case, own| cluster::clusters(own, &case.experiment, selection);
-    let upper = bootstrap::upper_bound(
-        &clusters(a_case, a),
-        &clusters(b_case, b),
-        0.95,
-        two_sample::wasserstein,
-    );
+    let (left, right) = (clusters(a_case, a), clusters(b_case, b));
+    let upper = bootstrap::upper_bound(&left, &right, 0.95, two_sample::wasserstein);
+    let ks = two_sample::kolmogorov_smirnov(&x, &y);
+    let distance = |a: &[u64], b: &[u64]| Some(two_sample::kolmogorov_smirnov(a, b)?.distance);
+    let drawn = bootstrap::interval(&left, &right, 0.9, distance);
     Some(Pair {
         experiment: a_case.name().to_owned(),
         task: a.task.clone(),
@@ -95,12 +98,13 @@ fn pair(
         ),
         wasserstein: two_sample::wasserstein(&x, &y),
         wasserstein_upper: upper,
-        ks: two_sample::kolmogorov_smirnov(&x, &y),
+        ks,
+        ks_interval: ks.zip(drawn).map(|(ks, (low, high))| (low.min(ks.distance), high)),
         delta: two_sample::cliffs_delta(&y, &x),
     })
 }
 
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 15] = [
     "experiment",
     "task",
     "mean 1",
@@ -114,6 +118,7 @@ const HEADER: [&str; 14] = [
     "distance",
     "at most",
     "KS",
+    "90 %",
     "Cliff's δ",
 ];
 
@@ -121,12 +126,12 @@ const HEADER: [&str; 14] = [
 #[must_use]
 pub fn grid(comparison: &Comparison, format: Format) -> Grid {
     if format == Format::Csv {
-        return machine_grid(comparison);
+        return machine_grid(&comparison.pairs);
     }
     let mut notes = vec![
         "Response times in milliseconds. Change: of the mean, 2 against 1, with its confidence \
          interval. Distance: Wasserstein-1 between the CDFs, at most: its upper 95 % bound. \
-         KS: largest gap between the CDFs. δ above 0: folder 2 is slower."
+         KS: largest gap between the CDFs, with its interval. δ above 0: folder 2 is slower."
             .to_owned(),
     ];
     let only = |(name, which): &(String, &str)| format!("Only the {which} folder measured {name}.");
@@ -158,11 +163,12 @@ fn human_cells(pair: &Pair) -> Vec<String> {
         known(pair.wasserstein, ms),
         known(pair.wasserstein_upper, ms),
         known(pair.ks.map(|ks| ks.distance), |distance| format!("{distance:.2}")),
+        pair.ks_interval.map_or_else(|| UNKNOWN.to_owned(), units::range),
         known(pair.delta, units::delta),
     ]
 }
 
-const MACHINE_COLUMNS: [&str; 19] = [
+const MACHINE_COLUMNS: [&str; 21] = [
     "experiment",
     "task",
     "jobs_1",
@@ -182,12 +188,15 @@ const MACHINE_COLUMNS: [&str; 19] = [
     "ks_distance",
     "ks_p_value",
     "cliffs_delta",
+    "ks_low90",
+    "ks_high90",
 ];
 
-fn machine_grid(comparison: &Comparison) -> Grid {
+/// Nanoseconds, a row for each pair.
+pub(crate) fn machine_grid(pairs: &[Pair]) -> Grid {
     Grid {
         header: MACHINE_COLUMNS.map(str::to_owned).into(),
-        rows: comparison.pairs.iter().map(machine_cells).collect(),
+        rows: pairs.iter().map(machine_cells).collect(),
         texts: 2,
         notes: Vec::new(),
     }
@@ -219,5 +228,7 @@ fn machine_cells(pair: &Pair) -> Vec<String> {
         cell(pair.ks.map(|ks| format!("{:.4}", ks.distance))),
         cell(pair.ks.map(|ks| format!("{:.3e}", ks.p_value))),
         cell(pair.delta.map(|delta| format!("{delta:.4}"))),
+        cell(pair.ks_interval.map(|(low, _)| format!("{low:.4}"))),
+        cell(pair.ks_interval.map(|(_, high)| format!("{high:.4}"))),
     ]
 }

@@ -37,6 +37,8 @@ pub struct Results {
     pub sweeps: Vec<Outcome>,
     /// What should have been there and is not, a sentence each.
     pub gaps: Vec<String>,
+    /// The same suite simulated, where the report shows both ([`Results::join`]).
+    pub simulation: Option<Box<Results>>,
 }
 
 /// An experiment and what was measured in it.
@@ -95,7 +97,7 @@ impl Results {
             sweep::outcome(suite, own, points.collect(), &analyses)
         };
         let sweeps = suite.sweeps.iter().map(outcome).collect();
-        Ok(Self { path: folder.to_owned(), manifest, cases, sweeps, gaps })
+        Ok(Self { path: folder.to_owned(), manifest, cases, sweeps, gaps, simulation: None })
     }
 
     /// The case of this name, where something that counts was measured in it.

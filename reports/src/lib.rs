@@ -12,6 +12,7 @@ pub mod export;
 pub mod figure;
 pub mod folder;
 pub mod grid;
+pub mod joined;
 pub mod mechanisms;
 pub mod page;
 pub mod predict;

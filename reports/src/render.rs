@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
-    claims,
+    claims, compare,
     error::ReportError,
     figure::{build, export},
     folder::{Case, Results},
     grid::{Format, Grid},
-    mechanisms,
+    joined, mechanisms,
     page::{content::Content, html, markdown},
     series::Selection,
     supply::{self, bound::Promise, curve::Point},
@@ -28,7 +28,8 @@ pub struct Rendered {
 }
 
 /// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `sweep.csv`
-/// (where there is a sweep), `mechanisms.csv` (where some are ranked), `report.md` and `index.html`.
+/// (where there is a sweep), `mechanisms.csv` (where some are ranked), `simulated.csv` (where a
+/// simulation was joined), `report.md` and `index.html`.
 ///
 /// The page is written last, so that it never speaks of a figure that is not there.
 ///
@@ -63,12 +64,17 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     if !groups.is_empty() {
         put("mechanisms.csv".to_owned(), mechanisms::table::csv(&groups).as_bytes())?;
     }
+    let joined = joined::pairs(results);
+    if !joined.is_empty() {
+        let distances = compare::machine_grid(&joined).write(Format::Csv);
+        put("simulated.csv".to_owned(), distances.as_bytes())?;
+    }
     if supply::table::traced(results).next().is_some() {
         let bursts = supply::table::bursts(results).write(Format::Csv);
         put("bursts.csv".to_owned(), bursts.as_bytes())?;
         put("sbf.csv".to_owned(), sbf(&curves).write(Format::Csv).as_bytes())?;
     }
-    let content = Content::of(results, &claims);
+    let content = Content::of(results, &claims, &joined);
     let figures: Vec<_> = drawn.iter().map(|(figure, _)| figure.clone()).collect();
     put("report.md".to_owned(), markdown::write(&content, &figures).as_bytes())?;
     put("index.html".to_owned(), html::write(&content, &drawn).as_bytes())?;

@@ -52,6 +52,12 @@ pub fn delta(delta: f64) -> String {
     if text.ends_with("0.00") { "0.00".to_owned() } else { text }
 }
 
+/// The ends of an interval, with two decimals: `0.03–0.11`.
+#[must_use]
+pub fn range((low, high): (f64, f64)) -> String {
+    format!("{low:.2}–{high:.2}")
+}
+
 /// `text` with a no-break space between each number and what follows it, so that no line of a
 /// page ends between `30` and `ms`.
 #[must_use]

@@ -35,7 +35,7 @@ pub fn figures(results: &Results) -> Vec<Figure> {
         let name = figure_name(rest[0].name()).to_owned();
         let (own, others): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|case| figure_name(case.name()) == name);
-        figures.push(cdf_figure(&name, &own));
+        figures.push(cdf_figure(&name, &own, results));
         figures.extend(own.iter().filter(|case| grows(case)).map(|case| over_time(case)));
         rest = others;
     }
@@ -59,9 +59,12 @@ fn grows(case: &Case) -> bool {
     case.judged() == Selection::All && case.series.iter().any(|own| own.deadline_ns.is_some())
 }
 
-fn cdf_figure(name: &str, cases: &[&Case]) -> Figure {
+fn cdf_figure(name: &str, cases: &[&Case], results: &Results) -> Figure {
     let mut curves: Vec<Curve> =
         cases.iter().enumerate().flat_map(|(at, case)| curves(at, case, cases.len())).collect();
+    for own in &mut curves {
+        own.simulated = results.simulation_of(own.case).and_then(|it| it.task(&own.series.task));
+    }
     curves.sort_by(|a, b| a.series.task.cmp(&b.series.task));
     let spread = |pick: fn(f64, f64) -> f64, from| curves.iter().map(Curve::p99).fold(from, pick);
     let apart = spread(f64::max, 0.0) > APART * spread(f64::min, f64::INFINITY);
@@ -77,7 +80,7 @@ fn cdf_figure(name: &str, cases: &[&Case]) -> Figure {
     Figure {
         name: name.to_owned(),
         title: title(name, cases[0]),
-        caption: caption(cases, &beyond),
+        caption: caption(cases, &beyond, curves.iter().any(|own| own.simulated.is_some())),
         panels,
     }
 }
@@ -86,6 +89,8 @@ fn cdf_figure(name: &str, cases: &[&Case]) -> Figure {
 struct Curve<'a> {
     case: &'a Case,
     series: &'a Series,
+    /// The same task, simulated.
+    simulated: Option<&'a Series>,
     label: String,
     color: Color,
     stroke: Stroke,
@@ -93,14 +98,30 @@ struct Curve<'a> {
 
 impl Curve<'_> {
     fn sorted(&self, selection: Selection) -> Vec<u64> {
-        let mut responses = self.series.responses(selection);
-        responses.sort_unstable();
-        responses
+        sorted(self.series, selection)
+    }
+
+    /// Darker than the measured one, over which it lies.
+    fn simulated(&self, end_ns: u64) -> Option<Line> {
+        let series = self.simulated?;
+        let at = self.case.series.iter().position(|own| own.task == series.task)?;
+        Some(Line {
+            label: "simulated".to_owned(),
+            color: dark(nth_color(at)),
+            stroke: Stroke::Simulated,
+            points: clipped(&sorted(series, self.case.judged()), series.unfinished, end_ns),
+        })
     }
 
     fn p99(&self) -> f64 {
         model::stats::percentile(&self.sorted(Selection::All), 99.0).unwrap_or(0) as f64
     }
+}
+
+fn sorted(series: &Series, selection: Selection) -> Vec<u64> {
+    let mut responses = series.responses(selection);
+    responses.sort_unstable();
+    responses
 }
 
 /// Of two cases the second one is drawn dark and narrow over the pale and broad first one, so that
@@ -115,7 +136,7 @@ fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
             (2, _) => (format!("{name}, {condition}"), nth_color(task), Stroke::Solid),
             _ => (format!("{name}, {}", case.name()), nth_color(at), Stroke::Solid),
         };
-        Curve { case, series, label, color, stroke }
+        Curve { case, series, simulated: None, label, color, stroke }
     };
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
 }
@@ -127,6 +148,11 @@ pub(crate) fn nth_color(at: usize) -> Color {
 pub(crate) fn pale((r, g, b): Color) -> Color {
     let lighter = |part: u8| (f64::from(part) * 0.45 + 255.0 * 0.55).round() as u8;
     (lighter(r), lighter(g), lighter(b))
+}
+
+fn dark((r, g, b): Color) -> Color {
+    let darker = |part: u8| (f64::from(part) * 0.45).round() as u8;
+    (darker(r), darker(g), darker(b))
 }
 
 /// `τ1 (30 ms, 150 ms)`, as the paper writes a task.
@@ -191,6 +217,7 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
     // Pale lines first, then dark ones, then the thin dashes, which would else vanish.
     solid.sort_by_key(|line| line.stroke != Stroke::Broad);
     let mut lines = solid;
+    lines.extend(curves.iter().filter_map(|curve| curve.simulated(end_ns)));
     lines.extend(dashed);
     Panel {
         x_label: "response time x (ms)".to_owned(),
@@ -258,11 +285,14 @@ fn title(name: &str, case: &Case) -> String {
     }
 }
 
-fn caption(cases: &[&Case], beyond: &[String]) -> String {
+fn caption(cases: &[&Case], beyond: &[String], simulated: bool) -> String {
     let mut sentences = Vec::new();
     for case in cases {
         let series: Vec<String> = case.series.iter().map(|own| sizes(case, own)).collect();
         sentences.push(format!("{}: {}.", case.name(), series.join(", ")));
+    }
+    if simulated {
+        sentences.push("Long dashes: simulated.".to_owned());
     }
     if let Some(bounds) = cases.iter().find_map(|case| case.bounds.as_ref()) {
         sentences.push(format!("Dotted: analytic worst case ({}).", bounds.supply));

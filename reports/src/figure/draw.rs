@@ -115,6 +115,9 @@ where
         Stroke::Broad | Stroke::Solid => {
             chart.draw_series(LineSeries::new(points, style))?;
         }
+        Stroke::Simulated => {
+            chart.draw_series(DashedLineSeries::new(points, 11 * SCALE, 4 * SCALE, style))?;
+        }
         Stroke::Dashed => {
             chart.draw_series(DashedLineSeries::new(points, 5 * SCALE, 3 * SCALE, style))?;
         }
@@ -150,6 +153,7 @@ fn stroke_style(color: Rgb, stroke: Stroke) -> ShapeStyle {
     let width = match stroke {
         Stroke::Broad => 6 * SCALE,
         Stroke::Solid | Stroke::Dots => 2 * SCALE,
+        Stroke::Simulated => 3 * SCALE / 2,
         Stroke::Dashed => SCALE,
     };
     rgb(color).stroke_width(width)
@@ -192,12 +196,17 @@ fn legend_rows(figure: &Figure, width: u32) -> Vec<Vec<(Entry<'_>, u32)>> {
 fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::new();
     for line in figure.panels.iter().flat_map(|panel| &panel.lines) {
-        let color = if line.stroke == Stroke::Dashed { GREY } else { line.color };
+        let broken = [Stroke::Dashed, Stroke::Simulated].contains(&line.stroke);
+        let color = if broken { GREY } else { line.color };
         if entries.iter().all(|entry| entry.label != line.label) {
             entries.push(Entry { label: &line.label, color, mark: Mark::Line(line.stroke) });
         }
     }
-    entries.sort_by_key(|entry| entry.mark == Mark::Line(Stroke::Dashed));
+    entries.sort_by_key(|entry| match entry.mark {
+        Mark::Line(Stroke::Simulated) => 1,
+        Mark::Line(Stroke::Dashed) => 2,
+        _ => 0,
+    });
     if let Some(panel) = figure.panels.iter().find(|panel| !panel.bounds.is_empty()) {
         entries.push(Entry { label: panel.bounds_label, color: GREY, mark: Mark::Bound });
     }
@@ -246,6 +255,7 @@ where
     };
     match entry.mark {
         Mark::Line(Stroke::Broad | Stroke::Solid) => pieces(28, 2)?,
+        Mark::Line(Stroke::Simulated) => pieces(11, 4)?,
         Mark::Line(Stroke::Dashed) => pieces(5, 3)?,
         Mark::Bound => pieces(2, 3)?,
         Mark::Line(Stroke::Dots) => {

@@ -76,6 +76,8 @@ pub enum Stroke {
     Broad,
     /// The usual one.
     Solid,
+    /// Narrow with long dashes, over a solid one: the same, simulated.
+    Simulated,
     /// Thin and dashed: all jobs, stalled ones included; or a deadline.
     Dashed,
     /// A dot at every point.

@@ -8,9 +8,10 @@ use model::{
 
 use crate::{
     claims::Claim,
+    compare::Pair,
     folder::{Case, Results},
     grid::{Format, Grid},
-    mechanisms,
+    joined, mechanisms,
     series::Selection,
     supply, sweep, table, table1,
     units::{UNKNOWN, count, ms, percent, short, signed_percent},
@@ -28,6 +29,8 @@ pub struct Content<'a> {
     pub claims: &'a [Claim],
     /// Each sweep: the experiment that was varied, and a row for each budget and task.
     pub sweeps: Vec<(String, Grid)>,
+    /// Measured, simulated and analytic response times; no row where nothing was joined.
+    pub joined: Grid,
     /// Each set of experiments that differ in nothing but the mechanism, ranked.
     pub mechanisms: Vec<(String, Grid)>,
     /// Statistics of all jobs, and of the undisturbed ones where some were disturbed.
@@ -51,7 +54,7 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// Gathers it.
     #[must_use]
-    pub fn of(results: &Results, claims: &'a [Claim]) -> Self {
+    pub fn of(results: &Results, claims: &'a [Claim], pairs: &[Pair]) -> Self {
         let manifest = &results.manifest;
         Self {
             title: format!(
@@ -68,6 +71,7 @@ impl<'a> Content<'a> {
             lead: lead(results),
             claims,
             sweeps: sweeps(results),
+            joined: joined::grid(results, pairs),
             mechanisms: ranked(results),
             statistics: statistics(results),
             protocol: protocol(results),

@@ -49,6 +49,9 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
                             }
                         }
                     }
+                    @if !content.joined.rows.is_empty() {
+                        section { h2 { "Measured, simulated, calculated" } (table(&content.joined)) }
+                    }
                     section {
                         h2 { "Response times" }
                         @for (title, grid) in &content.statistics { h3 { (title) } (table(grid)) }

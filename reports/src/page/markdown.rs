@@ -39,6 +39,10 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     for (title, grid) in &content.mechanisms {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
     }
+    if !content.joined.rows.is_empty() {
+        let grid = content.joined.write(Format::Markdown);
+        out.push_str(&format!("## Measured, simulated, calculated\n\n{grid}\n"));
+    }
     out.push_str("## Response times\n\n");
     for (title, grid) in &content.statistics {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));

@@ -1,4 +1,4 @@
-//! An upper confidence bound for the distance of two samples of dependent jobs.
+//! Confidence bounds for the distance of two samples of dependent jobs.
 //!
 //! The cluster bootstrap (Davison and Hinkley 1997, section 3.8): jobs that belong together (those
 //! of one hyperperiod, or of one batch) are drawn together, with replacement, so that their
@@ -18,6 +18,31 @@ pub fn upper_bound(
     level: f64,
     statistic: impl Fn(&[u64], &[u64]) -> Option<f64>,
 ) -> Option<f64> {
+    model::stats::percentile(&replicates(a, b, statistic)?, level * 100.0)
+}
+
+/// The percentile interval of `statistic` that leaves (1 - `level`) / 2 out at either end.
+///
+/// A distance of resampled clusters is larger than that of the samples by what the drawing adds:
+/// the interval errs to its upper side, and need not reach down to the distance itself where that
+/// is small. `None` where a side has fewer than two clusters.
+pub fn interval(
+    a: &[Vec<u64>],
+    b: &[Vec<u64>],
+    level: f64,
+    statistic: impl Fn(&[u64], &[u64]) -> Option<f64>,
+) -> Option<(f64, f64)> {
+    let values = replicates(a, b, statistic)?;
+    let at = |share: f64| model::stats::percentile(&values, share * 100.0);
+    Some((at((1.0 - level) / 2.0)?, at((1.0 + level) / 2.0)?))
+}
+
+/// Of [`REPLICATES`] drawings, ascending.
+fn replicates(
+    a: &[Vec<u64>],
+    b: &[Vec<u64>],
+    statistic: impl Fn(&[u64], &[u64]) -> Option<f64>,
+) -> Option<Vec<f64>> {
     if a.len() < 2 || b.len() < 2 {
         return None;
     }
@@ -26,7 +51,7 @@ pub fn upper_bound(
         .map(|_| statistic(&resample(a, &mut rng), &resample(b, &mut rng)))
         .collect::<Option<Vec<f64>>>()?;
     values.sort_unstable_by(f64::total_cmp);
-    model::stats::percentile(&values, level * 100.0)
+    Some(values)
 }
 
 fn resample(clusters: &[Vec<u64>], rng: &mut fastrand::Rng) -> Vec<u64> {
@@ -54,6 +79,24 @@ mod tests {
         let of = |side: &[Vec<u64>]| upper_bound(side, &calm, 0.95, wasserstein).unwrap();
         assert!(of(&calm) > 0.0);
         assert!(of(&wild) > 20.0 && of(&wild) > of(&calm));
+    }
+
+    #[test]
+    fn the_interval_covers_the_distance_and_ends_at_its_upper_bound() {
+        use crate::stats::two_sample::kolmogorov_smirnov;
+        let ks = |a: &[u64], b: &[u64]| kolmogorov_smirnov(a, b).map(|ks| ks.distance);
+        let a: Vec<Vec<u64>> = (0..40).map(|n| vec![100 + n % 7]).collect();
+        let b: Vec<Vec<u64>> = (0..40).map(|n| vec![102 + n % 7]).collect();
+        let flat = |side: &[Vec<u64>]| {
+            let mut all = side.concat();
+            all.sort_unstable();
+            all
+        };
+        let (low, high) = interval(&a, &b, 0.9, ks).unwrap();
+        let distance = ks(&flat(&a), &flat(&b)).unwrap();
+        assert!(low <= distance && distance <= high && high < 1.0, "{low} {distance} {high}");
+        assert_eq!(upper_bound(&a, &b, 0.95, ks), Some(high));
+        assert_eq!(interval(&a[..1], &b, 0.9, ks), None);
     }
 
     #[test]

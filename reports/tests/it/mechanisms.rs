@@ -211,7 +211,7 @@ fn experiments_that_differ_in_more_are_not_ranked() {
 fn the_page_ranks_and_says_what_was_not_possible() {
     let results = results(&folder());
     let claims = claims::all(&results);
-    let content = Content::of(&results, &claims);
+    let content = Content::of(&results, &claims, &[]);
     let (html, text) = (html::write(&content, &[]), markdown::write(&content, &[]));
     for page in [&html, &text] {
         assert!(page.contains("Which mechanism isolates"));

@@ -21,6 +21,7 @@ use super::{
     chance::{Stalls, Times},
     experiment::Conditions,
     setup::Tick,
+    traced::{self, Traced},
 };
 
 /// A job is disturbed where a longer stall is in its busy period (`docs/method.md`).
@@ -28,6 +29,9 @@ const DISTURBED_NS: u64 = 500_000;
 
 /// Fewer jobs than this make no distribution.
 const LEAST_JOBS: usize = 10;
+
+/// A start that comes later than this after its release, under a reservation, waited for budget.
+pub(super) const MOST_LATENCY_NS: u64 = 3_000_000;
 
 /// Why a folder cannot be calibrated from.
 #[derive(Debug, Error)]
@@ -99,6 +103,9 @@ impl Measured {
     ) -> Result<(Conditions, Vec<String>), CalibrateError> {
         let mut notes = Vec::new();
         let references = self.references(experiment)?;
+        let own = self.quiet(experiment)?;
+        let traced = self.traced(experiment)?;
+        let speed = traced::speed(&traced, experiment);
         let mut execution = Vec::new();
         let mut silent = Vec::new();
         for (index, task) in experiment.tasks.iter().enumerate() {
@@ -111,18 +118,37 @@ impl Measured {
                 )),
                 None => silent.push(model::TaskSet::name(index)),
             }
-            execution.push(found.map(|(times, _)| times));
+            let asked = u128::from(model::duration::as_ns(task.execution()));
+            let constant = |speed: u64| asked * u128::from(speed) / 1_000_000;
+            let by_trace = || Some(Times::Constant(u64::try_from(constant(speed?)).ok()?));
+            execution.push(found.map(|(times, _)| times).or_else(by_trace));
         }
         if !silent.is_empty() {
             notes.push(format!(
-                "{}: no undisturbed jobs without load and reservation; constant execution times",
-                silent.join(", ")
+                "{}: no undisturbed jobs without load and reservation; constant execution times{}",
+                silent.join(", "),
+                speed.map_or_else(String::new, |speed| {
+                    let factor = speed as f64 / 1e6;
+                    format!(", {factor:.3} of those asked for, from the vCPU's traced CPU time")
+                })
             ));
         }
-        let delay = references.iter().find_map(Quiet::latency);
+        let entry = match references.iter().find_map(|quiet| Some((quiet.latency()?, quiet))) {
+            None => own.latency().map(|times| (times, &own)),
+            found => found,
+        };
+        if let Some((_, quiet)) = &entry {
+            notes.push(format!("wake-up as measured in {}", quiet.experiment.name));
+        }
+        let entry = entry.map(|(times, _)| times);
+        let (look, looks_at) = (traced::look(&traced), traced::looks_at(&traced));
+        if !looks_at.is_empty() {
+            notes.push("length and phase of the sentinel's looks as traced".to_owned());
+        }
         let tick = self.tick_ns().map(|period| Tick { period, phase: 0 });
         let stalls = self.stalls(experiment, &mut notes)?;
-        let conditions = Conditions { execution, delay, stalls, tick, ..Conditions::default() };
+        let conditions =
+            Conditions { execution, entry, stalls, tick, look, looks_at, ..Conditions::default() };
         Ok((conditions, notes))
     }
 
@@ -135,19 +161,37 @@ impl Measured {
         let mut found: Vec<&Experiment> =
             self.manifest.suite.experiments.iter().filter(quiet).collect();
         found.sort_by_key(|other| other.name != experiment.name);
-        let mut references = Vec::new();
-        for experiment in found {
-            let mut jobs: Vec<Job> = Vec::new();
-            for place in self.counted(&experiment.name) {
-                let file = place.join("jobs.csv");
-                if file.exists() {
-                    jobs.extend(read_csv::<Job>(&file)?);
-                }
+        found.into_iter().map(|experiment| self.quiet(experiment)).collect()
+    }
+
+    fn quiet<'a>(&self, experiment: &'a Experiment) -> Result<Quiet<'a>, CalibrateError> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for place in self.counted(&experiment.name) {
+            let file = place.join("jobs.csv");
+            if file.exists() {
+                jobs.extend(read_csv::<Job>(&file)?);
             }
-            jobs.retain(|job| job.stalled_ns.is_none_or(|stalled| stalled <= DISTURBED_NS));
-            references.push(Quiet { experiment, jobs });
         }
-        Ok(references)
+        jobs.retain(|job| job.stalled_ns.is_none_or(|stalled| stalled <= DISTURBED_NS));
+        Ok(Quiet { experiment, jobs })
+    }
+
+    /// The traced attempts that count, where the experiment has a reservation: only there it
+    /// matters when its budget is looked at.
+    fn traced(&self, experiment: &Experiment) -> Result<Vec<Traced>, CalibrateError> {
+        if experiment.reservation.is_none() {
+            return Ok(Vec::new());
+        }
+        let own = |record: &&model::manifest::RepetitionRecord| {
+            record.counts && record.experiment == experiment.name
+        };
+        let mut traced = Vec::new();
+        for record in self.manifest.repetitions.iter().filter(own) {
+            let place = self.folder.join(&record.experiment);
+            let place = place.join(format!("rep-{:03}", record.attempt));
+            traced.extend(Traced::read(&place, record)?);
+        }
+        Ok(traced)
     }
 
     fn counted<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
@@ -229,11 +273,16 @@ impl Quiet<'_> {
         (times.len() >= LEAST_JOBS).then(|| Times::Samples(times.into()))
     }
 
-    /// From release to start of the most urgent task.
+    /// From release to start of the most urgent task. Under a reservation a release that finds the
+    /// budget used up waits for it, and is left out.
     fn latency(&self) -> Option<Times> {
         let top = self.top()?;
-        let times: Vec<u64> =
-            self.of(&top).map(|job| job.start_ns.saturating_sub(job.release_ns)).collect();
+        let wait = |job: &Job| job.start_ns.saturating_sub(job.release_ns);
+        let times: Vec<u64> = self
+            .of(&top)
+            .map(wait)
+            .filter(|&ns| self.experiment.reservation.is_none() || ns < MOST_LATENCY_NS)
+            .collect();
         (times.len() >= LEAST_JOBS).then(|| Times::Samples(times.into()))
     }
 }

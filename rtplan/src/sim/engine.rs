@@ -49,10 +49,13 @@ struct State {
     cost: u64,
     left: u64,
     start: u64,
+    /// What is left of the work before the job itself; part of `left`.
+    entering: u64,
     /// Unfinished jobs that have arrived.
     pending: u64,
     execution: Times,
     delay: Times,
+    entry: Times,
     rng: Rng,
     count: Count,
 }
@@ -177,9 +180,11 @@ impl<'a, O: Observer> Engine<'a, O> {
                 cost: 0,
                 left: 0,
                 start: NEVER,
+                entering: 0,
                 pending: 0,
                 execution: task.execution.clone(),
                 delay: task.delay.clone(),
+                entry: task.entry.clone(),
                 rng,
                 count: Count::default(),
             });
@@ -380,9 +385,14 @@ impl<'a, O: Observer> Engine<'a, O> {
         let lost = actor.debt.min(length);
         actor.debt -= lost;
         let task = &mut self.states[actor.ready.top() as usize];
-        task.left -= length - lost;
-        if task.start == NEVER && length > lost {
-            task.start = self.now + lost;
+        let work = length - lost;
+        task.left -= work;
+        if task.start == NEVER {
+            let entering = task.entering.min(work);
+            task.entering -= entering;
+            if work > entering {
+                task.start = self.now + lost + entering;
+            }
         }
         self.observer.ran(actor.origin, self.now, self.now + length);
     }
@@ -484,6 +494,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         let actor = &mut self.actors[task.actor as usize];
         let woken = actor.ready.is_empty();
         actor.ready.push(task.urgency(actor.edf), index as u32);
+        if actor.ready.top() as usize == index {
+            task.enter();
+        }
         if woken {
             actor.wake(self.now);
             if task.actor as usize >= self.ordinary {
@@ -579,6 +592,17 @@ impl State {
         };
         self.left = self.cost;
         self.start = NEVER;
+        self.entering = 0;
+    }
+
+    /// The job is the first of its thread as it arrives: what brings it onto the CPU comes before.
+    #[inline]
+    fn enter(&mut self) {
+        self.entering = match self.entry {
+            Times::Constant(entry) => entry,
+            ref entry => entry.draw(&mut self.rng),
+        };
+        self.left += self.entering;
     }
 
     /// Less is more urgent.

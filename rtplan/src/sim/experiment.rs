@@ -25,8 +25,8 @@ const LOW_PRIORITY: u32 = 40;
 pub struct Conditions {
     /// CPU time of each task's jobs; as the suite says where absent.
     pub execution: Vec<Option<Times>>,
-    /// From a job's arrival until it can run: timer and wake-up.
-    pub delay: Option<Times>,
+    /// CPU time from a job's arrival until it starts: timer and wake-up.
+    pub entry: Option<Times>,
     /// When the machine runs nobody.
     pub stalls: Stalls,
     /// Where budgets are enforced.
@@ -39,18 +39,23 @@ pub struct Conditions {
     /// kernel looks at the budget of a thread that is preempted: where budgets are enforced at the
     /// tick, the sentinel makes them sharper.
     pub sentinel: bool,
+    /// CPU time of one of its looks, where that was traced.
+    pub look: Option<Times>,
+    /// When it looks, counted from a release, in each repetition that was traced; chance where
+    /// empty.
+    pub looks_at: Vec<u64>,
 }
 
 /// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
 const SENTINEL: &str = "25us/500us";
-const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
-const SENTINEL_WORK_NS: u64 = 5_000;
+pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
+const SENTINEL_WORK_NS: u64 = 20_000;
 
-fn sentinel() -> Thread {
+fn sentinel(look: Option<&Times>) -> Thread {
     let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
     let mut thread = Thread::hog(server);
     let task = &mut thread.tasks[0];
-    task.execution = Times::Constant(SENTINEL_WORK_NS);
+    task.execution = look.cloned().unwrap_or(Times::Constant(SENTINEL_WORK_NS));
     (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
     thread
 }
@@ -97,15 +102,15 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
         if let Some(Some(execution)) = conditions.execution.get(name) {
             task.execution = execution.clone();
         }
-        if let Some(delay) = &conditions.delay {
-            task.delay = delay.clone();
+        if let Some(entry) = &conditions.entry {
+            task.entry = entry.clone();
         }
     }
     let mut threads = vec![measured];
     if let Some(load) = &experiment.load {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
-    threads.extend(conditions.sentinel.then(sentinel));
+    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look.as_ref())));
     Ok(Cpu {
         stalls: conditions.stalls.clone(),
         tick: conditions.tick,

@@ -34,6 +34,7 @@ mod record;
 mod server;
 mod setup;
 pub mod suite;
+mod traced;
 
 pub use chance::{Stalls, Times};
 pub use observe::{Count, Done, Observer, Outcome, ThreadOutcome};

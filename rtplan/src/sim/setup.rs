@@ -98,6 +98,9 @@ pub struct Task {
     pub offset: u64,
     /// How long after its arrival a job becomes ready; jobs of a task stay in order.
     pub delay: Times,
+    /// CPU time of its thread before a job starts that is the most urgent one as it becomes ready:
+    /// the guest's timer interrupt and wake-up. A job that waits behind another pays nothing.
+    pub entry: Times,
     /// What becomes of jobs that come while one is unfinished.
     pub backlog: Backlog,
 }
@@ -162,6 +165,7 @@ impl Thread {
             deadline: second,
             offset: 0,
             delay: Times::Constant(0),
+            entry: Times::Constant(0),
             backlog: Backlog::Keep,
         };
         let tasks = vec![task];
@@ -176,6 +180,7 @@ impl Thread {
             deadline: period,
             offset: 0,
             delay: Times::Constant(0),
+            entry: Times::Constant(0),
             backlog: Backlog::Drop,
         };
         self.tasks.insert(self.above, tick);
@@ -203,6 +208,7 @@ impl Task {
             deadline: as_ns(spec.task.deadline()),
             offset: spec.offset.map_or(0, as_ns),
             delay: if jitter == 0 { Times::Constant(0) } else { Times::Uniform(0, jitter) },
+            entry: Times::Constant(0),
             backlog: Backlog::Keep,
         })
     }

@@ -106,14 +106,17 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
         let cpu = experiment::cpu(experiment, &conditions)
             .and_then(|cpu| cpu.check().map(|()| cpu))
             .map_err(|error| failed(experiment, error))?;
-        prepared.push((experiment, cpu, notes));
+        prepared.push((experiment, cpu, notes, conditions.looks_at));
     }
     let folder = create(plan, out)?;
     let mut manifest = plan.manifest();
     save(&folder, &manifest)?;
-    for (experiment, cpu, notes) in &prepared {
+    for (experiment, cpu, notes, looks_at) in &prepared {
         for repetition in 0..experiment.repetitions {
-            let record = plan.repetition(&folder, experiment, cpu, notes, repetition)?;
+            let look =
+                (!looks_at.is_empty()).then(|| looks_at[repetition as usize % looks_at.len()]);
+            let cpu = with_phases(cpu, plan.seed_of(experiment, repetition), look);
+            let record = plan.repetition(&folder, experiment, &cpu, notes, repetition)?;
             manifest.repetitions.push(record);
         }
     }
@@ -235,6 +238,10 @@ impl Plan {
         }
     }
 
+    fn seed_of(&self, experiment: &Experiment, repetition: u32) -> u64 {
+        seed_of(self.seed, &experiment.name, repetition)
+    }
+
     fn repetition(
         &self,
         folder: &Path,
@@ -247,9 +254,8 @@ impl Plan {
         let name = &experiment.name;
         let partial = folder.join(name).join(format!(".rep-{repetition:03}.partial"));
         fs::create_dir_all(&partial).map_err(at(&partial))?;
-        let seed = seed_of(self.seed, name, repetition);
-        let cpu = with_phases(cpu, seed);
-        let outcome = write_jobs(&partial, experiment, &cpu, seed, repetition)?;
+        let seed = self.seed_of(experiment, repetition);
+        let outcome = write_jobs(&partial, experiment, cpu, seed, repetition)?;
         let stalls = stalls_until(&cpu.stalls, seed, outcome.end_ns);
         write_csv(&partial.join("stalls.csv"), &stalls)?;
         let whole = folder.join(name).join(format!("rep-{repetition:03}"));
@@ -295,12 +301,15 @@ fn seed_of(seed: u64, experiment: &str, repetition: u32) -> u64 {
     generator(seed ^ hash, repetition.into()).u64(..)
 }
 
-/// When the first tick falls, and the first wake-up of what is neither measured nor load, is chance.
-fn with_phases(cpu: &Cpu, seed: u64) -> Cpu {
+/// When the first tick falls is chance, and so is the first wake-up of what is neither measured nor
+/// load, where `look` does not tell it.
+fn with_phases(cpu: &Cpu, seed: u64, look: Option<u64>) -> Cpu {
     let mut rng = generator(seed, u64::MAX - 2);
     let mut threads = cpu.threads.clone();
     for thread in threads.iter_mut().filter(|own| !own.measured && own.server.is_deadline()) {
-        thread.tasks.iter_mut().for_each(|task| task.offset = rng.u64(..task.period));
+        for task in &mut thread.tasks {
+            task.offset = look.unwrap_or_else(|| rng.u64(..task.period));
+        }
     }
     let tick = cpu
         .tick

@@ -225,6 +225,7 @@ fn cpu(plans: &[Plan], tick: Option<(i64, i64)>, stalls: &[(i64, i64)], end: i64
             deadline: t as u64,
             offset: offset as u64,
             delay: Times::Constant(0),
+            entry: Times::Constant(0),
             backlog: model::load::Backlog::Keep,
         };
         Thread {
