@@ -41,7 +41,8 @@ fn the_quick_suite_gives_the_paper_s_figures() {
     assert_eq!(manifest.accelerator.as_ref().unwrap().name, "simulation");
     assert_eq!(manifest.host.cpu_model.as_deref(), Some("simulated"));
     assert!(manifest.finished_utc.is_some() && manifest.host.memory_bytes.is_none());
-    assert_eq!(manifest.repetitions.len(), 10);
+    // Ten of the experiments, four of the sweep.
+    assert_eq!(manifest.repetitions.len(), 14);
     assert!(manifest.repetitions.iter().all(|one| one.counts && !one.noisy));
     let file = fs::read_to_string(results.join("suite.toml")).unwrap();
     assert_eq!(file, fs::read_to_string(experiments("quick.toml")).unwrap());
@@ -141,7 +142,9 @@ fn conditions_come_from_a_measured_folder() {
     let fig2 = jobs(&results, "fig2");
     for job in fig2.iter().filter(|job| job.task == "tau1") {
         assert!([31_900_000, 34_100_000].contains(&job.cpu_ns.unwrap()), "{job:?}");
-        assert_eq!(job.start_ns, job.release_ns + 1_000_000);
+        // A millisecond of waking up, and a look of the sentinel where one falls into it.
+        let waking = job.start_ns - job.release_ns;
+        assert!([1_000_000, 1_020_000].contains(&waking), "{waking}");
     }
     let loaded = jobs(&results, "fig4-loaded");
     assert!(loaded.iter().any(|job| job.stalled_ns.unwrap() > 0));
