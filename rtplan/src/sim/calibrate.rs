@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::{
     chance::{Stalls, Times},
-    experiment::Conditions,
+    experiment::{Conditions, SENTINEL_INTERVAL_NS, SENTINEL_WORK_NS},
     setup::Tick,
     traced::{self, Traced},
 };
@@ -106,10 +106,17 @@ impl Measured {
         let own = self.quiet(experiment)?;
         let traced = self.traced(experiment)?;
         let speed = traced::speed(&traced, experiment);
+        let look = traced::look(&traced);
+        let look_ns = match &look {
+            _ if !self.manifest.suite.host.sentinel => 0,
+            Some(Times::Constant(ns)) => *ns,
+            _ => SENTINEL_WORK_NS,
+        };
         let mut execution = Vec::new();
         let mut silent = Vec::new();
         for (index, task) in experiment.tasks.iter().enumerate() {
-            let found = references.iter().find_map(|quiet| Some((quiet.execution(task)?, quiet)));
+            let found =
+                references.iter().find_map(|quiet| Some((quiet.execution(task, look_ns)?, quiet)));
             match &found {
                 Some((_, quiet)) => notes.push(format!(
                     "execution times of {} as measured in {}",
@@ -141,7 +148,7 @@ impl Measured {
             notes.push(format!("wake-up as measured in {}", quiet.experiment.name));
         }
         let entry = entry.map(|(times, _)| times);
-        let (look, looks_at) = (traced::look(&traced), traced::looks_at(&traced));
+        let looks_at = traced::looks_at(&traced);
         if !looks_at.is_empty() {
             notes.push("length and phase of the sentinel's looks as traced".to_owned());
         }
@@ -246,27 +253,31 @@ impl Quiet<'_> {
     }
 
     /// The most urgent task's time from start to finish over its CPU time, in millionths: what the
-    /// emulator and the guest's own work take while a job runs. At least 1.
-    fn slow_down(&self) -> Option<u64> {
+    /// emulator and the guest's own work take while a job runs. The sentinel's looks, of `look_ns`
+    /// each, are left out, since they are simulated. (A guest's CPU time contains them, the host's
+    /// does not; the time from start to finish does in both places.)
+    fn slow_down(&self, look_ns: u64) -> Option<u64> {
         let top = self.top()?;
         let ratio = |job: &Job| {
             let cpu = job.cpu_ns.filter(|&cpu| cpu > 0)?;
             let elapsed = u128::from(job.finish_ns.saturating_sub(job.start_ns));
-            u64::try_from(elapsed * 1_000_000 / u128::from(cpu)).ok()
+            let left = u128::from(SENTINEL_INTERVAL_NS.saturating_sub(look_ns));
+            let own = elapsed * left / u128::from(SENTINEL_INTERVAL_NS);
+            u64::try_from(own * 1_000_000 / u128::from(cpu)).ok()
         };
         let mut ratios: Vec<u64> = self.of(&top).filter_map(ratio).collect();
         ratios.sort_unstable();
-        percentile(&ratios, 50.0).map(|ratio| ratio.max(1_000_000))
+        percentile(&ratios, 50.0)
     }
 
     /// The CPU times of this task's jobs, slowed down.
-    fn execution(&self, task: &Task) -> Option<Times> {
+    fn execution(&self, task: &Task, look_ns: u64) -> Option<Times> {
         let same = |other: &&Task| {
             other.execution() == task.execution() && other.period() == task.period()
         };
         let index = self.experiment.tasks.iter().position(|other| same(&other))?;
         let name = model::TaskSet::name(index);
-        let factor = u128::from(self.slow_down()?);
+        let factor = u128::from(self.slow_down(look_ns)?);
         let slow = |cpu: u64| u64::try_from(u128::from(cpu) * factor / 1_000_000).ok();
         let times: Vec<u64> =
             self.of(&name).filter_map(|job| job.cpu_ns).filter_map(slow).collect();

@@ -49,7 +49,7 @@ pub struct Conditions {
 /// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
 const SENTINEL: &str = "25us/500us";
 pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
-const SENTINEL_WORK_NS: u64 = 20_000;
+pub(super) const SENTINEL_WORK_NS: u64 = 20_000;
 
 fn sentinel(look: Option<&Times>) -> Thread {
     let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
