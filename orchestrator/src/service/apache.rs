@@ -134,17 +134,18 @@ mod tests {
     #[test]
     fn an_apache_is_found_with_the_modules_that_are_not_built_in() {
         let root = tempfile::tempdir().unwrap();
-        let [programs, modules] = ["sbin", "modules"].map(|name| root.path().join(name));
-        let nothing = search(&[programs.clone()], &[modules.clone()]).unwrap_err();
+        let programs = [root.path().join("sbin")];
+        let modules = [root.path().join("modules")];
+        let nothing = search(&programs, &modules).unwrap_err();
         assert!(nothing.to_string().contains("install apache2-bin"), "{nothing}");
-        for file in [programs.join("httpd"), modules.join("mod_alias.so")] {
+        for file in [programs[0].join("httpd"), modules[0].join("mod_alias.so")] {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "").unwrap();
         }
-        assert!(search(&[programs.clone()], &[modules.clone()]).is_err(), "no CGI module");
-        std::fs::write(modules.join("mod_cgi.so"), "").unwrap();
-        let found = search(&[programs.clone()], &[modules.clone()]).unwrap();
-        assert_eq!(found.program, programs.join("httpd"));
+        assert!(search(&programs, &modules).is_err(), "no CGI module");
+        std::fs::write(modules[0].join("mod_cgi.so"), "").unwrap();
+        let found = search(&programs, &modules).unwrap();
+        assert_eq!(found.program, programs[0].join("httpd"));
         let names: Vec<_> = found.modules.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["alias", "cgi"]);
     }
