@@ -1,6 +1,6 @@
 //! Which mechanism isolates: the experiments that differ in nothing but the mechanism, ranked.
 //!
-//! The rule stands in `docs/method.md` and in [`Member::order`].
+//! The rule stands in `docs/method.md` and in `Member::order`.
 
 pub mod member;
 pub mod table;
