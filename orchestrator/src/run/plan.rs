@@ -246,7 +246,8 @@ fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(),
         Emulator::Place(_) => 0.0,
     };
     let left = limit - watch - emulator;
-    if reservation.bandwidth() <= left {
+    // A sum of shares is a little off; the kernel counts in units of 2^-20.
+    if reservation.bandwidth() <= left + 1e-6 {
         return Ok(());
     }
     Err(format!(
