@@ -9,16 +9,20 @@ step() { echo "== $*"; "$@"; }
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --quiet
-# The end-to-end tests run the programs as a user would: built for release.
+# The end-to-end tests run the programs as a user would: built for release. So are the tests, which
+# saves building everything once more.
 step cargo build --release --workspace --quiet
 step target/release/orchestrator fetch-kernel
+step cargo test --release --workspace --no-run --quiet
 
 echo "== cargo test"
 status=0
 # One test program after the other, and one test at a time within the end-to-end ones (see their
 # locks): measurements side by side would measure each other.
-cargo test --workspace --no-fail-fast -- --show-output >"$log" 2>&1 || status=$?
-grep -vE '^(successes:|---- .* stdout ----|    [a-z_:0-9]+|)$' "$log" || true
+cargo test --release --workspace --no-fail-fast -- --show-output >"$log" 2>&1 || status=$?
+# What passed, in short; what failed, in full and last.
+grep -E '^(     Running|   Doc-tests|test |error)' "$log" || true
+[ "$status" = 0 ] || sed -n '/^failures:$/,/^test result:/p' "$log"
 
 skipped=$(grep -c '^SKIPPED: ' "$log" || true)
 echo "$skipped tests skipped"

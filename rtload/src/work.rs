@@ -170,8 +170,17 @@ mod tests {
 
     #[test]
     fn paced_work_takes_the_cpu_time_asked_for_however_wrong_the_calibration() {
-        for ns_per_iteration in [1.2, 1.7, 2.4] {
-            let work = Work::Paced { execution_ns: 5_000_000, ns_per_iteration };
+        let stop = AtomicBool::new(false);
+        let cost = |_| {
+            let start = thread_cpu_ns();
+            burn(SLICE, &stop);
+            thread_cpu_ns() - start
+        };
+        let mut slices: Vec<u64> = (0..15).map(cost).collect();
+        slices.sort_unstable();
+        let now = slices[7] as f64 / SLICE as f64;
+        for wrong in [0.7, 1.0, 1.4] {
+            let work = Work::Paced { execution_ns: 5_000_000, ns_per_iteration: now * wrong };
             let mut costs: Vec<u64> = (0..15)
                 .map(|_| {
                     let start = thread_cpu_ns();

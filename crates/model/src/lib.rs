@@ -5,6 +5,7 @@
 //! is a budget Q in every period P.
 
 pub mod analysis;
+pub mod clock;
 pub mod duration;
 pub mod exit;
 pub mod hist;

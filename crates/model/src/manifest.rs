@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Suite, analysis::ExperimentAnalysis};
+use crate::{Suite, analysis::ExperimentAnalysis, clock::ClockMap};
 
 /// The version of the result folder's layout that this code writes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -181,6 +181,19 @@ pub struct Facts {
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+impl Facts {
+    /// The clock of the attempt's jobs, whose offset was measured at `since_ns` of the host's: the
+    /// host's own where they ran there.
+    #[must_use]
+    pub fn jobs_clock(&self, since_ns: u64) -> ClockMap {
+        ClockMap {
+            offset_ns: self.guest_clock_offset_ns.unwrap_or(0),
+            since_ns,
+            drift: self.guest_clock_drift.unwrap_or(0.0),
+        }
+    }
 }
 
 /// What the rows of `requests.csv` do not say.

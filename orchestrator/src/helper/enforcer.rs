@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::mechanism::READY;
 
 /// Its own reservation: a look takes some 15 µs.
-pub const BUDGET: Duration = Duration::from_micros(50);
+pub const BUDGET: Duration = Duration::from_micros(60);
 /// And so its relative deadline; it has to come before the deadlines of those it serves.
 pub const PERIOD: Duration = Duration::from_micros(500);
 
@@ -40,8 +40,8 @@ const SHORTEST_NS: u64 = 50_000;
 /// than just before it.
 const MARGIN_NS: u64 = 5_000;
 /// A thread that does not run may begin to at any moment: with little left it is looked at this
-/// often at the least.
-const LONGEST_ASLEEP_NS: u64 = 500_000;
+/// often at the least, which is what its budget may be overrun by then.
+const LONGEST_ASLEEP_NS: u64 = 150_000;
 /// An end or a wake-up that is later than this is counted as late.
 const LATE_NS: u64 = 200_000;
 
@@ -88,6 +88,7 @@ impl fmt::Display for Report {
 #[derive(Debug)]
 struct Served {
     budget_ns: u64,
+    period_ns: u64,
     /// As last seen.
     left_ns: i64,
     /// How long it has been like that.
@@ -96,8 +97,9 @@ struct Served {
 }
 
 impl Served {
-    fn new(budget_ns: u64) -> Self {
-        Self { budget_ns, left_ns: i64::MAX, unchanged_ns: 0, wait_ns: 0 }
+    fn new(budget: Duration, period: Duration) -> Self {
+        let (budget_ns, period_ns) = (as_ns(budget), as_ns(period));
+        Self { budget_ns, period_ns, left_ns: i64::MAX, unchanged_ns: 0, wait_ns: 0 }
     }
 
     /// Takes note of what is left; returns how long from now the budget cannot end.
@@ -112,8 +114,10 @@ impl Served {
         };
         if left_ns == self.left_ns {
             self.unchanged_ns += self.wait_ns;
-            let patience = (2 * self.wait_ns).min(LONGEST_ASLEEP_NS).max(earliest);
-            self.wait_ns = patience.clamp(SHORTEST_NS, self.budget_ns.max(SHORTEST_NS));
+            let patience = (2 * self.wait_ns).clamp(SHORTEST_NS, LONGEST_ASLEEP_NS).max(earliest);
+            // Its deadline has passed: it will wake with a whole budget.
+            let over = self.unchanged_ns > self.period_ns;
+            self.wait_ns = if over { self.budget_ns } else { patience };
             return self.wait_ns;
         }
         if left_ns <= 0 {
@@ -129,18 +133,18 @@ impl Served {
     }
 }
 
-/// Watches the threads, each with `budget` in its period, until SIGTERM or until all are gone; then
+/// Watches the threads, each with `budget` in `period`, until SIGTERM or until all are gone; then
 /// writes its [`Report`] to `out`.
 ///
 /// # Errors
 /// Where the kernel refuses SCHED_DEADLINE or does not show a thread's budget.
-pub fn run(tids: &[Tid], budget: Duration, out: &Path) -> Result<()> {
+pub fn run(tids: &[Tid], budget: Duration, period: Duration, out: &Path) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
     let open = |&tid: &Tid| -> Result<(DeadlineState, Served)> {
         let state = DeadlineState::open(Path::new("/proc"), tid)
             .with_context(|| format!("the budget of thread {tid}"))?;
-        Ok((state, Served::new(as_ns(budget))))
+        Ok((state, Served::new(budget, period)))
     };
     let mut served = tids.iter().map(open).collect::<Result<Vec<_>>>()?;
     // Without the lock a page fault could make it late; with too small a limit, so be it.
@@ -195,9 +199,13 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    fn served() -> Served {
+        Served::new(Duration::from_millis(3), Duration::from_millis(5))
+    }
+
     #[test]
     fn it_looks_when_a_budget_can_end_at_the_earliest() {
-        let (mut served, mut report) = (Served::new(3 * MS), Report::default());
+        let (mut served, mut report) = (served(), Report::default());
         assert_eq!(served.seen(3 * MS as i64, &mut report), 3 * MS + MARGIN_NS);
         assert_eq!(served.seen(2 * MS as i64, &mut report), 2 * MS + MARGIN_NS);
         // Gone, with a little overrun: the next one is shorter by that.
@@ -209,10 +217,24 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_does_not_run_is_looked_at_less_and_less_often() {
-        let (mut served, mut report) = (Served::new(3 * MS), Report::default());
-        let waits: Vec<u64> = (0..6).map(|_| served.seen(10_000, &mut report)).collect();
-        assert_eq!(waits, [50_000, 100_000, 200_000, 400_000, 500_000, 500_000]);
+    fn a_thread_that_does_not_run_is_looked_at_less_often_and_after_its_period_hardly() {
+        let (mut served, mut report) = (served(), Report::default());
+        let waits: Vec<u64> = (0..5).map(|_| served.seen(10_000, &mut report)).collect();
+        assert_eq!(waits, [50_000, 100_000, 150_000, 150_000, 150_000]);
+        let passed: u64 = waits.iter().sum();
+        let more = (0..100).map(|_| served.seen(10_000, &mut report));
+        let within = more.take_while(|&wait| wait == LONGEST_ASLEEP_NS).count() as u64;
+        assert!((0..=2 * LONGEST_ASLEEP_NS).contains(&(passed + within * 150_000 - 5 * MS)));
+        assert_eq!(served.seen(10_000, &mut report), 3 * MS);
+        // It woke, and is watched again.
+        assert_eq!(served.seen(2 * MS as i64, &mut report), 2 * MS + MARGIN_NS);
         assert_eq!(report.ends, 0);
+    }
+
+    #[test]
+    fn much_that_is_left_is_waited_for() {
+        let (mut served, mut report) = (served(), Report::default());
+        let waits: Vec<u64> = (0..4).map(|_| served.seen(2 * MS as i64, &mut report)).collect();
+        assert_eq!(waits, [2 * MS + MARGIN_NS, 2 * MS, 2 * MS, 3 * MS]);
     }
 }

@@ -56,6 +56,9 @@ pub enum Helper {
         /// Its budget.
         #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
         budget: Duration,
+        /// Its period.
+        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+        period: Duration,
         /// Where to write what was counted.
         #[arg(long)]
         out: PathBuf,
@@ -117,7 +120,9 @@ impl Helper {
             Self::Spin => spin::run()?,
             Self::Hog => spin::forever(),
             Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
-            Self::Enforce { tid, budget, out } => enforcer::run(&tid, budget, &out)?,
+            Self::Enforce { tid, budget, period, out } => {
+                enforcer::run(&tid, budget, period, &out)?;
+            }
             Self::Trial { mechanism, reservation, duration, cpu, leak } => {
                 trial::run(&mechanism, reservation, duration, cpu, leak)?;
             }

@@ -14,7 +14,7 @@ use std::{env, fs, time::Duration};
 
 use anyhow::{Context, Result};
 use kernel::deadline_state::DeadlineState;
-use model::duration;
+use model::{Reservation, duration};
 use tempfile::TempDir;
 
 use super::{Attached, Enforce, Request, Vm, deadline::Deadline};
@@ -56,7 +56,7 @@ impl Enforce for TimerServer {
         let reservation = request.reservation()?;
         // First the server and then what sharpens it, so that there is nothing to enforce yet.
         Deadline { reclaim: false }.attach(stage, vm, request)?;
-        let controller = Controller::start(stage, vm, reservation.budget())?;
+        let controller = Controller::start(stage, vm, reservation)?;
         Ok(Attached { controller: Some(controller), ..Attached::default() })
     }
 }
@@ -76,11 +76,12 @@ pub(crate) const READY: &str = "ready";
 const REPORT: &str = "report.json";
 
 impl Controller {
-    fn start(stage: &Stage, vm: &Vm, budget: Duration) -> Result<Self> {
+    fn start(stage: &Stage, vm: &Vm, reservation: Reservation) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (out, log) = (folder.path().join(REPORT), folder.path().join("log"));
         let mut arguments = vec!["helper".to_owned(), "enforce".to_owned()];
-        arguments.extend(["--budget".to_owned(), duration::format(budget)]);
+        arguments.extend(["--budget".to_owned(), duration::format(reservation.budget())]);
+        arguments.extend(["--period".to_owned(), duration::format(reservation.period())]);
         arguments.extend(["--out".to_owned(), out.display().to_string()]);
         for tid in &vm.vcpus {
             arguments.extend(["--tid".to_owned(), tid.to_string()]);

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use kernel::clock::monotonic_ns;
 use model::{
     Mechanism,
+    clock::ClockMap,
     manifest::{Facts, TraceFacts},
     sample::{Job, Stall, read_csv, write_csv},
     suite::{Experiment, GuestSettings, Place},
@@ -17,8 +18,7 @@ use serde::Serialize;
 
 use super::{
     guests::{Booted, Guests},
-    stalls::{self, ClockMap},
-    tasks,
+    stalls, tasks,
     warm::WarmGuest,
 };
 use crate::{

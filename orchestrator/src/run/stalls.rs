@@ -1,31 +1,9 @@
 //! Which stalls may have delayed which jobs.
 
-use model::sample::{Job, Stall};
-
-/// A guest's clock against the host's: host time = guest time - offset, where the offset grows
-/// evenly between the two instants at which it was measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClockMap {
-    /// Guest minus host at `since_ns`.
-    pub offset_ns: i64,
-    /// Host time of the first measurement.
-    pub since_ns: u64,
-    /// Growth of the offset a nanosecond.
-    pub drift: f64,
-}
-
-impl ClockMap {
-    /// The host's own clock.
-    pub const HOST: Self = Self { offset_ns: 0, since_ns: 0, drift: 0.0 };
-
-    /// The host's time at which the guest's clock showed `guest_ns`.
-    #[must_use]
-    pub fn host_ns(&self, guest_ns: u64) -> u64 {
-        let near = guest_ns.saturating_add_signed(-self.offset_ns);
-        let elapsed = near as f64 - self.since_ns as f64;
-        near.saturating_add_signed(-(elapsed * self.drift) as i64)
-    }
-}
+use model::{
+    clock::ClockMap,
+    sample::{Job, Stall},
+};
 
 /// Fills in `stalled_ns` of every job: the stalls from the start of the busy period that the job
 /// belongs to until its finish. A backlog outlasts its stall, so a stall counts for every job that
@@ -109,8 +87,6 @@ mod tests {
     fn jobs_of_a_guest_are_put_on_the_hosts_clock() {
         let clock = ClockMap { offset_ns: -1000, since_ns: 1100, drift: 0.0 };
         assert_eq!(marked(&[(100, 150)], &[(1110, 20)], clock), [20]);
-        let drifting = ClockMap { offset_ns: 0, since_ns: 0, drift: 0.1 };
-        assert_eq!(drifting.host_ns(1000), 900);
     }
 
     #[test]

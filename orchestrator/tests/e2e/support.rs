@@ -39,7 +39,8 @@ pub fn sibling(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_orchestrator"));
     let profile = own.parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", name, "--target-dir"]);
+    // All of it: one package alone would be built with other features than in the workspace.
+    cargo.args(["build", "--quiet", "--workspace", "--target-dir"]);
     cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
         cargo.arg("--release");

@@ -148,7 +148,8 @@ fn adds_up(folder: &Path) {
     let sum: u64 = own.iter().map(|row| row.end_ns - row.start_ns).sum();
     assert_eq!(sum, vcpu.traced_ns);
     let clock = vcpu.clock_ns.unwrap() as f64;
-    assert!((sum as f64 - clock).abs() < 0.02 * clock, "{sum} traced of {clock}");
+    // Interrupts and what a hypervisor takes are part of a run, but not of the CPU time.
+    assert!((sum as f64 - clock).abs() < 0.05 * clock, "{sum} traced of {clock}");
     assert!(own.iter().all(|row| row.cpu == Some(manifest.host.measured_cpu)));
     assert!(own.iter().all(|row| facts.from_ns <= row.start_ns && row.end_ns <= facts.to_ns));
     let share = sum as f64 / (facts.to_ns - facts.from_ns) as f64;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    manifest::{Facts, RepetitionRecord},
+    clock::ClockMap,
     sample::{self, Job, Occupied, Stall, Supply},
-    suite::Place,
 };
 
 use crate::{
@@ -81,7 +80,7 @@ impl Schedule {
             if host.exists() { sample::read_csv(&host)? } else { Vec::new() };
         host.sort_by_key(|row| row.start_ns);
         let (zero_ns, to_ns) = traced.window();
-        let clock = Clock::of(case.experiment.place, record, zero_ns);
+        let clock = record.facts.jobs_clock(zero_ns);
         Ok(Self {
             experiment: name.to_owned(),
             attempt: record.attempt,
@@ -91,7 +90,7 @@ impl Schedule {
             to_ns: to_ns.max(traced.facts.to_ns),
             vm: traced.rows,
             host,
-            jobs: jobs.iter().map(|job| clock.span(job)).collect(),
+            jobs: jobs.iter().map(|job| span(&clock, job)).collect(),
             stalls: traced.stalls,
         })
     }
@@ -137,53 +136,14 @@ fn duration_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Where the jobs' clock was against the host's: host = job − offset − drift · (host − since).
-struct Clock {
-    offset_ns: i64,
-    drift: f64,
-    since_ns: u64,
-}
-
-impl Clock {
-    fn of(place: Place, record: &RepetitionRecord, since_ns: u64) -> Self {
-        let Facts { guest_clock_offset_ns, guest_clock_drift, .. } = &record.facts;
-        match place {
-            Place::Host => Self { offset_ns: 0, drift: 0.0, since_ns },
-            Place::Guest => Self {
-                offset_ns: guest_clock_offset_ns.unwrap_or(0),
-                drift: guest_clock_drift.unwrap_or(0.0),
-                since_ns,
-            },
-        }
-    }
-
-    fn host_ns(&self, job_ns: u64) -> u64 {
-        let near = job_ns.saturating_add_signed(-self.offset_ns);
-        let elapsed = near as f64 - self.since_ns as f64;
-        near.saturating_add_signed(-(elapsed * self.drift) as i64)
-    }
-
-    fn span(&self, job: &Job) -> JobSpan {
-        JobSpan {
-            task: job.task.clone(),
-            job: job.job,
-            release_ns: self.host_ns(job.release_ns),
-            start_ns: self.host_ns(job.start_ns),
-            finish_ns: self.host_ns(job.finish_ns),
-            deadline_ns: self.host_ns(job.release_ns + job.deadline_ns),
-            missed: job.missed,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jobs_are_put_on_the_hosts_clock() {
-        let clock = Clock { offset_ns: -1000, drift: 0.1, since_ns: 2000 };
-        assert_eq!(clock.host_ns(1000), 2000);
-        assert_eq!(clock.host_ns(2000), 3000 - 100);
+fn span(clock: &ClockMap, job: &Job) -> JobSpan {
+    JobSpan {
+        task: job.task.clone(),
+        job: job.job,
+        release_ns: clock.host_ns(job.release_ns),
+        start_ns: clock.host_ns(job.start_ns),
+        finish_ns: clock.host_ns(job.finish_ns),
+        deadline_ns: clock.host_ns(job.release_ns + job.deadline_ns),
+        missed: job.missed,
     }
 }

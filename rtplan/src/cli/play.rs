@@ -239,6 +239,9 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
     if suite.experiments.is_empty() {
         return Err(usage(format!("{}: nothing to simulate", file.display())));
     }
+    if let Some(repetitions) = args.repetitions {
+        suite.experiments.iter_mut().for_each(|one| one.repetitions = repetitions);
+    }
     let settings = suite.simulate.clone();
     let folder = args.calibrate.as_ref().or(settings.calibrate.as_ref());
     let measured = folder.map(|folder| Measured::read(folder)).transpose();

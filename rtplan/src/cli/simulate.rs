@@ -22,6 +22,10 @@ pub struct Simulate {
     /// Of the suite only these experiments, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "suite")]
     pub(super) only: Vec<String>,
+    /// With `--suite`: so many repetitions of each experiment [default: as the suite says]
+    #[arg(long, value_name = "N", requires = "suite",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) repetitions: Option<u32>,
     /// With `--suite`: take execution times, stalls and the tick from this measured result folder
     #[arg(long, value_name = "DIR", requires = "suite")]
     pub(super) calibrate: Option<PathBuf>,

@@ -10,7 +10,7 @@ use std::{
 
 use model::{
     Manifest, Task,
-    manifest::SCHEMA_VERSION,
+    manifest::{RepetitionRecord, SCHEMA_VERSION},
     sample::{Job, SampleError, Stall, read_csv},
     stats::percentile,
     suite::Experiment,
@@ -19,19 +19,13 @@ use thiserror::Error;
 
 use super::{
     chance::{Stalls, Times},
-    experiment::{Conditions, SENTINEL_INTERVAL_NS, SENTINEL_WORK_NS},
-    setup::Tick,
-    traced::{self, Traced},
+    experiment::{Conditions, SENTINEL_INTERVAL_NS, SENTINEL_WORK_NS, TaskTimes},
+    setup::Entry,
+    traced::{self, LEAST, Traced},
 };
 
 /// A job is disturbed where a longer stall is in its busy period (`docs/method.md`).
 const DISTURBED_NS: u64 = 500_000;
-
-/// Fewer jobs than this make no distribution.
-const LEAST_JOBS: usize = 10;
-
-/// A start that comes later than this after its release, under a reservation, waited for budget.
-pub(super) const MOST_LATENCY_NS: u64 = 3_000_000;
 
 /// Why a folder cannot be calibrated from.
 #[derive(Debug, Error)]
@@ -57,6 +51,7 @@ pub enum CalibrateError {
 pub struct Measured {
     folder: PathBuf,
     manifest: Manifest,
+    traced: Vec<Traced>,
 }
 
 /// The jobs of a measured experiment that no stall disturbed.
@@ -66,7 +61,7 @@ struct Quiet<'a> {
 }
 
 impl Measured {
-    /// Reads the manifest of `folder`.
+    /// Reads the manifest of `folder`, and what was traced.
     ///
     /// # Errors
     /// [`CalibrateError`].
@@ -82,7 +77,11 @@ impl Measured {
         if manifest.accelerator.as_ref().is_some_and(|own| own.name == super::suite::ACCELERATOR) {
             return Err(CalibrateError::Simulated(folder.to_owned()));
         }
-        Ok(Self { folder: folder.to_owned(), manifest })
+        let mut measured = Self { folder: folder.to_owned(), manifest, traced: Vec::new() };
+        for record in measured.manifest.repetitions.iter().filter(|record| record.counts) {
+            measured.traced.extend(Traced::read(&measured.place(record), record)?);
+        }
+        Ok(measured)
     }
 
     /// The tick at which that host enforced budgets; none where it was sharper, or is not known.
@@ -93,70 +92,85 @@ impl Measured {
         Some(1_000_000_000 / u64::from(hz))
     }
 
-    /// What the folder tells of `experiment`, and notes on where it comes from.
+    /// What the folder tells of `experiment`, of each traced attempt or else once, and notes on
+    /// where it comes from.
     ///
     /// # Errors
     /// A row that cannot be read.
     pub fn conditions(
         &self,
         experiment: &Experiment,
-    ) -> Result<(Conditions, Vec<String>), CalibrateError> {
-        let mut notes = Vec::new();
+    ) -> Result<(Vec<Conditions>, Vec<String>), CalibrateError> {
         let references = self.references(experiment)?;
-        let own = self.quiet(experiment)?;
-        let traced = self.traced(experiment)?;
-        let speed = traced::speed(&traced, experiment);
-        let look = traced::look(&traced);
-        let look_ns = match &look {
-            _ if !self.manifest.suite.host.sentinel => 0,
-            Some(Times::Constant(ns)) => *ns,
-            _ => SENTINEL_WORK_NS,
-        };
-        let mut execution = Vec::new();
-        let mut silent = Vec::new();
-        for (index, task) in experiment.tasks.iter().enumerate() {
-            let found =
-                references.iter().find_map(|quiet| Some((quiet.execution(task, look_ns)?, quiet)));
-            match &found {
-                Some((_, quiet)) => notes.push(format!(
-                    "execution times of {} as measured in {}",
-                    model::TaskSet::name(index),
-                    quiet.experiment.name
-                )),
-                None => silent.push(model::TaskSet::name(index)),
-            }
-            let asked = u128::from(model::duration::as_ns(task.execution()));
-            let constant = |speed: u64| asked * u128::from(speed) / 1_000_000;
-            let by_trace = || Some(Times::Constant(u64::try_from(constant(speed?)).ok()?));
-            execution.push(found.map(|(times, _)| times).or_else(by_trace));
-        }
-        if !silent.is_empty() {
-            notes.push(format!(
-                "{}: no undisturbed jobs without load and reservation; constant execution times{}",
-                silent.join(", "),
-                speed.map_or_else(String::new, |speed| {
-                    let factor = speed as f64 / 1e6;
-                    format!(", {factor:.3} of those asked for, from the vCPU's traced CPU time")
-                })
-            ));
-        }
-        let entry = match references.iter().find_map(|quiet| Some((quiet.latency()?, quiet))) {
-            None => own.latency().map(|times| (times, &own)),
-            found => found,
-        };
-        if let Some((_, quiet)) = &entry {
-            notes.push(format!("wake-up as measured in {}", quiet.experiment.name));
-        }
-        let entry = entry.map(|(times, _)| times);
-        let looks_at = traced::looks_at(&traced);
-        if !looks_at.is_empty() {
-            notes.push("length and phase of the sentinel's looks as traced".to_owned());
-        }
-        let tick = self.tick_ns().map(|period| Tick { period, phase: 0 });
+        let mut notes = Vec::new();
         let stalls = self.stalls(experiment, &mut notes)?;
-        let conditions =
-            Conditions { execution, entry, stalls, tick, look, looks_at, ..Conditions::default() };
+        let mut conditions = Vec::new();
+        let own = self.traced.iter().filter(|own| own.experiment == experiment.name);
+        for traced in own.map(Some).chain([None]) {
+            if traced.is_none() && !conditions.is_empty() {
+                break;
+            }
+            let tasks = (0..experiment.tasks.len())
+                .map(|index| self.times(experiment, index, traced, &references, &mut notes));
+            conditions.push(Conditions {
+                tasks: tasks.collect(),
+                stalls: stalls.clone(),
+                tick: self.tick_ns(),
+                look: traced.map(Traced::look),
+                timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
+                phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
+                ..Conditions::default()
+            });
+        }
         Ok((conditions, notes))
+    }
+
+    /// Times of the task at `index`: as `traced`, or else from the references.
+    fn times(
+        &self,
+        experiment: &Experiment,
+        index: usize,
+        traced: Option<&Traced>,
+        references: &[Quiet],
+        notes: &mut Vec<String>,
+    ) -> TaskTimes {
+        let name = model::TaskSet::name(index);
+        let mut note = |text: String| {
+            if !notes.contains(&text) {
+                notes.push(text);
+            }
+        };
+        if let Some(times) = traced.and_then(|traced| traced.times(experiment, index)) {
+            note(format!("execution and wake-up of {name} as traced"));
+            return times;
+        }
+        let look_ns = if self.manifest.suite.host.sentinel { SENTINEL_WORK_NS } else { 0 };
+        let task = &experiment.tasks[index];
+        let of = |quiet: &Quiet| Some((quiet.times(task, look_ns)?, quiet.experiment.name.clone()));
+        match references.iter().find_map(of) {
+            Some((times, reference)) => {
+                note(format!("execution and wake-up of {name} as measured in {reference}"));
+                times
+            }
+            None => {
+                note(format!(
+                    "{name}: not traced, and no undisturbed jobs without load and reservation; \
+                     constant execution times"
+                ));
+                TaskTimes::default()
+            }
+        }
+    }
+
+    /// Period and phase of the host's tick, where budgets ended at it.
+    fn host_tick(&self) -> Option<(u64, u64)> {
+        let by_deadline = |traced: &&Traced| {
+            let settings = self.manifest.suite.experiment(&traced.experiment)?.reservation.as_ref();
+            settings.filter(|own| own.mechanism.is_deadline())
+        };
+        let period = self.tick_ns()?;
+        let reserved = self.traced.iter().filter(|traced| by_deadline(traced).is_some());
+        Some((period, traced::tick_phase(reserved, period)?))
     }
 
     /// Experiments without load and reservation in the same place: there, and only there, a
@@ -183,31 +197,14 @@ impl Measured {
         Ok(Quiet { experiment, jobs })
     }
 
-    /// The traced attempts that count, where the experiment has a reservation: only there it
-    /// matters when its budget is looked at.
-    fn traced(&self, experiment: &Experiment) -> Result<Vec<Traced>, CalibrateError> {
-        if experiment.reservation.is_none() {
-            return Ok(Vec::new());
-        }
-        let own = |record: &&model::manifest::RepetitionRecord| {
-            record.counts && record.experiment == experiment.name
-        };
-        let mut traced = Vec::new();
-        for record in self.manifest.repetitions.iter().filter(own) {
-            let place = self.folder.join(&record.experiment);
-            let place = place.join(format!("rep-{:03}", record.attempt));
-            traced.extend(Traced::read(&place, record)?);
-        }
-        Ok(traced)
+    fn counted<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        let own =
+            move |record: &&RepetitionRecord| record.counts && record.experiment == experiment;
+        self.manifest.repetitions.iter().filter(own).map(|record| self.place(record))
     }
 
-    fn counted<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-        let own = move |record: &&model::manifest::RepetitionRecord| {
-            record.counts && record.experiment == experiment
-        };
-        self.manifest.repetitions.iter().filter(own).map(move |record| {
-            self.folder.join(experiment).join(format!("rep-{:03}", record.attempt))
-        })
+    fn place(&self, record: &RepetitionRecord) -> PathBuf {
+        self.folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
     }
 
     /// Gaps and lengths of the stalls while the experiment was measured.
@@ -270,8 +267,9 @@ impl Quiet<'_> {
         percentile(&ratios, 50.0)
     }
 
-    /// The CPU times of this task's jobs, slowed down.
-    fn execution(&self, task: &Task, look_ns: u64) -> Option<Times> {
+    /// The CPU times of this task's jobs, slowed down, and the wake-up. The whole of that counts
+    /// as CPU time: without a trace nobody knows how much of it the vCPU slept.
+    fn times(&self, task: &Task, look_ns: u64) -> Option<TaskTimes> {
         let same = |other: &&Task| {
             other.execution() == task.execution() && other.period() == task.period()
         };
@@ -281,19 +279,18 @@ impl Quiet<'_> {
         let slow = |cpu: u64| u64::try_from(u128::from(cpu) * factor / 1_000_000).ok();
         let times: Vec<u64> =
             self.of(&name).filter_map(|job| job.cpu_ns).filter_map(slow).collect();
-        (times.len() >= LEAST_JOBS).then(|| Times::Samples(times.into()))
+        let execution = (times.len() >= LEAST).then(|| Times::Samples(times.into()))?;
+        // Without a trace only the most urgent task's jobs tell what a start takes.
+        let entry = self.wake_up();
+        let entry = entry.map(|woken| Entry { preempting: woken.clone(), woken, ..Entry::FREE });
+        Some(TaskTimes { delay: None, entry, execution: Some(execution) })
     }
 
-    /// From release to start of the most urgent task. Under a reservation a release that finds the
-    /// budget used up waits for it, and is left out.
-    fn latency(&self) -> Option<Times> {
+    /// From release to start of the most urgent task.
+    fn wake_up(&self) -> Option<Times> {
         let top = self.top()?;
-        let wait = |job: &Job| job.start_ns.saturating_sub(job.release_ns);
-        let times: Vec<u64> = self
-            .of(&top)
-            .map(wait)
-            .filter(|&ns| self.experiment.reservation.is_none() || ns < MOST_LATENCY_NS)
-            .collect();
-        (times.len() >= LEAST_JOBS).then(|| Times::Samples(times.into()))
+        let times: Vec<u64> =
+            self.of(&top).map(|job| job.start_ns.saturating_sub(job.release_ns)).collect();
+        (times.len() >= LEAST).then(|| Times::Samples(times.into()))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
+use model::stats::percentile;
 
 /// A distribution of times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,20 @@ impl Times {
             Self::Constant(value) => Self::Constant(change(*value)),
             Self::Uniform(from, to) => Self::Uniform(change(*from), change(*to)),
             Self::Samples(samples) => Self::Samples(samples.iter().map(|&s| change(s)).collect()),
+        }
+    }
+
+    /// As many times that can be drawn lie above it as below.
+    #[must_use]
+    pub fn median(&self) -> u64 {
+        match self {
+            Self::Constant(value) => *value,
+            Self::Uniform(from, to) => from.midpoint(*to),
+            Self::Samples(samples) => {
+                let mut sorted = samples.to_vec();
+                sorted.sort_unstable();
+                percentile(&sorted, 50.0).unwrap_or(0)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use model::{
 
 use super::{
     chance::{Stalls, Times},
-    setup::{Cpu, ORDINARY_WEIGHT, Server, SimError, Thread, Tick},
+    setup::{Cpu, Entry, ORDINARY_WEIGHT, Server, SimError, Thread, Tick},
 };
 use crate::workload::{Scheduler, Workload};
 
@@ -20,17 +20,35 @@ pub const GUEST_PRIORITY: u32 = 60;
 /// A virtual CPU with a fixed priority below the load.
 const LOW_PRIORITY: u32 = 40;
 
+/// What a suite does not say of a task, each where it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskTimes {
+    /// From a job's arrival until its thread wakes up: the timer.
+    pub delay: Option<Times>,
+    /// CPU time from where its thread can turn to it until it starts.
+    pub entry: Option<Entry>,
+    /// CPU time of a job.
+    pub execution: Option<Times>,
+}
+
+/// When budgets are looked at in a repetition, counted from a release; chance where absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// The sentinel's look, in its millisecond.
+    pub look: Option<u64>,
+    /// The host's tick.
+    pub tick: Option<u64>,
+}
+
 /// What a suite does not say of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// CPU time of each task's jobs; as the suite says where absent.
-    pub execution: Vec<Option<Times>>,
-    /// CPU time from a job's arrival until it starts: timer and wake-up.
-    pub entry: Option<Times>,
+    /// By task, as they stand in the suite.
+    pub tasks: Vec<TaskTimes>,
     /// When the machine runs nobody.
     pub stalls: Stalls,
-    /// Where budgets are enforced.
-    pub tick: Option<Tick>,
+    /// Between two ticks, where budgets are enforced only there; above zero.
+    pub tick: Option<u64>,
     /// Lost at each switch.
     pub switch_overhead: u64,
     /// What ordinary threads get under a real-time load.
@@ -39,11 +57,12 @@ pub struct Conditions {
     /// kernel looks at the budget of a thread that is preempted: where budgets are enforced at the
     /// tick, the sentinel makes them sharper.
     pub sentinel: bool,
-    /// CPU time of one of its looks, where that was traced.
-    pub look: Option<Times>,
-    /// When it looks, counted from a release, in each repetition that was traced; chance where
-    /// empty.
-    pub looks_at: Vec<u64>,
+    /// CPU time of one of its looks, where it is known.
+    pub look: Option<u64>,
+    /// When budgets are looked at.
+    pub phases: Phases,
+    /// How late a used-up budget comes back.
+    pub timer_latency: u64,
 }
 
 /// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
@@ -51,11 +70,11 @@ const SENTINEL: &str = "25us/500us";
 pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
 pub(super) const SENTINEL_WORK_NS: u64 = 20_000;
 
-fn sentinel(look: Option<&Times>) -> Thread {
+fn sentinel(look: Option<u64>) -> Thread {
     let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
     let mut thread = Thread::hog(server);
     let task = &mut thread.tasks[0];
-    task.execution = look.cloned().unwrap_or(Times::Constant(SENTINEL_WORK_NS));
+    task.execution = Times::Constant(look.unwrap_or(SENTINEL_WORK_NS));
     (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
     thread
 }
@@ -98,22 +117,29 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
         Place::Guest => server(experiment.reservation.as_ref()),
     };
     let mut measured = Thread::new(server, &workload, Scheduler::RateMonotonic)?;
+    measured.timer_latency = conditions.timer_latency;
     for (task, &name) in measured.tasks.iter_mut().zip(&measured.names) {
-        if let Some(Some(execution)) = conditions.execution.get(name) {
-            task.execution = execution.clone();
+        let Some(TaskTimes { delay, entry, execution }) = conditions.tasks.get(name) else {
+            continue;
+        };
+        if let Some(delay) = delay {
+            task.delay = delay.clone();
         }
-        if let Some(entry) = &conditions.entry {
+        if let Some(entry) = entry {
             task.entry = entry.clone();
+        }
+        if let Some(execution) = execution {
+            task.execution = execution.clone();
         }
     }
     let mut threads = vec![measured];
     if let Some(load) = &experiment.load {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
-    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look.as_ref())));
+    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look)));
     Ok(Cpu {
         stalls: conditions.stalls.clone(),
-        tick: conditions.tick,
+        tick: conditions.tick.map(|period| Tick { period, phase: 0 }),
         switch_overhead: conditions.switch_overhead,
         fair_server: conditions.fair_server,
         drain: 10_000_000_000,

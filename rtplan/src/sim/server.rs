@@ -40,6 +40,8 @@ pub(super) struct Actor {
     pub deadline: u64,
     /// When the budget comes back next.
     pub timer: u64,
+    /// So late a used-up one.
+    latency: u64,
     pub throttled: bool,
     pub ready: Ready,
     pub edf: bool,
@@ -77,6 +79,7 @@ impl Actor {
             budget: 0,
             deadline: 0,
             timer: if by_clock { thread.phase } else { NEVER },
+            latency: thread.timer_latency,
             throttled: by_clock,
             ready,
             edf: thread.edf,
@@ -123,8 +126,8 @@ impl Actor {
             Rule::Periodic | Rule::Kept => self.throttled = true,
             Rule::HardCbs => {
                 self.throttled = true;
-                self.timer = self.deadline;
-                if self.timer <= now {
+                self.timer = self.deadline.saturating_add(self.latency);
+                if self.deadline <= now {
                     self.ring(now);
                 }
             }

@@ -98,11 +98,34 @@ pub struct Task {
     pub offset: u64,
     /// How long after its arrival a job becomes ready; jobs of a task stay in order.
     pub delay: Times,
-    /// CPU time of its thread before a job starts that is the most urgent one as it becomes ready:
-    /// the guest's timer interrupt and wake-up. A job that waits behind another pays nothing.
-    pub entry: Times,
+    /// CPU time of its thread before a job starts.
+    pub entry: Entry,
     /// What becomes of jobs that come while one is unfinished.
     pub backlog: Backlog,
+}
+
+/// CPU time from where a thread can turn to a job until the job starts, or goes on: its guest's timer
+/// interrupt, wake-up and switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Of a job that finds the thread without work, or throttled.
+    pub woken: Times,
+    /// Of one that preempts a less urgent one.
+    pub preempting: Times,
+    /// Of one that waited for a more urgent one to end.
+    pub queued: Times,
+    /// Of one that goes on after a more urgent one.
+    pub resumed: Times,
+}
+
+impl Entry {
+    /// Nothing.
+    pub const FREE: Self = Self {
+        woken: Times::Constant(0),
+        preempting: Times::Constant(0),
+        queued: Times::Constant(0),
+        resumed: Times::Constant(0),
+    };
 }
 
 /// A thread of the host: a virtual CPU with its guest, or the host's own tasks.
@@ -112,6 +135,9 @@ pub struct Thread {
     pub server: Server,
     /// Start of the first budget period, where budgets come with the clock.
     pub phase: u64,
+    /// How long after the deadline a used-up budget of a hard constant bandwidth server comes back:
+    /// the host's timer and switch.
+    pub timer_latency: u64,
     /// Its tasks, the most urgent first.
     pub tasks: Vec<Task>,
     /// The earlier deadline goes first, instead of the order given.
@@ -140,7 +166,7 @@ impl Thread {
             tasks.push(Task::of(&workload.tasks()[index], index)?);
         }
         let edf = scheduler == Scheduler::Edf;
-        Ok(Self { server, phase: 0, tasks, edf, above: 0, measured: true, names })
+        Ok(Self { server, phase: 0, timer_latency: 0, tasks, edf, above: 0, measured: true, names })
     }
 
     /// The host's load: rate monotonic, not measured.
@@ -165,11 +191,21 @@ impl Thread {
             deadline: second,
             offset: 0,
             delay: Times::Constant(0),
-            entry: Times::Constant(0),
+            entry: Entry::FREE,
             backlog: Backlog::Keep,
         };
         let tasks = vec![task];
-        Self { server, phase: 0, tasks, edf: false, above: 0, measured: false, names: vec![0] }
+        let names = vec![0];
+        Self {
+            server,
+            phase: 0,
+            timer_latency: 0,
+            tasks,
+            edf: false,
+            above: 0,
+            measured: false,
+            names,
+        }
     }
 
     /// Adds the guest's tick: `work` every `period`, above all of the guest's tasks.
@@ -180,7 +216,7 @@ impl Thread {
             deadline: period,
             offset: 0,
             delay: Times::Constant(0),
-            entry: Times::Constant(0),
+            entry: Entry::FREE,
             backlog: Backlog::Drop,
         };
         self.tasks.insert(self.above, tick);
@@ -208,7 +244,7 @@ impl Task {
             deadline: as_ns(spec.task.deadline()),
             offset: spec.offset.map_or(0, as_ns),
             delay: if jitter == 0 { Times::Constant(0) } else { Times::Uniform(0, jitter) },
-            entry: Times::Constant(0),
+            entry: Entry::FREE,
             backlog: Backlog::Keep,
         })
     }

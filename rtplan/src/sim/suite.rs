@@ -22,7 +22,7 @@ use thiserror::Error;
 use super::{
     calibrate::{CalibrateError, Measured},
     chance::{StallSource, Stalls, generator},
-    experiment::{self, Conditions},
+    experiment::{self, Conditions, Phases},
     observe::Outcome,
     record::JobWriter,
     setup::{Cpu, SimError, Tick},
@@ -103,19 +103,23 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
     let mut prepared = Vec::new();
     for experiment in &plan.suite.experiments {
         let (conditions, notes) = plan.conditions(experiment)?;
-        let cpu = experiment::cpu(experiment, &conditions)
-            .and_then(|cpu| cpu.check().map(|()| cpu))
+        let cpus = conditions
+            .iter()
+            .map(|one| {
+                let cpu = experiment::cpu(experiment, one)?;
+                cpu.check().map(|()| (cpu, one.phases))
+            })
+            .collect::<Result<Vec<_>, SimError>>()
             .map_err(|error| failed(experiment, error))?;
-        prepared.push((experiment, cpu, notes, conditions.looks_at));
+        prepared.push((experiment, cpus, notes));
     }
     let folder = create(plan, out)?;
     let mut manifest = plan.manifest();
     save(&folder, &manifest)?;
-    for (experiment, cpu, notes, looks_at) in &prepared {
-        for repetition in 0..experiment.repetitions {
-            let look =
-                (!looks_at.is_empty()).then(|| looks_at[repetition as usize % looks_at.len()]);
-            let cpu = with_phases(cpu, plan.seed_of(experiment, repetition), look);
+    for (experiment, cpus, notes) in &prepared {
+        // Each simulated repetition is played under the conditions of a measured one, in turn.
+        for (repetition, (cpu, phases)) in (0..experiment.repetitions).zip(cpus.iter().cycle()) {
+            let cpu = with_phases(cpu, plan.seed_of(experiment, repetition), *phases);
             let record = plan.repetition(&folder, experiment, &cpu, notes, repetition)?;
             manifest.repetitions.push(record);
         }
@@ -169,21 +173,23 @@ fn save(folder: &Path, manifest: &Manifest) -> Result<(), SuiteRunError> {
 }
 
 impl Plan {
+    /// At least one.
     fn conditions(
         &self,
         experiment: &Experiment,
-    ) -> Result<(Conditions, Vec<String>), SuiteRunError> {
+    ) -> Result<(Vec<Conditions>, Vec<String>), SuiteRunError> {
         let (mut conditions, notes) = match &self.measured {
             Some(measured) => measured.conditions(experiment)?,
-            None => Default::default(),
+            None => (vec![Conditions::default()], Vec::new()),
         };
-        if let Some(tick) = self.tick {
-            let period = as_ns(tick);
-            conditions.tick = (period > 0).then_some(Tick { period, phase: 0 });
+        for one in &mut conditions {
+            if let Some(tick) = self.tick {
+                one.tick = Some(as_ns(tick)).filter(|&period| period > 0);
+            }
+            one.switch_overhead = as_ns(self.switch_overhead);
+            one.fair_server = self.fair_server;
+            one.sentinel = self.suite.host.sentinel && one.tick.is_some();
         }
-        conditions.switch_overhead = as_ns(self.switch_overhead);
-        conditions.fair_server = self.fair_server;
-        conditions.sentinel = self.suite.host.sentinel && conditions.tick.is_some();
         Ok((conditions, notes))
     }
 
@@ -302,18 +308,18 @@ fn seed_of(seed: u64, experiment: &str, repetition: u32) -> u64 {
 }
 
 /// When the first tick falls is chance, and so is the first wake-up of what is neither measured nor
-/// load, where `look` does not tell it.
-fn with_phases(cpu: &Cpu, seed: u64, look: Option<u64>) -> Cpu {
+/// load, where `known` does not tell it.
+fn with_phases(cpu: &Cpu, seed: u64, known: Phases) -> Cpu {
     let mut rng = generator(seed, u64::MAX - 2);
     let mut threads = cpu.threads.clone();
     for thread in threads.iter_mut().filter(|own| !own.measured && own.server.is_deadline()) {
         for task in &mut thread.tasks {
-            task.offset = look.unwrap_or_else(|| rng.u64(..task.period));
+            task.offset = known.look.unwrap_or_else(|| rng.u64(..task.period));
         }
     }
-    let tick = cpu
-        .tick
-        .map(|tick| Tick { phase: generator(seed, u64::MAX - 1).u64(..tick.period), ..tick });
+    let chance = |tick: Tick| generator(seed, u64::MAX - 1).u64(..tick.period);
+    let tick =
+        cpu.tick.map(|tick| Tick { phase: known.tick.unwrap_or_else(|| chance(tick)), ..tick });
     Cpu { tick, threads, ..cpu.clone() }
 }
 

@@ -1,7 +1,7 @@
 //! The simulator against one that walks time unit by unit and is too simple to be wrong.
 
 use proptest::prelude::*;
-use rtplan::sim::{Cpu, Done, Server, Stalls, Task, Thread, Tick, Times, simulate};
+use rtplan::sim::{Cpu, Done, Entry, Server, Stalls, Task, Thread, Tick, Times, simulate};
 
 use crate::support::{ns, reservation};
 
@@ -225,12 +225,13 @@ fn cpu(plans: &[Plan], tick: Option<(i64, i64)>, stalls: &[(i64, i64)], end: i64
             deadline: t as u64,
             offset: offset as u64,
             delay: Times::Constant(0),
-            entry: Times::Constant(0),
+            entry: Entry::FREE,
             backlog: model::load::Backlog::Keep,
         };
         Thread {
             server,
             phase: 0,
+            timer_latency: 0,
             tasks: plan.tasks.iter().map(task).collect(),
             edf: plan.edf,
             above: 0,
