@@ -9,9 +9,11 @@ status=0
 folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
 
-# The same suite simulated under the conditions just measured, on the same page. Without periodic
+# The same suite simulated under the conditions just measured, on the same page, and often enough
+# that what differs is not the simulation's own chance. Without periodic
 # tasks there is nothing to simulate; that is no failure of the measurement.
-simulated=$("$bin/rtplan" simulate --suite "$suite" --calibrate "$folder" --out "$folder/simulated") ||
+simulated=$("$bin/rtplan" simulate --suite "$suite" --calibrate "$folder" --repetitions 20 \
+    --out "$folder/simulated") ||
     simulated=
 if [ -z "$simulated" ] || ! "$bin/reports" render "$folder" --simulated "$simulated"; then
     echo "suite: nothing simulated; the report shows measurement and analysis alone" >&2

@@ -1,5 +1,6 @@
 //! Was the reservation delivered? Two claims for each experiment under a hard mechanism that was
-//! traced: at most Q in any P, and at least the two-gap supply bound function.
+//! traced: at most Q in any P, and at least the two-gap supply bound function. A third where budgets
+//! end on time: Q in every P.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,11 @@ use crate::{
 pub(super) fn claims(results: &Results) -> Vec<Claim> {
     table::traced(results)
         .filter_map(|case| Some((case, supply::promise(&results.manifest, &case.experiment)?)))
-        .flat_map(|(case, promise)| [at_most(case, &promise), at_least(case, &promise)])
+        .flat_map(|(case, promise)| {
+            let on_time = promise.as_ref().is_ok_and(|own| own.tick_ns == 0);
+            let every_period = on_time.then(|| every_period(case, &promise));
+            [at_most(case, &promise), at_least(case, &promise)].into_iter().chain(every_period)
+        })
         .collect()
 }
 
@@ -50,12 +55,8 @@ fn at_most(case: &Case, promise: &Promised) -> Claim {
 
 fn judge_most(case: &Case, promise: &Promised) -> Finding {
     let promise = sound(case, promise)?;
-    let (attempt, window) = table::most_in_period(&case.traced, promise).ok_or_else(|| {
-        format!(
-            "`{}`: the vCPU was never busy, without a stall, for two periods in a row",
-            case.name()
-        )
-    })?;
+    let (attempt, window) =
+        table::most_in_period(&case.traced, promise).ok_or_else(|| never_steady(case))?;
     Ok(Judged {
         holds: window.supplied_ns <= promise.most_ns(),
         measured: format!(
@@ -72,6 +73,41 @@ fn judge_most(case: &Case, promise: &Promised) -> Finding {
             ("tick_ns", promise.tick_ns as f64),
         ]),
     })
+}
+
+fn every_period(case: &Case, promise: &Promised) -> Claim {
+    let rule = format!(
+        "no window of length P, undisturbed and inside a busy interval but its first P, holds less \
+         than Q less {}",
+        allowance(promise)
+    );
+    let says = "The mechanism delivers Q in every P to a VM that stays busy.";
+    claim(case, "every-period", says, rule, judge_every(case, promise))
+}
+
+fn judge_every(case: &Case, promise: &Promised) -> Finding {
+    let promise = sound(case, promise)?;
+    let (attempt, window) =
+        table::least_in_period(&case.traced, promise).ok_or_else(|| never_steady(case))?;
+    let promised_ns = promise.budget_ns().saturating_sub(TOLERANCE_NS);
+    Ok(Judged {
+        holds: window.supplied_ns >= promised_ns,
+        measured: format!(
+            "{} at least in any {} (rep-{attempt:03}, at {} ns), promised {}",
+            short(window.supplied_ns as f64),
+            short(promise.period_ns() as f64),
+            window.start_ns,
+            short(promised_ns as f64)
+        ),
+        values: Values::from([
+            ("least_ns", window.supplied_ns as f64),
+            ("promised_ns", promised_ns as f64),
+        ]),
+    })
+}
+
+fn never_steady(case: &Case) -> String {
+    format!("`{}`: the vCPU was never busy, without a stall, for two periods in a row", case.name())
 }
 
 fn at_least(case: &Case, promise: &Promised) -> Claim {
@@ -116,9 +152,7 @@ fn judge_least(case: &Case, promise: &Promised) -> Finding {
             values.insert("broken_start_ns", broken.window.start_ns as f64);
             values.insert("broken_promised_ns", broken.promised_ns as f64);
             values.insert("broken_delivered_ns", broken.window.supplied_ns as f64);
-            let begin = case.traced.iter().find(|one| one.attempt == attempt);
-            let from_ns = begin.map_or(0, |one| one.window().0);
-            format!("first broken by {}", table::describe(attempt, broken, from_ns))
+            format!("first broken by {}", table::describe(case, attempt, broken))
         }
     };
     Ok(Judged { holds: broken.is_none(), measured, values })

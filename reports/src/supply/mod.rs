@@ -11,16 +11,22 @@ pub mod figure;
 pub mod segment;
 pub mod table;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use model::{
     Manifest,
     manifest::{HostFacts, RepetitionRecord, ThreadFacts, TraceFacts},
-    sample::{self, Stall, Supply},
+    sample::{self, Occupied, Stall, Supply},
     suite::{Experiment, ReservationSettings},
 };
 
-use self::{bound::Promise, segment::Segment};
+use self::{
+    bound::Promise,
+    segment::{Segment, Window},
+};
 use crate::error::ReportError;
 
 /// An attempt that was traced.
@@ -28,6 +34,8 @@ use crate::error::ReportError;
 pub struct Traced {
     /// Its number.
     pub attempt: u32,
+    /// Its folder.
+    place: PathBuf,
     /// How the trace came out.
     pub facts: TraceFacts,
     /// When the VM's threads ran, in the order of time.
@@ -61,7 +69,8 @@ impl Traced {
         let busy: Vec<Segment> =
             vcpus.values().flat_map(|rows| demand::busy(rows, &facts)).collect();
         let quiet = demand::undisturbed(&busy, &demand::holes(&stalls, 0));
-        Ok(Some(Self { attempt: record.attempt, facts, rows, stalls, busy, quiet }))
+        let (attempt, place) = (record.attempt, place.to_owned());
+        Ok(Some(Self { attempt, place, facts, rows, stalls, busy, quiet }))
     }
 
     /// Parts of the busy intervals in which the server's periods follow each other evenly: their
@@ -78,6 +87,23 @@ impl Traced {
         let facts = &self.facts;
         let from_ns = facts.workload_from_ns.unwrap_or(facts.from_ns);
         (from_ns, facts.workload_to_ns.unwrap_or(facts.to_ns))
+    }
+
+    /// Who else had the measured CPU in `window`, and for how long, the longest first; those with
+    /// less than a twentieth of it left out.
+    #[must_use]
+    pub fn others(&self, window: &Window) -> Vec<(String, u64)> {
+        let (from, to) = (window.start_ns, window.start_ns + window.length_ns);
+        // Read only here, where a promise was broken: it is by far the largest file.
+        let rows: Vec<Occupied> = sample::read_csv(&self.place.join("cpu.csv")).unwrap_or_default();
+        let mut ran: BTreeMap<String, u64> = BTreeMap::new();
+        for row in rows.into_iter().filter(|row| row.start_ns < to && row.end_ns > from) {
+            *ran.entry(row.thread).or_default() += row.end_ns.min(to) - row.start_ns.max(from);
+        }
+        let mut ran: Vec<(String, u64)> =
+            ran.into_iter().filter(|(_, ns)| *ns >= window.length_ns / 20).collect();
+        ran.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+        ran
     }
 
     /// Why nothing can be concluded from this trace.

@@ -122,6 +122,15 @@ pub fn most_in_period(attempts: &[Traced], promise: &Promise) -> Option<(u32, Wi
     attempts.iter().filter_map(of).max_by_key(|(_, window)| window.supplied_ns)
 }
 
+/// The window of length P with the least supply, where periods follow each other evenly, and its
+/// attempt.
+#[must_use]
+pub fn least_in_period(attempts: &[Traced], promise: &Promise) -> Option<(u32, Window)> {
+    let period_ns = promise.period_ns();
+    let of = |one: &Traced| Some((one.attempt, least(&one.steady(period_ns), period_ns)?));
+    attempts.iter().filter_map(of).min_by_key(|(_, window)| window.supplied_ns)
+}
+
 /// The shortest window below the promise, and its attempt.
 #[must_use]
 pub fn first_below(attempts: &[Traced], promise: &Promise) -> Option<(u32, Broken)> {
@@ -133,27 +142,32 @@ fn verdict(case: &Case, promise: &Promise) -> String {
     match first_below(&case.traced, promise) {
         None => format!("no undisturbed window got less than {} promises.", promise.reservation),
         Some((attempt, broken)) => {
-            let from_ns = case
-                .traced
-                .iter()
-                .find(|one| one.attempt == attempt)
-                .map_or(0, |one| one.window().0);
-            format!("the first window below the promise: {}.", describe(attempt, broken, from_ns))
+            format!("the first window below the promise: {}.", describe(case, attempt, broken))
         }
     }
 }
 
 /// A window in words, its start counted from the workload's.
 #[must_use]
-pub fn describe(attempt: u32, broken: Broken, from_ns: u64) -> String {
+pub fn describe(case: &Case, attempt: u32, broken: Broken) -> String {
     let window = broken.window;
+    let traced = case.traced.iter().find(|one| one.attempt == attempt);
+    let from_ns = traced.map_or(0, |one| one.window().0);
+    let others = traced.map(|one| one.others(&window)).unwrap_or_default();
+    let others: Vec<String> =
+        others.iter().map(|(thread, ns)| format!("{thread} {}", short(*ns as f64))).collect();
     format!(
-        "{} from {} of rep-{attempt:03} (at {} ns), promised {}, delivered {}",
+        "{} from {} of rep-{attempt:03} (at {} ns), promised {}, delivered {}{}",
         short(window.length_ns as f64),
         short(window.start_ns.saturating_sub(from_ns) as f64),
         window.start_ns,
         short(broken.promised_ns as f64),
-        short(window.supplied_ns as f64)
+        short(window.supplied_ns as f64),
+        if others.is_empty() {
+            String::new()
+        } else {
+            format!("; meanwhile the CPU had {}", others.join(", "))
+        }
     )
 }
 

@@ -154,7 +154,7 @@ fn conditions_come_from_a_measured_folder() {
     assert_eq!((manifest.host.tick_hz, manifest.seed), (Some(250), 3));
     let record = manifest.repetitions.iter().find(|one| one.experiment == "fig4-loaded").unwrap();
     let notes = record.facts.warnings.join("; ");
-    assert!(notes.contains("execution times of tau1 as measured in fig2"), "{notes}");
+    assert!(notes.contains("execution and wake-up of tau1 as measured in fig2"), "{notes}");
     assert!(notes.contains("40 stalls as measured"), "{notes}");
     let share = record.stalled_share.unwrap();
     assert!((0.002..0.005).contains(&share), "{share}");
