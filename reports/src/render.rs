@@ -88,7 +88,7 @@ pub(crate) type Curve<'a> = (&'a Case, Promise, Vec<Point>);
 pub(crate) fn curves(results: &Results) -> Vec<Curve<'_>> {
     let mut curves = Vec::new();
     for case in supply::table::traced(results) {
-        if let Some(Ok(promise)) = supply::promise(&results.manifest, &case.experiment) {
+        if let Some(Ok(promise)) = supply::promise(&results.manifest, case) {
             curves.push((case, promise, supply::curve::curve(&case.traced, &promise)));
         }
     }

@@ -24,15 +24,20 @@ use kernel::{
     deadline_state::DeadlineState,
     memory, sched,
 };
-use model::duration::as_ns;
+use model::{Reservation, duration::as_ns};
 use serde::{Deserialize, Serialize};
 
 use crate::mechanism::READY;
 
-/// Its own reservation: a look takes some 15 µs.
-pub const BUDGET: Duration = Duration::from_micros(60);
-/// And so its relative deadline; it has to come before the deadlines of those it serves.
-pub const PERIOD: Duration = Duration::from_micros(500);
+/// Its own reservation. Its deadline has to come before the deadlines of those it serves as their
+/// budgets end, P − Q before: half of that is its period. A look takes 20 to 75 µs, and there may be
+/// two in a row: 150 µs in every millisecond.
+#[must_use]
+pub fn own_reservation(served: Reservation) -> (Duration, Duration) {
+    let slack = (served.period() - served.budget()) / 2;
+    let period = slack.clamp(Duration::from_micros(500), Duration::from_millis(2));
+    (period.min(Duration::from_millis(1)) * 3 / 20, period)
+}
 
 /// Between two looks at the least, so that it keeps within its own budget.
 const SHORTEST_NS: u64 = 50_000;
@@ -97,8 +102,8 @@ struct Served {
 }
 
 impl Served {
-    fn new(budget: Duration, period: Duration) -> Self {
-        let (budget_ns, period_ns) = (as_ns(budget), as_ns(period));
+    fn new(reservation: Reservation) -> Self {
+        let (budget_ns, period_ns) = (as_ns(reservation.budget()), as_ns(reservation.period()));
         Self { budget_ns, period_ns, left_ns: i64::MAX, unchanged_ns: 0, wait_ns: 0 }
     }
 
@@ -133,23 +138,24 @@ impl Served {
     }
 }
 
-/// Watches the threads, each with `budget` in `period`, until SIGTERM or until all are gone; then
+/// Watches the threads, each with this reservation, until SIGTERM or until all are gone; then
 /// writes its [`Report`] to `out`.
 ///
 /// # Errors
 /// Where the kernel refuses SCHED_DEADLINE or does not show a thread's budget.
-pub fn run(tids: &[Tid], budget: Duration, period: Duration, out: &Path) -> Result<()> {
+pub fn run(tids: &[Tid], reservation: Reservation, out: &Path) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
     let open = |&tid: &Tid| -> Result<(DeadlineState, Served)> {
         let state = DeadlineState::open(Path::new("/proc"), tid)
             .with_context(|| format!("the budget of thread {tid}"))?;
-        Ok((state, Served::new(budget, period)))
+        Ok((state, Served::new(reservation)))
     };
     let mut served = tids.iter().map(open).collect::<Result<Vec<_>>>()?;
     // Without the lock a page fault could make it late; with too small a limit, so be it.
     let _ = memory::lock_all();
-    sched::set(SELF, sched::Policy::deadline(BUDGET, PERIOD))?;
+    let (budget, period) = own_reservation(reservation);
+    sched::set(SELF, sched::Policy::deadline(budget, period))?;
     println!("{READY}");
     // It ends in SCHED_DEADLINE: as an ordinary thread it might starve here before it has written.
     let report = watch(&mut served, &stop);
@@ -200,7 +206,16 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn served() -> Served {
-        Served::new(Duration::from_millis(3), Duration::from_millis(5))
+        Served::new("3ms/5ms".parse().unwrap())
+    }
+
+    #[test]
+    fn its_own_deadline_comes_before_those_it_serves() {
+        let own = |served: &str| own_reservation(served.parse().unwrap());
+        let us = Duration::from_micros;
+        assert_eq!(own("3ms/5ms"), (us(150), us(1000)));
+        assert_eq!(own("28ms/50ms"), (us(150), us(2000)));
+        assert_eq!(own("9ms/10ms"), (us(75), us(500)));
     }
 
     #[test]

@@ -53,12 +53,9 @@ pub enum Helper {
         /// A thread in SCHED_DEADLINE on this CPU.
         #[arg(long)]
         tid: Vec<i32>,
-        /// Its budget.
-        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
-        budget: Duration,
-        /// Its period.
-        #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
-        period: Duration,
+        /// Its budget and period.
+        #[arg(long, value_name = "Q/P")]
+        reservation: Reservation,
         /// Where to write what was counted.
         #[arg(long)]
         out: PathBuf,
@@ -120,9 +117,7 @@ impl Helper {
             Self::Spin => spin::run()?,
             Self::Hog => spin::forever(),
             Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
-            Self::Enforce { tid, budget, period, out } => {
-                enforcer::run(&tid, budget, period, &out)?;
-            }
+            Self::Enforce { tid, reservation, out } => enforcer::run(&tid, reservation, &out)?,
             Self::Trial { mechanism, reservation, duration, cpu, leak } => {
                 trial::run(&mechanism, reservation, duration, cpu, leak)?;
             }

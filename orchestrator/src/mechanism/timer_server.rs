@@ -80,8 +80,7 @@ impl Controller {
         let folder = tempfile::tempdir()?;
         let (out, log) = (folder.path().join(REPORT), folder.path().join("log"));
         let mut arguments = vec!["helper".to_owned(), "enforce".to_owned()];
-        arguments.extend(["--budget".to_owned(), duration::format(reservation.budget())]);
-        arguments.extend(["--period".to_owned(), duration::format(reservation.period())]);
+        arguments.extend(["--reservation".to_owned(), reservation.to_string()]);
         arguments.extend(["--out".to_owned(), out.display().to_string()]);
         for tid in &vm.vcpus {
             arguments.extend(["--tid".to_owned(), tid.to_string()]);

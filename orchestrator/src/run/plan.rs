@@ -239,7 +239,8 @@ fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(),
     let share = |budget: Duration, period: Duration| budget.as_secs_f64() / period.as_secs_f64();
     let mut watch = if sentinel { share(sentinel::BUDGET, sentinel::PERIOD) } else { 0.0 };
     if settings.mechanism == Mechanism::TimerServer {
-        watch += share(enforcer::BUDGET, enforcer::PERIOD);
+        let (budget, period) = enforcer::own_reservation(reservation);
+        watch += share(budget, period);
     }
     let emulator = match experiment.emulator {
         Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),

@@ -13,9 +13,14 @@ use kernel::{cgroup::Hierarchy, cpuset::Cpusets, procfs::Proc, sched};
 /// Tests that change the host or measure on it do so one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Without any other test beside: two guests at once would be measured by each other.
+pub fn alone() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A turn on the host; none, and said so, where the test cannot run here.
 pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = alone();
     let lacks = if !nix::unistd::geteuid().is_root() {
         "it needs root"
     } else if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
@@ -34,18 +39,20 @@ pub fn orchestrator(state: &Path) -> Command {
     command
 }
 
-/// Another program of the project, built as this test was.
+/// Another program of the project, built as this test was: now, unless RTVM_BUILT says that it is.
 pub fn sibling(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_orchestrator"));
     let profile = own.parent().unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    // All of it: one package alone would be built with other features than in the workspace.
-    cargo.args(["build", "--quiet", "--workspace", "--target-dir"]);
-    cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
+    if std::env::var_os("RTVM_BUILT").is_none() {
+        let mut cargo = Command::new(env!("CARGO"));
+        // All of it: one package alone would be built with other features than in the workspace.
+        cargo.args(["build", "--quiet", "--workspace", "--target-dir"]);
+        cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "building {name}");
     }
-    assert!(cargo.status().unwrap().success(), "building {name}");
     profile.join(name)
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) fn claims(results: &Results) -> Vec<Claim> {
     table::traced(results)
-        .filter_map(|case| Some((case, supply::promise(&results.manifest, &case.experiment)?)))
+        .filter_map(|case| Some((case, supply::promise(&results.manifest, case)?)))
         .flat_map(|(case, promise)| {
             let on_time = promise.as_ref().is_ok_and(|own| own.tick_ns == 0);
             let every_period = on_time.then(|| every_period(case, &promise));
@@ -46,7 +46,7 @@ fn allowance(promise: &Promised) -> String {
 fn at_most(case: &Case, promise: &Promised) -> Claim {
     let rule = format!(
         "no window of length P, undisturbed and inside a busy interval but its first P, holds more \
-         than Q and {}",
+         than Q, {} and the share of interrupts, which the kernel does not bill",
         allowance(promise)
     );
     let says = "The mechanism delivers at most Q in any P.";

@@ -29,6 +29,9 @@ pub struct Promise {
     pub reservation: Reservation,
     /// The tick, where budgets are enforced only there; else zero.
     pub tick_ns: u64,
+    /// What a thread that spends Q may be seen on the CPU beyond it: the kernel leaves interrupts
+    /// out of its bill, the trace does not.
+    pub unbilled_ns: u64,
 }
 
 /// A window that got less (or more) than was promised.
@@ -73,10 +76,10 @@ impl Promise {
         as_ns(supply.provided(Duration::from_nanos(length_ns))).saturating_sub(TOLERANCE_NS)
     }
 
-    /// The most that a window of length P may get: Q and what the tick may add.
+    /// The most that a window of length P may get: Q, what the tick may add, and interrupts.
     #[must_use]
     pub fn most_ns(&self) -> u64 {
-        self.budget_ns() + self.tick_ns + TOLERANCE_NS
+        self.budget_ns() + self.tick_ns + self.unbilled_ns + TOLERANCE_NS
     }
 
     /// The lengths at which the two-gap function has its corners, up to `longest_ns`.
@@ -136,7 +139,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn promise(reservation: &str) -> Promise {
-        Promise { reservation: reservation.parse().unwrap(), tick_ns: 0 }
+        Promise { reservation: reservation.parse().unwrap(), tick_ns: 0, unbilled_ns: 0 }
     }
 
     /// A server of (Q, P) = (28, 50) ms that serves at these offsets into its periods.

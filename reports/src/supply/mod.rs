@@ -20,14 +20,14 @@ use model::{
     Manifest,
     manifest::{HostFacts, RepetitionRecord, ThreadFacts, TraceFacts},
     sample::{self, Occupied, Stall, Supply},
-    suite::{Experiment, ReservationSettings},
+    suite::ReservationSettings,
 };
 
 use self::{
     bound::Promise,
     segment::{Segment, Window},
 };
-use crate::error::ReportError;
+use crate::{error::ReportError, folder::Case};
 
 /// An attempt that was traced.
 #[derive(Debug)]
@@ -89,6 +89,16 @@ impl Traced {
         (from_ns, facts.workload_to_ns.unwrap_or(facts.to_ns))
     }
 
+    /// The share by which the vCPUs' time on the CPU exceeds their CPU time.
+    fn unbilled(&self) -> f64 {
+        let vcpus = self.facts.threads.iter().filter(|one| is_vcpu(&one.thread));
+        let excess = vcpus.filter_map(|one| {
+            let clock_ns = one.clock_ns.filter(|&ns| ns > 0)?;
+            Some(one.traced_ns as f64 / clock_ns as f64 - 1.0)
+        });
+        excess.fold(0.0, f64::max)
+    }
+
     /// Who else had the measured CPU in `window`, and for how long, the longest first; those with
     /// less than a twentieth of it left out.
     #[must_use]
@@ -147,9 +157,14 @@ fn differs(thread: &ThreadFacts) -> bool {
 ///
 /// # Errors
 /// Why it cannot be told: the tick is not known.
-pub fn promise(manifest: &Manifest, experiment: &Experiment) -> Option<Result<Promise, String>> {
-    let settings = experiment.reservation.as_ref()?;
-    settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))
+pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, String>> {
+    let settings = case.experiment.reservation.as_ref()?;
+    let promise = settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))?;
+    let unbilled = case.traced.iter().map(Traced::unbilled).fold(0.0, f64::max);
+    Some(
+        promise
+            .map(|own| Promise { unbilled_ns: (own.budget_ns() as f64 * unbilled) as u64, ..own }),
+    )
 }
 
 /// What (Q, P) comes to on this host: with its tick, where the mechanism is bound to that.
@@ -163,5 +178,5 @@ pub(crate) fn of_host(host: &HostFacts, own: &ReservationSettings) -> Result<Pro
         Some(hz) if hz > 0 => 1_000_000_000 / u64::from(hz),
         _ => return Err("the host does not say how long its tick is".to_owned()),
     };
-    Ok(Promise { reservation: own.reservation(), tick_ns })
+    Ok(Promise { reservation: own.reservation(), tick_ns, unbilled_ns: 0 })
 }

@@ -42,7 +42,7 @@ pub fn supplied(results: &Results) -> Grid {
     let rows = cases
         .iter()
         .map(|case| {
-            let promise = promise(&results.manifest, &case.experiment).and_then(Result::ok);
+            let promise = promise(&results.manifest, case).and_then(Result::ok);
             if let Some(promise) = &promise {
                 notes.push(format!("{}: {}", case.name(), verdict(case, promise)));
             }

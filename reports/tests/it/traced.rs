@@ -97,11 +97,13 @@ fn supply_claims(folder: &MadeUp) -> BTreeMap<String, Claim> {
 
 const MOST: &str = "supply-reserved-at-most";
 const LEAST: &str = "supply-reserved-at-least";
+const EVERY: &str = "supply-reserved-every-period";
 
 #[test]
-fn a_server_that_keeps_its_promise_holds_both_claims() {
+fn a_server_that_keeps_its_promise_holds_every_claim() {
     let claims = supply_claims(&traced(|_| 28));
-    assert_eq!(claims.len(), 2);
+    assert_eq!(claims.len(), 3);
+    assert_eq!(claims[EVERY].verdict, Verdict::Holds, "{claims:#?}");
     assert_eq!(claims[MOST].verdict, Verdict::Holds, "{claims:#?}");
     assert_eq!(claims[LEAST].verdict, Verdict::Holds, "{claims:#?}");
     let most = claims[MOST].values["most_ns"];
@@ -119,7 +121,20 @@ fn the_first_window_that_breaks_the_promise_is_named() {
     // It closes as the burst behind the short one begins, and opens 6 µs before the one ahead ends.
     assert!((values["broken_start_ns"] - (ZERO + 978 * MS) as f64).abs() < 1.0, "{values:?}");
     assert!((values["broken_delivered_ns"] - 3e6).abs() <= 6000.0, "{values:?}");
-    assert!(broken.measured.as_ref().unwrap().contains("72.0 ms from 978 ms of rep-000"));
+    let measured = broken.measured.as_ref().unwrap();
+    assert!(measured.contains("72.0 ms from 978 ms of rep-000"), "{measured}");
+    assert!(measured.ends_with("; meanwhile the CPU had tau1 68.9 ms"), "{measured}");
+    assert_eq!(claims[EVERY].verdict, Verdict::Fails);
+    assert!((claims[EVERY].values["least_ns"] - 3e6).abs() <= 6000.0, "{claims:#?}");
+}
+
+#[test]
+fn a_budget_that_ends_at_ticks_need_not_come_in_every_period() {
+    let mut folder = traced(|k| if k % 2 == 0 { 31 } else { 25 });
+    assert_eq!(supply_claims(&folder)[EVERY].verdict, Verdict::Fails);
+    folder.manifest.host.hrtick_dl = None;
+    folder.save();
+    assert!(!supply_claims(&folder).contains_key(EVERY));
 }
 
 #[test]

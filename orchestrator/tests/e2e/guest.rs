@@ -1,16 +1,16 @@
 //! Real guests, under TCG, and a spinning one under KVM.
 
 use std::{
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, sleep},
     time::{Duration, Instant},
 };
 
+use crate::support::{alone, sibling};
 use kernel::procfs::Proc;
 use model::{Exit, suite::AcceleratorChoice};
 use nix::{
@@ -27,9 +27,6 @@ use orchestrator::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Guests run one after another: two at once would be measured by each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
 struct Bench {
     qemu: Qemu,
     spec: GuestSpec,
@@ -39,7 +36,7 @@ struct Bench {
 
 /// What guests are made of; none (and said so) where this machine has no QEMU or no kernel.
 fn bench(test: &str) -> Option<Bench> {
-    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = alone();
     let made = (|| {
         let cache = default_cache()?;
         Ok::<_, anyhow::Error>((find_qemu()?, ensure_kernel(&cache)?, cache))
@@ -61,28 +58,10 @@ fn bench(test: &str) -> Option<Bench> {
         logs: logs.path().to_owned(),
         kernel,
         cache,
-        agent: Some(agent()),
+        agent: Some(sibling("guest-agent")),
         ..GuestSpec::default()
     };
     Some(Bench { qemu, spec, logs, _turn: turn })
-}
-
-/// The program guest-agent, built as this test was.
-fn agent() -> PathBuf {
-    static AGENT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let own = std::env::current_exe().unwrap();
-        let profile = own.ancestors().nth(2).unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--workspace", "--target-dir"]);
-        cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "building guest-agent");
-        profile.join("guest-agent")
-    };
-    AGENT.get_or_init(build).clone()
 }
 
 impl Bench {
