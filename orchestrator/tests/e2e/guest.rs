@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    process::Command,
     sync::{
         MutexGuard,
         atomic::{AtomicBool, Ordering},
