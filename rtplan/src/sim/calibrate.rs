@@ -116,7 +116,7 @@ impl Measured {
                 tasks: tasks.collect(),
                 stalls: stalls.clone(),
                 tick: self.tick_ns(),
-                look: traced.map(Traced::look),
+                look: traced.and_then(Traced::look),
                 timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
                 phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
                 ..Conditions::default()

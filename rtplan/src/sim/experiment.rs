@@ -58,7 +58,7 @@ pub struct Conditions {
     /// tick, the sentinel makes them sharper.
     pub sentinel: bool,
     /// CPU time of one of its looks, where it is known.
-    pub look: Option<u64>,
+    pub look: Option<Times>,
     /// When budgets are looked at.
     pub phases: Phases,
     /// How late a used-up budget comes back.
@@ -70,11 +70,11 @@ const SENTINEL: &str = "25us/500us";
 pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
 pub(super) const SENTINEL_WORK_NS: u64 = 20_000;
 
-fn sentinel(look: Option<u64>) -> Thread {
+fn sentinel(look: Option<&Times>) -> Thread {
     let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
     let mut thread = Thread::hog(server);
     let task = &mut thread.tasks[0];
-    task.execution = Times::Constant(look.unwrap_or(SENTINEL_WORK_NS));
+    task.execution = look.cloned().unwrap_or(Times::Constant(SENTINEL_WORK_NS));
     (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
     thread
 }
@@ -136,7 +136,7 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
     if let Some(load) = &experiment.load {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
-    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look)));
+    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look.as_ref())));
     Ok(Cpu {
         stalls: conditions.stalls.clone(),
         tick: conditions.tick.map(|period| Tick { period, phase: 0 }),

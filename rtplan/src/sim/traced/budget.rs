@@ -7,11 +7,17 @@ use model::{
     suite::Experiment,
 };
 
-use super::{LEAST, Traced, bill, untouched};
-use crate::sim::experiment::{Phases, SENTINEL_INTERVAL_NS};
+use super::{LEAST, Traced, untouched};
+use crate::sim::{
+    chance::Times,
+    experiment::{Phases, SENTINEL_INTERVAL_NS},
+};
 
-/// The sentinel and the emulator's locks take the CPU from a running vCPU for less than this.
-const MOMENT_NS: u64 = 200_000;
+/// In a millisecond, the sentinel and the emulator's locks take less than this from a running vCPU.
+const HELD_UP_NS: u64 = 400_000;
+
+/// A budget comes back later than this after a stall only.
+const LATE_NS: u64 = 200_000;
 
 /// A throttled vCPU is off the CPU for longer than this; a preempted one for less.
 const THROTTLED_NS: u64 = 2_000_000;
@@ -20,22 +26,21 @@ const THROTTLED_NS: u64 = 2_000_000;
 const AT_LOOK_NS: u64 = 60_000;
 
 impl Traced {
-    /// What holds up the vCPU in a millisecond of a job: the sentinel's looks, interrupts, and what
-    /// the emulator's locks make it sleep for.
-    pub fn look(&self) -> u64 {
-        let (mut gaps, mut cpu) = (0, 0);
+    /// What holds up the vCPU from one of the sentinel's looks to the next, while jobs run: the look
+    /// itself, interrupts, and what the emulator's locks make it sleep for.
+    pub fn look(&self) -> Option<Times> {
+        let mut held = Vec::new();
         for job in self.jobs.iter().filter(|job| untouched(job)) {
-            let from = self.supply.partition_point(|row| row.end_ns < job.start_ns);
-            let to = self.supply.partition_point(|row| row.start_ns <= job.finish_ns);
-            let pairs = self.supply[from.min(to)..to].windows(2);
-            let lengths = pairs.map(|pair| pair[1].start_ns - pair[0].end_ns);
-            gaps += lengths.filter(|&gap| gap < MOMENT_NS).sum::<u64>();
-            let on = self.until(job.finish_ns) - self.until(job.start_ns);
-            cpu += bill(on, self.billed);
-            gaps += on - bill(on, self.billed);
+            let from = self.looks.partition_point(|look| *look < job.start_ns);
+            let to = self.looks.partition_point(|look| *look <= job.finish_ns);
+            let pairs = self.looks[from.min(to)..to].windows(2);
+            held.extend(pairs.filter_map(|pair| {
+                let off = pair[1] - pair[0] - (self.until(pair[1]) - self.until(pair[0]));
+                let unbilled = pair[1] - pair[0] - off - self.between(pair[0], pair[1]);
+                (off < HELD_UP_NS).then_some(off + unbilled)
+            }));
         }
-        let look = u128::from(gaps) * u128::from(SENTINEL_INTERVAL_NS);
-        u64::try_from(look / u128::from((gaps + cpu).max(1))).unwrap_or(0)
+        (held.len() >= LEAST).then(|| Times::Samples(held.into()))
     }
 
     /// Where a throttled vCPU stopped and went on.
@@ -63,7 +68,7 @@ impl Traced {
             Some((next - woken[since]) % period)
         };
         let mut late: Vec<u64> = self.throttled().filter_map(|(_, next)| late(next)).collect();
-        late.retain(|&late| late < MOMENT_NS);
+        late.retain(|&late| late < LATE_NS);
         late.sort_unstable();
         percentile(&late, 50.0).filter(|_| late.len() >= LEAST).unwrap_or(0)
     }
@@ -141,10 +146,13 @@ mod tests {
 
     #[test]
     fn naps_and_interrupts_hold_it_up() {
-        // 30 µs of 29.65 ms + 30 µs.
-        assert_eq!(reserved().look(), 30 * US * MS / (29_680 * US));
+        let Some(Times::Samples(held)) = reserved().look() else { panic!("no looks") };
+        // A nap in one of the 28 whole milliseconds of each job's first burst, and of the second.
+        assert_eq!(held.iter().filter(|&&ns| ns == 30 * US).count(), 20);
+        assert!(held.iter().all(|&ns| ns == 0 || ns == 30 * US), "{held:?}");
         let billed = Traced { billed: 990_000, ..reserved() };
-        assert!(billed.look() > 10 * US);
+        let Some(Times::Samples(held)) = billed.look() else { panic!("no looks") };
+        assert_eq!(held.iter().min(), Some(&(10 * US)));
     }
 
     #[test]
