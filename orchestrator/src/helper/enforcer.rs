@@ -31,12 +31,12 @@ use crate::mechanism::READY;
 
 /// Its own reservation. Its deadline has to come before the deadlines of those it serves as their
 /// budgets end, P − Q before: half of that is its period. A look takes 20 to 75 µs, and there may be
-/// two in a row: 150 µs in every millisecond.
+/// several in a row: 150 µs in every millisecond.
 #[must_use]
 pub fn own_reservation(served: Reservation) -> (Duration, Duration) {
     let slack = (served.period() - served.budget()) / 2;
     let period = slack.clamp(Duration::from_micros(500), Duration::from_millis(2));
-    (period.min(Duration::from_millis(1)) * 3 / 20, period)
+    (period * 3 / 20, period)
 }
 
 /// Between two looks at the least, so that it keeps within its own budget.
@@ -214,7 +214,7 @@ mod tests {
         let own = |served: &str| own_reservation(served.parse().unwrap());
         let us = Duration::from_micros;
         assert_eq!(own("3ms/5ms"), (us(150), us(1000)));
-        assert_eq!(own("28ms/50ms"), (us(150), us(2000)));
+        assert_eq!(own("28ms/50ms"), (us(300), us(2000)));
         assert_eq!(own("9ms/10ms"), (us(75), us(500)));
     }
 

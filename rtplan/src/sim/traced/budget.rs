@@ -30,6 +30,8 @@ impl Traced {
     /// itself, interrupts, and what the emulator's locks make it sleep for.
     pub fn look(&self) -> Option<Times> {
         let mut held = Vec::new();
+        // A look at a throttled vCPU holds up nobody.
+        let ran = |look: u64| self.between(look.saturating_sub(AT_LOOK_NS), look) > 0;
         for job in self.jobs.iter().filter(|job| untouched(job)) {
             let from = self.looks.partition_point(|look| *look < job.start_ns);
             let to = self.looks.partition_point(|look| *look <= job.finish_ns);
@@ -37,7 +39,7 @@ impl Traced {
             held.extend(pairs.filter_map(|pair| {
                 let off = pair[1] - pair[0] - (self.until(pair[1]) - self.until(pair[0]));
                 let unbilled = pair[1] - pair[0] - off - self.between(pair[0], pair[1]);
-                (off < HELD_UP_NS).then_some(off + unbilled)
+                (off < HELD_UP_NS && ran(pair[0]) && ran(pair[1])).then_some(off + unbilled)
             }));
         }
         (held.len() >= LEAST).then(|| Times::Samples(held.into()))
