@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{
     clock::ClockMap,
+    duration::as_ns,
     sample::{self, Job, Occupied, Stall, Supply},
 };
 
@@ -101,7 +102,7 @@ impl Schedule {
         if from.is_zero() && to.is_none() {
             return self;
         }
-        let at = |offset: Duration| self.zero_ns.saturating_add(duration_ns(offset));
+        let at = |offset: Duration| self.zero_ns.saturating_add(as_ns(offset));
         self.from_ns = at(from).max(self.from_ns);
         self.to_ns = to.map_or(self.to_ns, at).min(self.to_ns);
         let (from_ns, to_ns) = (self.from_ns, self.to_ns);
@@ -130,10 +131,6 @@ impl Schedule {
     pub fn length_ns(&self) -> u64 {
         self.to_ns.saturating_sub(self.zero_ns)
     }
-}
-
-fn duration_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn span(clock: &ClockMap, job: &Job) -> JobSpan {

@@ -104,24 +104,24 @@ impl Measured {
         let references = self.references(experiment)?;
         let mut notes = Vec::new();
         let stalls = self.stalls(experiment, &mut notes)?;
-        let mut conditions = Vec::new();
-        let own = self.traced.iter().filter(|own| own.experiment == experiment.name);
-        for traced in own.map(Some).chain([None]) {
-            if traced.is_none() && !conditions.is_empty() {
-                break;
-            }
-            let tasks = (0..experiment.tasks.len())
-                .map(|index| self.times(experiment, index, traced, &references, &mut notes));
-            conditions.push(Conditions {
-                tasks: tasks.collect(),
-                stalls: stalls.clone(),
-                tick: self.tick_ns(),
-                look: traced.and_then(Traced::look),
-                timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
-                phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
-                ..Conditions::default()
-            });
+        let named = |own: &&Traced| own.experiment == experiment.name;
+        let mut attempts: Vec<Option<&Traced>> =
+            self.traced.iter().filter(named).map(Some).collect();
+        if attempts.is_empty() {
+            attempts.push(None);
         }
+        let mut of = |traced: Option<&Traced>| Conditions {
+            tasks: (0..experiment.tasks.len())
+                .map(|index| self.times(experiment, index, traced, &references, &mut notes))
+                .collect(),
+            stalls: stalls.clone(),
+            tick: self.tick_ns(),
+            look: traced.and_then(Traced::look),
+            timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
+            phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
+            ..Conditions::default()
+        };
+        let conditions = attempts.into_iter().map(&mut of).collect();
         Ok((conditions, notes))
     }
 
