@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -10,6 +10,7 @@ use crate::{
     check, guest,
     helper::Helper,
     host::{self, Linux, Stop, state_dir},
+    lab,
     reserve,
     run::{
         self,
@@ -110,6 +111,9 @@ enum Command {
         #[arg(long)]
         pid: Option<i32>,
     },
+    /// Run a command in a lab host: a Linux host with KVM, emulated by QEMU, that has these programs
+    #[command(after_help = LAB_HELP)]
+    Lab(lab::Options),
     /// Undo what a killed run left changed on this host
     #[command(after_help = EXIT_HELP)]
     Restore,
@@ -124,19 +128,25 @@ enum Command {
     },
 }
 
+/// What `orchestrator lab --help` shows below its options.
+const LAB_HELP: &str = "The exit code is the command's; 1 with \"the lab host failed\" where the \
+lab host is to blame, 2 wrong usage, 3 this host lacks QEMU or a package.\n\n\
+Example: orchestrator lab --out results --with experiments -- \
+sh -c 'orchestrator run experiments/quick.toml --out $OUT'";
+
 impl Cli {
     /// Does what the command line says.
     ///
     /// # Errors
     /// With the exit code of [`crate::error::exit_of`].
-    pub fn run(self) -> Result<Exit> {
-        match self.command {
+    pub fn run(self) -> Result<ExitCode> {
+        let exit = match self.command {
             Command::Check { cpu, summary } => check(cpu, summary),
             Command::Run { suite, only, out, dry_run, resume } => {
                 let plan = Plan::read(&suite, &only)?;
                 if dry_run {
                     print!("{}", plan.describe());
-                    return Ok(Exit::Done);
+                    return Ok(Exit::Done.into());
                 }
                 run_suite(&plan, &out, resume.as_deref())
             }
@@ -156,12 +166,13 @@ impl Cli {
                 let plan = Plan::sweep(&suite, request.sweep()?)?;
                 if dry_run {
                     print!("{}", plan.describe());
-                    return Ok(Exit::Done);
+                    return Ok(Exit::Done.into());
                 }
                 run_sweep(&plan, &out, resume.as_deref(), summary)
             }
             Command::Reserve(options) => reserve::hold(&options),
             Command::Release { pid } => reserve::release(pid),
+            Command::Lab(options) => return Ok(lab::run(&options)?.into()),
             Command::Restore => restore(),
             Command::FetchKernel => {
                 let kernel = guest::ensure_kernel(&guest::default_cache()?)?;
@@ -169,7 +180,8 @@ impl Cli {
                 Ok(Exit::Done)
             }
             Command::Helper { helper } => helper.run(),
-        }
+        };
+        Ok(exit?.into())
     }
 }
 

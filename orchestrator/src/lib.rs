@@ -7,6 +7,7 @@ pub mod error;
 pub mod guest;
 pub mod helper;
 pub mod host;
+pub mod lab;
 pub mod mechanism;
 pub mod reserve;
 pub mod run;

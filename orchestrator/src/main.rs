@@ -7,7 +7,7 @@ use orchestrator::{cli::Cli, error::exit_of};
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => {
             eprintln!("error: {error:#}");
             exit_of(&error).into()

@@ -11,8 +11,11 @@ use nix::{
 /// Lists the modules' paths in the order in which they load, one a line.
 pub const MODULE_LIST: &str = "/modules.list";
 
+/// Holds the kernel settings of this guest, one `PATH VALUE` a line.
+pub const SETTINGS: &str = "/settings.list";
+
 /// Source, target, type and options of each mount.
-const MOUNTS: [(&str, &str, &str, &str); 9] = [
+const MOUNTS: [(&str, &str, &str, &str); 10] = [
     ("proc", "/proc", "proc", ""),
     ("sysfs", "/sys", "sysfs", ""),
     ("devtmpfs", "/dev", "devtmpfs", "mode=0755"),
@@ -22,6 +25,7 @@ const MOUNTS: [(&str, &str, &str, &str); 9] = [
     ("tmpfs", "/run", "tmpfs", "mode=0755"),
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
     ("tracefs", "/sys/kernel/tracing", "tracefs", ""),
+    ("debugfs", "/sys/kernel/debug", "debugfs", ""),
 ];
 
 /// Mounts what a Linux program expects; what fails is a warning.
@@ -76,14 +80,10 @@ pub fn load_modules(warnings: &mut Vec<String>) {
     }
 }
 
-/// Settings under which the guest's tasks are measured.
-///
-/// RT throttling is off: it would take 5 % of the CPU from FIFO tasks that ask for all of it, and
-/// nothing in this guest needs a safety net.
+/// Writes the kernel settings of [`SETTINGS`]; what fails is a warning.
 pub fn apply_settings(warnings: &mut Vec<String>) {
-    for (path, value) in
-        [("/proc/sys/kernel/sched_rt_runtime_us", "-1"), ("/proc/sys/kernel/hostname", "guest")]
-    {
+    let list = fs::read_to_string(SETTINGS).unwrap_or_default();
+    for (path, value) in list.lines().filter_map(|line| line.split_once(' ')) {
         if let Err(error) = fs::write(path, value) {
             warnings.push(format!("{path}: {error}"));
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Where programs without a slash in their name are searched for.
-pub const PATH: &str = "/bin:/sbin:/usr/bin:/usr/sbin";
+pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 const CHUNK: usize = 32 * 1024;
 

@@ -5,18 +5,33 @@ use nix::sys::reboot::{RebootMode, reboot};
 use crate::{
     boot, facts,
     message::{Hello, VERSION},
-    net, port, serve,
+    net, port, serve, switch,
 };
 
-/// Runs the guest until the host asks for its end or closes the control port, then powers off.
-/// Returns only where even that fails.
+/// Runs the guest as its first process until the host asks for its end or closes the control port,
+/// then powers off. Where another root is asked for ([`switch::ROOT`]), hands over to its own first
+/// process instead. Returns only where that, or even powering off, fails.
 pub fn run() {
     let init_ns = facts::monotonic_ns();
     let mut warnings = Vec::new();
     boot::mount_all(&mut warnings);
     boot::load_modules(&mut warnings);
     boot::apply_settings(&mut warnings);
+    if let Err(error) = switch::to_other_root() {
+        eprintln!("guest-agent: {error}");
+        return power_off();
+    }
+    switch::mount_extra_disk(&mut warnings);
     let network = net::bring_up(&mut warnings);
+    serve_and_power_off(init_ns, network, warnings);
+}
+
+/// Serves as a service of a system that was booted by its own first process.
+pub fn run_as_service() {
+    serve_and_power_off(facts::monotonic_ns(), None, Vec::new());
+}
+
+fn serve_and_power_off(init_ns: u64, network: Option<String>, warnings: Vec<String>) {
     for warning in &warnings {
         eprintln!("guest-agent: {warning}");
     }
@@ -43,6 +58,7 @@ pub fn run() {
 
 /// The console is drained first: its last lines may say why.
 fn power_off() {
+    nix::unistd::sync();
     let _ = nix::sys::termios::tcdrain(std::io::stderr());
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("guest-agent: powering off: {error}");

@@ -16,3 +16,4 @@ pub mod port;
 pub mod protocol;
 pub mod reaper;
 pub mod serve;
+pub mod switch;

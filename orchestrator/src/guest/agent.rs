@@ -202,12 +202,13 @@ impl Agent {
         }
     }
 
-    /// Starts a command.
+    /// Starts a command in the folder `cwd`.
     ///
     /// # Errors
     /// The guest's refusal, a time-out, or [`Closed`].
     pub fn start(
         &self,
+        cwd: &str,
         argv: &[&str],
         env: &[(&str, &str)],
         limit: Duration,
@@ -216,7 +217,7 @@ impl Agent {
         let request = Request::Run {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            cwd: None,
+            cwd: Some(cwd.to_owned()),
         };
         let replies = self.ask(&request, &[])?;
         match replies.next("the start of a command", limit, stop)?.reply()? {
@@ -340,18 +341,18 @@ impl Drop for Replies<'_> {
 }
 
 impl Running<'_> {
-    /// Waits for the command's end; `on_output` sees what it writes as it comes, before it is
-    /// kept in the [`Output`] as well. `limit` holds for the whole.
+    /// Waits for the command's end; `on_output` sees what it writes as it comes. `limit` holds for
+    /// the whole.
     ///
     /// # Errors
     /// A time-out or the stop flag, after either of which the command is killed; or [`Closed`].
-    pub fn wait(
+    pub fn follow(
         &self,
         limit: Duration,
         stop: &AtomicBool,
         mut on_output: impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Output> {
-        let ended = self.collect(limit, stop, &mut on_output);
+    ) -> anyhow::Result<Status> {
+        let ended = self.receive(limit, stop, &mut on_output);
         if ended.as_ref().is_err_and(|error| !error.is::<Closed>()) {
             // The first error is the one to report.
             let _ = self.signal(9, Duration::from_secs(2), &AtomicBool::new(false));
@@ -359,25 +360,39 @@ impl Running<'_> {
         ended
     }
 
-    fn collect(
+    /// Like [`Running::follow`], and keeps what the command writes.
+    ///
+    /// # Errors
+    /// Those of [`Running::follow`].
+    pub fn wait(
+        &self,
+        limit: Duration,
+        stop: &AtomicBool,
+        mut on_output: impl FnMut(Stream, &[u8]),
+    ) -> anyhow::Result<Output> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = self.follow(limit, stop, |stream, bytes| {
+            on_output(stream, bytes);
+            let kept = if stream == Stream::Stdout { &mut stdout } else { &mut stderr };
+            kept.extend_from_slice(bytes);
+        })?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    fn receive(
         &self,
         limit: Duration,
         stop: &AtomicBool,
         on_output: &mut impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Output> {
+    ) -> anyhow::Result<Status> {
         let give_up = Instant::now() + limit;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let received = self.replies.next("the end of the command", left, stop)?;
             let payload = received.frame.payload.clone();
             match received.reply()? {
-                Reply::Output { stream } => {
-                    on_output(stream, &payload);
-                    let kept = if stream == Stream::Stdout { &mut stdout } else { &mut stderr };
-                    kept.extend_from_slice(&payload);
-                }
-                Reply::Exited { status } => return Ok(Output { status, stdout, stderr }),
+                Reply::Output { stream } => on_output(stream, &payload),
+                Reply::Exited { status } => return Ok(status),
                 other => bail!("the guest answered {other:?} while a command ran"),
             }
         }

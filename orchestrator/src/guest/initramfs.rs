@@ -12,12 +12,17 @@ use std::{
 
 use anyhow::Context;
 use cpio::newc::{Builder, ModeFileType};
-use guest_agent::boot::MODULE_LIST;
+use guest_agent::boot::{MODULE_LIST, SETTINGS};
 
 use super::{libraries, modules::Module, strip::strip};
 
-/// Archives of other contents that are kept in the cache.
-const KEPT: usize = 8;
+/// Archives that are kept in the cache: those used last, up to this many bytes.
+const KEPT_BYTES: u64 = 1 << 30;
+
+/// The settings under which a guest's tasks are measured. RT throttling is off: it would take 5 % of
+/// the CPU from FIFO tasks that ask for all of it, and nothing in a guest needs a safety net.
+const GUEST_SETTINGS: &str = "/proc/sys/kernel/sched_rt_runtime_us -1\n\
+                              /proc/sys/kernel/hostname guest\n";
 
 /// What a guest's file system holds beside the agent and the modules. Paths in the guest are
 /// absolute.
@@ -28,8 +33,13 @@ pub struct Contents {
     pub programs: BTreeMap<PathBuf, PathBuf>,
     /// Other files of the host: path in the guest → file on the host.
     pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Programs whose libraries are there already: path in the guest → file on the host.
+    pub bare_programs: BTreeMap<PathBuf, PathBuf>,
     /// Files made here: path in the guest → what they hold.
     pub texts: BTreeMap<PathBuf, String>,
+    /// Symbolic links: path in the guest → what it points to. What is put below a link to a folder
+    /// goes into that folder.
+    pub links: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Contents {
@@ -45,6 +55,7 @@ impl Contents {
 enum Node {
     Folder,
     File { mode: u32, content: Vec<u8> },
+    Link(PathBuf),
     Console,
 }
 
@@ -90,7 +101,8 @@ fn nodes(
         libraries::closure(program, &mut libraries)?;
     }
     let mut nodes = BTreeMap::from([("/dev/console".into(), Node::Console)]);
-    for (path, host) in hosts.into_iter().chain(libraries) {
+    let bare = contents.bare_programs.iter().map(|(path, host)| (path.clone(), host.clone()));
+    for (path, host) in hosts.into_iter().chain(libraries).chain(bare) {
         nodes.insert(path, read(&host, strip).with_context(|| host.display().to_string())?);
     }
     for (path, host) in &contents.files {
@@ -99,29 +111,66 @@ fn nodes(
     }
     let mut list = String::new();
     for module in modules {
-        let path = format!("/lib/modules/{}.ko", module.name);
+        let path = format!("/modules/{}.ko", module.name);
         list += &format!("{path}\n");
         nodes.insert(path.into(), Node::File { mode: 0o644, content: module.content.clone() });
     }
     let texts = contents.texts.iter().map(|(path, text)| (path.clone(), text.clone()));
-    for (path, text) in texts.chain([(MODULE_LIST.into(), list)]).chain(accounts(contents)) {
+    for (path, text) in texts.chain([(MODULE_LIST.into(), list)]).chain(defaults(contents)) {
         nodes.insert(path, Node::File { mode: 0o644, content: text.into_bytes() });
     }
     for folder in ["/proc", "/sys", "/dev", "/tmp", "/run", "/root", "/var"] {
         nodes.insert(folder.into(), Node::Folder);
     }
+    let mut nodes = settle(nodes, &contents.links);
+    link_libraries(&mut nodes);
     add_parents(&mut nodes);
     Ok(nodes)
 }
 
-/// The user database without which some servers do not start.
-fn accounts(contents: &Contents) -> impl Iterator<Item = (PathBuf, String)> {
+/// Puts what stands below a link into the folder that it points to, and adds the links.
+fn settle(
+    nodes: BTreeMap<PathBuf, Node>,
+    links: &BTreeMap<PathBuf, PathBuf>,
+) -> BTreeMap<PathBuf, Node> {
+    let place = |path: PathBuf| {
+        let found = links.iter().find_map(|(link, to)| Some(to.join(path.strip_prefix(link).ok()?)));
+        found.unwrap_or(path)
+    };
+    let settled = nodes.into_iter().map(|(path, node)| (place(path), node));
+    settled.chain(links.iter().map(|(link, to)| (link.clone(), Node::Link(to.clone())))).collect()
+}
+
+/// A guest without `ld.so.cache` finds libraries only on the loader's built-in path: those from
+/// folders that the host's configuration lists are linked beside the C library.
+fn link_libraries(nodes: &mut BTreeMap<PathBuf, Node>) {
+    let is_library = |path: &Path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(".so."))
+    };
+    let c_library = nodes.keys().find(|path| path.ends_with("libc.so.6"));
+    let Some(standard) = c_library.and_then(|path| path.parent()).map(Path::to_owned) else {
+        return;
+    };
+    let elsewhere: Vec<_> = nodes
+        .keys()
+        .filter(|path| is_library(path) && path.parent() != Some(&standard))
+        .filter_map(|path| Some((standard.join(path.file_name()?), path.clone())))
+        .collect();
+    for (link, library) in elsewhere {
+        nodes.entry(link).or_insert(Node::Link(library));
+    }
+}
+
+/// What every guest has unless `contents` has it otherwise: its settings, and the user database
+/// without which some servers do not start.
+fn defaults(contents: &Contents) -> impl Iterator<Item = (PathBuf, String)> {
     [
         (
             "/etc/passwd",
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
         ),
         ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+        (SETTINGS, GUEST_SETTINGS),
     ]
     .map(|(path, text)| (PathBuf::from(path), text.to_owned()))
     .into_iter()
@@ -158,6 +207,10 @@ fn archive(nodes: &BTreeMap<PathBuf, Node>) -> anyhow::Result<Vec<u8>> {
             Node::File { mode, content } => {
                 (entry.mode(*mode).set_mode_file_type(ModeFileType::Regular), content)
             }
+            Node::Link(to) => (
+                entry.mode(0o777).set_mode_file_type(ModeFileType::Symlink),
+                to.as_os_str().as_encoded_bytes(),
+            ),
             Node::Console => (
                 entry
                     .mode(0o600)
@@ -182,13 +235,18 @@ fn prune(folder: &Path) {
     let mut archives: Vec<_> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
-            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+            let facts = entry.metadata().ok()?;
+            Some((facts.modified().ok()?, facts.len(), entry.path()))
         })
-        .filter(|(_, path)| path.extension().is_some_and(|extension| extension == "cpio"))
+        .filter(|(_, _, path)| path.extension().is_some_and(|extension| extension == "cpio"))
         .collect();
     archives.sort();
-    for (_, path) in archives.iter().rev().skip(KEPT) {
-        let _ = fs::remove_file(path);
+    let mut kept = 0;
+    for (_, bytes, path) in archives.iter().rev() {
+        kept += bytes;
+        if kept > KEPT_BYTES && kept != *bytes {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -218,13 +276,13 @@ mod tests {
     fn holds_what_the_guest_needs_folders_first() {
         let cache = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
-        let modules = [Module { name: "virtio".into(), content: b"ELF".to_vec() }];
+        let modules = [Module { name: "virtio".into(), path: "x".into(), content: b"ELF".to_vec() }];
         let path = build(cache.path(), &own, &modules, &contents()).unwrap();
         let names = names(&path);
         let place = |name: &str| {
             names.iter().position(|found| found == name).unwrap_or_else(|| panic!("no {name}"))
         };
-        for name in ["init", "dev/console", "proc", "modules.list", "lib/modules/virtio.ko"] {
+        for name in ["init", "dev/console", "proc", "modules.list", "modules/virtio.ko"] {
             place(name);
         }
         assert!(
@@ -247,11 +305,46 @@ mod tests {
     #[test]
     fn old_archives_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        for number in 0..KEPT + 3 {
-            fs::write(folder.path().join(format!("{number}.cpio")), "x").unwrap();
+        for number in 0..5 {
+            let file = fs::File::create(folder.path().join(format!("{number}.cpio"))).unwrap();
+            // Sparse: no disk space is used.
+            file.set_len(KEPT_BYTES * 2 / 5).unwrap();
         }
         prune(folder.path());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        let large = folder.path().join("large.cpio");
+        fs::File::create(&large).unwrap().set_len(2 * KEPT_BYTES).unwrap();
+        prune(folder.path());
+        assert!(large.exists(), "the archive that is about to be used stays, whatever its size");
+    }
+
+    #[test]
+    fn what_stands_below_a_link_goes_where_the_link_points_to() {
+        let file = || Node::File { mode: 0o644, content: Vec::new() };
+        let nodes = BTreeMap::from([
+            (PathBuf::from("/lib/x/libc.so.6"), file()),
+            (PathBuf::from("/usr/lib/x/libm.so.6"), file()),
+            (PathBuf::from("/opt/libodd.so.1"), file()),
+        ]);
+        let mut settled = settle(nodes, &BTreeMap::from([("/lib".into(), "/usr/lib".into())]));
+        link_libraries(&mut settled);
+        let text: Vec<_> = settled
+            .iter()
+            .map(|(path, node)| match node {
+                Node::Link(to) => format!("{} -> {}", path.display(), to.display()),
+                _ => path.display().to_string(),
+            })
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "/lib -> /usr/lib",
+                "/opt/libodd.so.1",
+                "/usr/lib/x/libc.so.6",
+                "/usr/lib/x/libm.so.6",
+                "/usr/lib/x/libodd.so.1 -> /opt/libodd.so.1",
+            ]
+        );
     }
 
     #[test]

@@ -2,24 +2,63 @@
 //! installed; elsewhere the running kernel's image and modules.
 
 use std::{
+    convert::Infallible,
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    str::FromStr,
 };
 
 use anyhow::{Context, bail};
 
-use super::vmlinux;
-use crate::{error::Refusal, host::program};
+use super::{packages::Packages, vmlinux};
+use crate::error::Refusal;
 
-/// The package that always depends on the current cloud kernel.
-const META_PACKAGE: &str = "linux-image-cloud-amd64";
+/// Which kernel a guest boots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum KernelChoice {
+    /// The distribution's kernel for virtual machines.
+    #[default]
+    Cloud,
+    /// The distribution's kernel with PREEMPT_RT.
+    Rt,
+    /// The newer kernel for virtual machines in the distribution's backports.
+    Backports,
+    /// A file `vmlinuz-RELEASE`, with `../lib/modules/RELEASE` beside its folder.
+    File(PathBuf),
+}
+
+impl FromStr for KernelChoice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "cloud" => Self::Cloud,
+            "rt" => Self::Rt,
+            "backports" => Self::Backports,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+impl KernelChoice {
+    /// The folder of the cache and the package that always depends on the current kernel.
+    fn package(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Cloud => Some(("kernel", "linux-image-cloud-amd64")),
+            Self::Rt => Some(("kernel-rt", "linux-image-rt-amd64")),
+            Self::Backports => Some(("kernel-backports", "linux-image-cloud-amd64")),
+            Self::File(_) => None,
+        }
+    }
+}
 
 /// A kernel to boot and its modules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelImage {
     /// What QEMU boots.
     pub image: PathBuf,
+    /// The kernel as the distribution packs it.
+    pub packed: PathBuf,
     /// The folder `lib/modules/RELEASE`.
     pub modules: PathBuf,
     /// As `uname -r` prints it.
@@ -43,7 +82,18 @@ pub fn default_cache() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// None can be had: [`Refusal::Lacking`] with what to install.
 pub fn ensure(cache: &Path) -> anyhow::Result<KernelImage> {
-    let mut kernel = packed(&cache.join("kernel"))?;
+    ensure_kind(cache, &KernelChoice::Cloud)
+}
+
+/// The chosen kernel. Like [`ensure`]; only [`KernelChoice::Cloud`] may be the one that runs here.
+///
+/// # Errors
+/// Those of [`ensure`]; [`Refusal::Usage`] for a file that is no kernel with modules.
+pub fn ensure_kind(cache: &Path, choice: &KernelChoice) -> anyhow::Result<KernelImage> {
+    let mut kernel = match choice {
+        KernelChoice::File(path) => in_file(path)?,
+        choice => in_cache(cache, choice)?,
+    };
     if let Some(image) = vmlinux::unpacked(&kernel.image, &cache.join("vmlinux")) {
         kernel.image = image;
     }
@@ -51,18 +101,23 @@ pub fn ensure(cache: &Path) -> anyhow::Result<KernelImage> {
 }
 
 /// The kernel as the distribution packs it.
-fn packed(folder: &Path) -> anyhow::Result<KernelImage> {
-    if let Some(image) = newest(folder) {
+fn in_cache(cache: &Path, choice: &KernelChoice) -> anyhow::Result<KernelImage> {
+    let (name, meta) = choice.package().context("a kernel's file is in no package")?;
+    let folder = cache.join(name);
+    if let Some(image) = newest(&folder) {
         return Ok(image);
     }
-    if let Some(apt) = Apt::find() {
-        apt.unpack(folder).context("fetching the guest's kernel")?;
-        if let Some(image) = newest(folder) {
-            return Ok(image);
-        }
-        bail!("package {META_PACKAGE} brought no kernel image");
+    let packages = match choice {
+        KernelChoice::Backports => Some(Packages::backports(cache)?),
+        _ => Packages::find(),
+    };
+    if let Some(packages) = packages {
+        let package = packages.dependency(meta, "linux-image-")?;
+        packages.unpack(&[&package], &folder).context("fetching the guest's kernel")?;
+        return newest(&folder).with_context(|| format!("package {package} has no kernel image"));
     }
-    running(Path::new("/")).ok_or_else(|| {
+    let own = running(Path::new("/")).filter(|_| *choice == KernelChoice::Cloud);
+    own.ok_or_else(|| {
         Refusal::Lacking(
             "there is no kernel for guests: this host has no apt-get to fetch one with, and the \
              running kernel's /boot/vmlinuz-$(uname -r) and /lib/modules/$(uname -r) are not \
@@ -71,6 +126,48 @@ fn packed(folder: &Path) -> anyhow::Result<KernelImage> {
         )
         .into()
     })
+}
+
+/// The kernel in a file `vmlinuz-RELEASE`.
+fn in_file(path: &Path) -> anyhow::Result<KernelImage> {
+    let wrong = |text: String| Refusal::Usage(format!("kernel {}: {text}", path.display()));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let release = name.strip_prefix("vmlinuz-").ok_or_else(|| {
+        wrong("give `cloud`, `rt`, `backports` or a file named vmlinuz-RELEASE".to_owned())
+    })?;
+    if let Err(error) = fs::File::open(path) {
+        bail!(wrong(error.to_string()));
+    }
+    let root = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    of_release(root, release).ok_or_else(|| {
+        let modules = root.join("lib/modules").join(release);
+        wrong(format!("its modules are not in {}", modules.display())).into()
+    })
+}
+
+/// The files of a cache, at `cache` in a lab host, from which [`ensure`] takes `kernel` there: the
+/// kernel, packed and unpacked, and those modules that guests load.
+///
+/// # Errors
+/// The kernel lacks one of the modules.
+pub fn files(kernel: &KernelImage, cache: &Path) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+    let folder = cache.join("kernel").join(format!("linux-image-{}", kernel.release));
+    let modules = folder.join("lib/modules").join(&kernel.release);
+    let mut files =
+        vec![(folder.join(format!("boot/vmlinuz-{}", kernel.release)), kernel.packed.clone())];
+    if let Some(name) = kernel.image.file_name().filter(|_| kernel.image != kernel.packed) {
+        files.push((cache.join("vmlinux").join(name), kernel.image.clone()));
+    }
+    let guests = ["virtio_pci", "virtio_console", "virtio_net"];
+    for module in super::modules::collect(&kernel.modules, &guests)? {
+        let name = module.path.file_name().unwrap_or_default().to_owned();
+        files.push((modules.join(name), module.path));
+    }
+    let built_in = "modules.builtin";
+    if kernel.modules.join(built_in).is_file() {
+        files.push((modules.join(built_in), kernel.modules.join(built_in)));
+    }
+    Ok(files)
 }
 
 /// The kernel of the highest version among those unpacked in `folder`.
@@ -115,74 +212,7 @@ fn of_release(root: &Path, release: &str) -> Option<KernelImage> {
     let image = [root.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")]
         .into_iter()
         .find(|image| fs::File::open(image).is_ok())?;
-    Some(KernelImage { image, modules, release: release.to_owned() })
-}
-
-/// The programs with which a package is fetched and unpacked.
-struct Apt {
-    get: PathBuf,
-    cache: PathBuf,
-    dpkg_deb: PathBuf,
-}
-
-impl Apt {
-    fn find() -> Option<Self> {
-        Some(Self {
-            get: program("apt-get").ok()?,
-            cache: program("apt-cache").ok()?,
-            dpkg_deb: program("dpkg-deb").ok()?,
-        })
-    }
-
-    /// Downloads the kernel's package and unpacks it into a folder of `folder`.
-    fn unpack(&self, folder: &Path) -> anyhow::Result<()> {
-        let package = self.kernel_package()?;
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(folder)?;
-        eprintln!("downloading {package} (unpacked into a cache, not installed)");
-        run(Command::new(&self.get).args(["download", &package]).current_dir(&aside))?;
-        let file = fs::read_dir(&aside)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get download {package} left no file"))?;
-        let unpacked = aside.path().join("unpacked");
-        run(Command::new(&self.dpkg_deb).arg("-x").arg(&file).arg(&unpacked))?;
-        let name = file.file_stem().unwrap_or(package.as_ref());
-        fs::rename(&unpacked, folder.join(name)).context("moving the unpacked kernel into place")
-    }
-
-    /// The package behind [`META_PACKAGE`].
-    fn kernel_package(&self) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.cache);
-        command.args(["depends", "--important", META_PACKAGE]).env("LC_ALL", "C");
-        let text = run(&mut command).unwrap_or_default();
-        dependency(&text).ok_or_else(|| {
-            Refusal::Lacking(format!(
-                "the package lists do not know {META_PACKAGE}; run `apt-get update` as root"
-            ))
-            .into()
-        })
-    }
-}
-
-/// The first kernel image among the dependencies that `apt-cache depends` lists.
-fn dependency(listing: &str) -> Option<String> {
-    listing
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
-        .map(str::to_owned)
-}
-
-/// Runs a command; its output, or an error with its messages.
-fn run(command: &mut Command) -> anyhow::Result<String> {
-    let name = format!("{command:?}");
-    let output = command.output().with_context(|| name.clone())?;
-    if !output.status.success() {
-        let messages = String::from_utf8_lossy(&output.stderr);
-        bail!("{name}: {}: {}", output.status, messages.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Some(KernelImage { packed: image.clone(), image, modules, release: release.to_owned() })
 }
 
 #[cfg(test)]
@@ -210,9 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn the_meta_packages_dependency_is_found() {
-        let listing = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
-        assert_eq!(dependency(listing), Some("linux-image-6.1.0-56-cloud-amd64".into()));
-        assert_eq!(dependency(""), None);
+    fn a_kernel_file_brings_the_modules_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        package(root.path(), "own", "6.6.1-own");
+        let file = root.path().join("own/boot/vmlinuz-6.6.1-own");
+        let choice: KernelChoice = file.to_str().unwrap().parse().unwrap();
+        let image = ensure_kind(&root.path().join("cache"), &choice).unwrap();
+        assert_eq!(image.release, "6.6.1-own");
+        assert_eq!(image.modules, root.path().join("own/lib/modules/6.6.1-own"));
+        fs::remove_dir_all(&image.modules).unwrap();
+        let error = ensure_kind(&root.path().join("cache"), &choice).unwrap_err();
+        assert!(format!("{error:#}").contains("lib/modules/6.6.1-own"), "{error:#}");
+        assert_eq!("rt".parse(), Ok(KernelChoice::Rt));
     }
 }

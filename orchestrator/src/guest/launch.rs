@@ -45,6 +45,12 @@ pub struct GuestSpec {
     pub modules: Vec<String>,
     /// How the guest reaches others.
     pub network: Network,
+    /// Its disks: the first is `/dev/vda`.
+    pub disks: Vec<Disk>,
+    /// QEMU's model of the CPU; none: the accelerator's own.
+    pub cpu: Option<String>,
+    /// Words behind the kernel's command line.
+    pub append: String,
     /// The folder for console.log, qemu.log and agent.log; made if needed.
     pub logs: PathBuf,
     /// The kernel.
@@ -53,6 +59,15 @@ pub struct GuestSpec {
     pub cache: PathBuf,
     /// The program guest-agent; if none, the one beside this program or in PATH.
     pub agent: Option<PathBuf>,
+}
+
+/// A raw disk image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The file.
+    pub image: PathBuf,
+    /// Whether what the guest writes stays in the file; else it is lost when QEMU ends.
+    pub persistent: bool,
 }
 
 /// A guest's network card.
@@ -82,6 +97,9 @@ impl Default for GuestSpec {
             contents: Contents::default(),
             modules: Vec::new(),
             network: Network::None,
+            disks: Vec::new(),
+            cpu: None,
+            append: String::new(),
             logs: PathBuf::from("."),
             kernel: KernelImage::default(),
             cache: PathBuf::from("."),
@@ -95,6 +113,9 @@ impl GuestSpec {
         let mut names = vec!["virtio_pci", "virtio_console"];
         if self.network != Network::None {
             names.push("virtio_net");
+        }
+        if !self.disks.is_empty() {
+            names.extend(["virtio_blk", "ext4"]);
         }
         names.extend(self.modules.iter().map(String::as_str));
         names

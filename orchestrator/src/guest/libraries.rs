@@ -30,26 +30,7 @@ pub fn closure(program: &Path, found: &mut BTreeMap<PathBuf, PathBuf>) -> anyhow
     if let Some(loader) = tree.interpreter.map(PathBuf::from) {
         found.insert(loader.clone(), loader);
     }
-    link_into_search_path(found);
     Ok(())
-}
-
-/// The guest has no `ld.so.cache`: libraries from folders that only the host's configuration lists
-/// are put beside the C library too, which is on the loader's built-in path.
-fn link_into_search_path(found: &mut BTreeMap<PathBuf, PathBuf>) {
-    let standard = found
-        .keys()
-        .find(|path| path.file_name().is_some_and(|name| name == "libc.so.6"))
-        .and_then(|path| path.parent().map(Path::to_owned));
-    let Some(standard) = standard else { return };
-    let elsewhere: Vec<_> = found
-        .iter()
-        .filter(|(path, _)| path.parent() != Some(&standard))
-        .filter_map(|(path, host)| Some((standard.join(path.file_name()?), host.clone())))
-        .collect();
-    for (path, host) in elsewhere {
-        found.entry(path).or_insert(host);
-    }
 }
 
 #[cfg(test)]
@@ -73,15 +54,5 @@ mod tests {
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
         let error = closure(&script, &mut BTreeMap::new()).unwrap_err();
         assert!(format!("{error:#}").contains("script"));
-    }
-
-    #[test]
-    fn libraries_from_elsewhere_are_linked_beside_the_c_library() {
-        let mut found = BTreeMap::from([
-            (PathBuf::from("/lib/x/libc.so.6"), PathBuf::from("/lib/x/libc.so.6")),
-            (PathBuf::from("/opt/libodd.so"), PathBuf::from("/opt/libodd.so")),
-        ]);
-        link_into_search_path(&mut found);
-        assert_eq!(found[Path::new("/lib/x/libodd.so")], PathBuf::from("/opt/libodd.so"));
     }
 }

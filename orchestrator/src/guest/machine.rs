@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Qemu, Qmp, Running,
-    Stream,
+    Status, Stream,
     launch::{self, Launched},
     process::Process,
 };
@@ -175,8 +175,22 @@ impl Guest {
         env: &[(&str, &str)],
         stop: &AtomicBool,
     ) -> anyhow::Result<Running<'_>> {
+        self.start_in("/", argv, env, stop)
+    }
+
+    /// Like [`Guest::start`], in the folder `cwd`.
+    ///
+    /// # Errors
+    /// Those of [`Guest::start`].
+    pub fn start_in(
+        &self,
+        cwd: &str,
+        argv: &[impl AsRef<str>],
+        env: &[(&str, &str)],
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Running<'_>> {
         let argv: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
-        self.explained(self.agent.start(&argv, env, ANSWER_LIMIT, stop))
+        self.explained(self.agent.start(cwd, &argv, env, ANSWER_LIMIT, stop))
     }
 
     /// Waits for a command's end, at most `limit`; `on_output` sees what it writes as it comes.
@@ -191,6 +205,20 @@ impl Guest {
         on_output: impl FnMut(Stream, &[u8]),
     ) -> anyhow::Result<Output> {
         self.explained(running.wait(limit, stop, on_output))
+    }
+
+    /// Like [`Guest::wait`], and keeps nothing of what the command writes.
+    ///
+    /// # Errors
+    /// Those of [`Guest::wait`].
+    pub fn follow(
+        &self,
+        running: &Running<'_>,
+        limit: Duration,
+        stop: &AtomicBool,
+        on_output: impl FnMut(Stream, &[u8]),
+    ) -> anyhow::Result<Status> {
+        self.explained(running.follow(limit, stop, on_output))
     }
 
     /// The guest's clock against the host's. Works while a command runs.

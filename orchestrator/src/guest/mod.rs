@@ -11,6 +11,7 @@ mod launch;
 mod libraries;
 mod machine;
 mod modules;
+mod packages;
 mod process;
 mod qemu;
 mod qmp;
@@ -23,9 +24,13 @@ pub use boot_sector::{SpinningGuest, spin};
 pub use clock::ClockOffset;
 pub use guest_agent::message::{Hello, Status, Stream};
 pub use initramfs::{Contents, build};
-pub use kernel_image::{KernelImage, default_cache, ensure as ensure_kernel};
-pub use launch::{GuestSpec, Network};
+pub use kernel_image::{
+    KernelChoice, KernelImage, default_cache, ensure as ensure_kernel, ensure_kind, files as
+    kernel_files,
+};
+pub use launch::{Disk, GuestSpec, Network};
 pub use machine::Guest;
+pub(crate) use packages::{Mirror, fetch_from_backports, run as run_quietly};
 pub use process::{Launch, Plain};
 pub use qemu::{Qemu, find as find_qemu};
 pub use qmp::{Qmp, vcpu_threads};

@@ -21,6 +21,8 @@ use crate::error::Refusal;
 pub struct Module {
     /// With underscores.
     pub name: String,
+    /// Where it was found.
+    pub path: PathBuf,
     /// The ELF file, not compressed.
     pub content: Vec<u8>,
 }
@@ -53,14 +55,14 @@ impl Collection {
         if self.built_in.contains(&name) || !self.seen.insert(name.clone()) {
             return Ok(());
         }
-        let path = self.files.get(&name).ok_or_else(|| {
+        let path = self.files.get(&name).cloned().ok_or_else(|| {
             Refusal::Lacking(format!("the guest's kernel has no module `{name}`"))
         })?;
-        let content = read(path).with_context(|| path.display().to_string())?;
+        let content = read(&path).with_context(|| path.display().to_string())?;
         for needed in depends(&content).with_context(|| path.display().to_string())? {
             self.add(&needed)?;
         }
-        self.order.push(Module { name, content });
+        self.order.push(Module { name, path, content });
         Ok(())
     }
 }

@@ -28,6 +28,38 @@ pub struct Qemu {
     pub program: PathBuf,
     /// Its version, for example `7.2.22`.
     pub version: String,
+    /// Where its firmware is, if not where it looks by itself.
+    pub data: Vec<PathBuf>,
+}
+
+impl Qemu {
+    /// Whether it emulates several CPUs soundly. Before version 10 a guest's kernel that patches its
+    /// own text (a tracepoint, a scheduler feature, a static key) while another of its CPUs runs
+    /// that text hangs or panics ("Oops: int3").
+    #[must_use]
+    pub fn emulates_several_cpus(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|text| text.parse::<u32>().ok());
+        major.is_some_and(|major| major >= 10)
+    }
+
+    /// The one that is `program`.
+    ///
+    /// # Errors
+    /// It does not run, or says no version.
+    pub fn at(program: PathBuf, data: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let output = Command::new(&program)
+            .arg("--version")
+            .output()
+            .with_context(|| program.display().to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match version(&text) {
+            Some(version) => Ok(Self { program, version, data }),
+            None => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                bail!("{} --version says {:?} {}", program.display(), text.trim(), said.trim())
+            }
+        }
+    }
 }
 
 /// Finds QEMU and asks for its version.
@@ -45,15 +77,7 @@ pub fn find() -> anyhow::Result<Qemu> {
                     .to_owned(),
             )
         })?;
-    let output = Command::new(&program)
-        .arg("--version")
-        .output()
-        .with_context(|| program.display().to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match version(&text) {
-        Some(version) => Ok(Qemu { program, version }),
-        None => bail!("{} --version says {:?}", program.display(), text.trim()),
-    }
+    Qemu::at(program, Vec::new())
 }
 
 fn version(text: &str) -> Option<String> {
@@ -96,7 +120,16 @@ pub(super) fn command(
         .arg(image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", KERNEL_COMMAND_LINE]);
+        .args(["-append", format!("{KERNEL_COMMAND_LINE} {}", spec.append).trim_end()]);
+    if let Some(cpu) = &spec.cpu {
+        command.args(["-cpu", cpu]);
+    }
+    for (number, disk) in spec.disks.iter().enumerate() {
+        let snapshot = if disk.persistent { "off" } else { "on" };
+        let after = format!(",format=raw,if=none,id=disk{number},snapshot={snapshot}");
+        command.arg("-drive").arg(option("file=", &disk.image, &after));
+        command.args(["-device", &format!("virtio-blk-pci,drive=disk{number}")]);
+    }
     command.args(["-device", "virtio-serial-pci"]);
     command.arg("-chardev").arg(option("socket,id=agent,path=", &sockets.agent, ""));
     command.args(["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
@@ -113,6 +146,9 @@ pub(super) fn command(
 /// What every machine here has: no devices but those named, the console in a file.
 pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str, logs: &Path) -> Command {
     let mut command = Command::new(&qemu.program);
+    for folder in &qemu.data {
+        command.arg("-L").arg(folder);
+    }
     command
         .args(["-name", &format!("rtvm-{name},debug-threads=on")])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
@@ -162,7 +198,7 @@ mod tests {
     }
 
     fn line(accelerator: Accelerator, network: Network) -> String {
-        let qemu = Qemu { program: "qemu".into(), version: "7.2.22".into() };
+        let qemu = Qemu { program: "qemu".into(), version: "7.2.22".into(), data: Vec::new() };
         let spec = GuestSpec { network, logs: "/logs,1".into(), ..GuestSpec::default() };
         let sockets = Sockets::below(Path::new("/run/x"));
         words(&command(&qemu, &spec, accelerator, "/k".as_ref(), "/i".as_ref(), &sockets))

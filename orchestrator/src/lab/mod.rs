@@ -1,0 +1,216 @@
+//! `orchestrator lab`: a host of its own inside QEMU, with the bench's programs in it.
+//!
+//! The lab host is a guest that is a host: the same kernels, initramfs, agent and QMP as for guests,
+//! and an emulated processor with AMD's virtualisation (SVM, nested paging), so that KVM works in it
+//! wherever QEMU runs. What is real there is the code path and the scheduling; the speed is that of
+//! an emulator.
+
+mod collect;
+mod contents;
+mod debian;
+mod emulator;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    error::Refusal,
+    guest::{
+        Accelerator, Contents, Disk, Guest, GuestSpec, KernelChoice, Network, Plain, Status,
+        Stream, default_cache, ensure_kernel, ensure_kind,
+    },
+    host::Stop,
+};
+
+/// What `orchestrator lab` is told.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Root file system: `minimal`, made of this host's own programs, or `debian`, with systemd and
+    /// libvirt
+    #[arg(long, default_value = "minimal")]
+    root: Root,
+    /// Kernel: the distribution's for virtual machines (`cloud`), with PREEMPT_RT (`rt`), the newer
+    /// one of its backports (`backports`), or a file vmlinuz-RELEASE
+    #[arg(long, default_value = "cloud", value_name = "cloud|rt|backports|FILE")]
+    kernel: KernelChoice,
+    /// CPUs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
+    /// Memory, for example 4G or 3072M
+    #[arg(long, default_value = "4G", value_parser = memory_mib)]
+    memory: u32,
+    /// Words for the kernel's command line, for example "isolcpus=domain,1"
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    append: String,
+    /// A disk that keeps what is written to it, made if it is not there: the root of `debian`, or
+    /// `/disk` of `minimal`
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// A file or folder to copy into the command's working folder; may be given several times
+    #[arg(long, value_name = "PATH")]
+    with: Vec<PathBuf>,
+    /// Where what the command writes below $OUT is put
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// What the lab host's root file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Root {
+    /// An initramfs with this host's own programs.
+    Minimal,
+    /// A Debian system.
+    Debian,
+}
+
+/// What is real in a lab host, for every output.
+pub const WHAT_IS_REAL: &str = "the lab host is emulated: its kernel, KVM, scheduling and code \
+                                paths are real, the speed of its hardware is not";
+
+/// The processor of the lab host. Its time-stamp counter is declared reliable, or the clock source
+/// would be the HPET, every read of which leaves the virtual machine.
+const CPU: &str = "EPYC-v1,+svm,+invtsc";
+
+/// KVM for its guests, and what networks of virtual machines are made of.
+const MODULES: [&str; 4] = ["kvm_amd", "tun", "vhost_net", "bridge"];
+
+/// The folder whose contents come back.
+const OUT: &str = "/out";
+
+/// The command's working folder.
+const WORK: &str = "/work";
+
+/// How long the boot to the agent's hello may take: many times what it needs.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a distribution may go on starting its services after that.
+const SERVICES_LIMIT: Duration = Duration::from_secs(180);
+
+/// The command may take as long as it likes; the user ends it with Ctrl-C.
+const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Boots the lab host, runs the command in it, and returns the command's exit code (128 and the
+/// signal's number where a signal ended it).
+///
+/// # Errors
+/// What kept the lab host from doing its part; the command's own failure is no error.
+pub fn run(options: &Options) -> Result<u8> {
+    let stop = Stop::on_signals()?;
+    if let Some(out) = &options.out {
+        collect::prepare(out)?;
+    }
+    let logs = tempfile::tempdir()?;
+    let cache = default_cache()?;
+    let spec = options.spec(cache, logs.path().to_owned())?;
+    let qemu = emulator::ensure(&spec.cache)?;
+    let guest =
+        Guest::launch(&Plain, &qemu, &spec, Accelerator::Tcg, BOOT_LIMIT, stop.flag()).context("the lab host failed")?;
+    let seconds = guest.boot.as_secs_f64();
+    eprintln!(
+        "lab host: Linux {} with {} CPUs, up in {seconds:.1} s; {WHAT_IS_REAL}",
+        guest.hello.kernel, guest.hello.cpus
+    );
+    guest.hello.warnings.iter().for_each(|warning| eprintln!("lab host: warning: {warning}"));
+    let status = options.serve(&guest, &stop)?;
+    guest.shutdown().context("the lab host failed")?;
+    Ok(match status {
+        Status::Code(code) => code as u8,
+        Status::Signal(signal) => 128 + signal as u8,
+    })
+}
+
+impl Options {
+    /// The machine.
+    fn spec(&self, cache: PathBuf, logs: PathBuf) -> Result<GuestSpec> {
+        let nested = ensure_kernel(&cache)?;
+        let (mut contents, mut append) = (Contents::default(), self.append.clone());
+        let disk = match self.root {
+            Root::Minimal => {
+                contents = contents::minimal(&nested, &self.with)?;
+                let disk = self.disk.as_deref().map(debian::plain_disk).transpose()?;
+                if disk.is_some() {
+                    contents.texts.insert(guest_agent::switch::DISK.into(), "/dev/vda\n".into());
+                }
+                disk
+            }
+            Root::Debian => {
+                contents::on_disk(&mut contents, &nested, &self.with)?;
+                append = format!("{} {append}", debian::KERNEL_ARGUMENTS);
+                Some(debian::root_disk(&cache, self.disk.as_deref())?)
+            }
+        };
+        Ok(GuestSpec {
+            name: "lab".to_owned(),
+            memory_mib: self.memory,
+            vcpus: self.cpus,
+            contents,
+            modules: MODULES.map(str::to_owned).into(),
+            network: Network::None,
+            disks: disk.into_iter().collect::<Vec<Disk>>(),
+            cpu: Some(CPU.to_owned()),
+            append,
+            logs,
+            kernel: ensure_kind(&cache, &self.kernel)?,
+            cache,
+            ..GuestSpec::default()
+        })
+    }
+
+    /// Runs the command and brings its results back, also where it failed.
+    fn serve(&self, guest: &Guest, stop: &Stop) -> Result<Status> {
+        if self.root == Root::Debian {
+            debian::wait_for_services(guest, SERVICES_LIMIT, stop)?;
+        }
+        guest.run(&["mkdir", "-p", OUT, WORK], Duration::from_secs(10), stop.flag())?;
+        let environment = contents::environment();
+        let running = guest
+            .start_in(WORK, &self.command, &environment, stop.flag())
+            .with_context(|| format!("starting `{}` in the lab host", self.command.join(" ")))?;
+        let status = guest.follow(&running, NO_LIMIT, stop.flag(), |stream, bytes| {
+            // What nobody reads any more is no reason to end the command.
+            let _ = match stream {
+                Stream::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+                Stream::Stderr => io::stderr().write_all(bytes),
+            };
+        })?;
+        if let Some(out) = &self.out {
+            collect::bring(guest, OUT, out, stop)?;
+        }
+        Ok(status)
+    }
+}
+
+/// A size of memory, in MiB.
+fn memory_mib(text: &str) -> Result<u32> {
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let factor = match unit {
+        "G" => 1024,
+        "M" => 1,
+        _ => bail!(Refusal::Usage(format!("`{text}`: give a size like 4G or 3072M"))),
+    };
+    let number: u32 = number.parse().with_context(|| format!("`{text}`: give a size like 4G"))?;
+    number.checked_mul(factor).filter(|mib| *mib >= 512).context("give at least 512M")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_a_unit_and_is_enough_to_boot() {
+        assert_eq!(memory_mib("4G").unwrap(), 4096);
+        assert_eq!(memory_mib("512M").unwrap(), 512);
+        for wrong in ["", "4", "4T", "-1G", "G", "9999999999G", "64M", "4\u{2009}"] {
+            assert!(memory_mib(wrong).is_err(), "{wrong}");
+        }
+    }
+}
