@@ -10,7 +10,7 @@ use super::{Guest, GuestSpec, Launch, Qemu, process::check};
 use crate::error::Refusal;
 
 /// How long the real guest may take to boot under KVM.
-const KVM_LIMIT: Duration = Duration::from_secs(10);
+const KVM_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a guest may take under TCG: far above what it needs, so that only a dead one fails.
 const TCG_LIMIT: Duration = Duration::from_secs(60);
