@@ -1,15 +1,19 @@
 # make suite   set up, build, run experiments/quick.toml, render the report
 # make test    everything that is checked before a change lands
 # make paper   as `make suite`, with the paper's full protocol
+# make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
 # make bench   ours against its peers, in turn, on this machine
 
-.PHONY: suite paper test bench build setup
+.PHONY: suite paper kvm test bench build setup
 
 suite: build
 	@scripts/suite.sh experiments/quick.toml
 
 paper: build
 	@scripts/suite.sh experiments/paper.toml
+
+kvm: build
+	@scripts/suite.sh experiments/kvm.toml lab
 
 build: setup
 	@cargo build --release --workspace --quiet

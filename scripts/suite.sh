@@ -1,12 +1,23 @@
 #!/bin/sh
 # The main job: runs a suite, renders its report, prints the scorecard and where everything is.
+#
+#   scripts/suite.sh SUITE         on this host
+#   scripts/suite.sh SUITE lab     in a lab host, where KVM works
 set -eu
 suite=${1:-experiments/quick.toml}
 bin=target/release
 out=${OUT:-results}
 
 status=0
-folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
+if [ "${2:-}" = lab ]; then
+    # The working folder there has the suite; the printed path is below /out, whose contents come
+    # back into $out.
+    folder=$("$bin/orchestrator" lab --out "$out" --with "$suite" -- \
+        sh -c 'exec orchestrator run "$1" --out "$OUT"' sh "$suite") || status=$?
+    [ -z "$folder" ] || folder=$out/${folder#/out/}
+else
+    folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
+fi
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
 
 # The same suite simulated under the conditions just measured, on the same page, and often enough

@@ -12,7 +12,7 @@ mod emulator;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -22,8 +22,8 @@ use clap::{Args, ValueEnum};
 use crate::{
     error::Refusal,
     guest::{
-        Accelerator, Contents, Disk, Guest, GuestSpec, KernelChoice, Network, Plain, Status,
-        Stream, default_cache, ensure_kernel, ensure_kind,
+        Accelerator, Contents, Disk, Guest, GuestSpec, KernelChoice, Network, Plain, Running,
+        Status, Stream, default_cache, ensure_kernel, ensure_kind,
     },
     host::Stop,
 };
@@ -31,30 +31,8 @@ use crate::{
 /// What `orchestrator lab` is told.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// Root file system: `minimal`, made of this host's own programs, or `debian`, with systemd and
-    /// libvirt
-    #[arg(long, default_value = "minimal")]
-    root: Root,
-    /// Kernel: the distribution's for virtual machines (`cloud`), with PREEMPT_RT (`rt`), the newer
-    /// one of its backports (`backports`), or a file vmlinuz-RELEASE
-    #[arg(long, default_value = "cloud", value_name = "cloud|rt|backports|FILE")]
-    kernel: KernelChoice,
-    /// CPUs
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    cpus: u32,
-    /// Memory, for example 4G or 3072M
-    #[arg(long, default_value = "4G", value_parser = memory_mib)]
-    memory: u32,
-    /// Words for the kernel's command line, for example "isolcpus=domain,1"
-    #[arg(long, default_value = "", allow_hyphen_values = true)]
-    append: String,
-    /// A disk that keeps what is written to it, made if it is not there: the root of `debian`, or
-    /// `/disk` of `minimal`
-    #[arg(long, value_name = "FILE")]
-    disk: Option<PathBuf>,
-    /// A file or folder to copy into the command's working folder; may be given several times
-    #[arg(long, value_name = "PATH")]
-    with: Vec<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
     /// Where what the command writes below $OUT is put
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -63,9 +41,52 @@ pub struct Options {
     command: Vec<String>,
 }
 
+/// A lab host to boot.
+#[derive(Debug, Clone, Args)]
+pub struct Machine {
+    /// Root file system: `minimal`, made of this host's own programs, or `debian`, with systemd and
+    /// libvirt
+    #[arg(long, default_value = "minimal")]
+    pub root: Root,
+    /// Kernel: the distribution's for virtual machines (`cloud`), with PREEMPT_RT (`rt`), the newer
+    /// one of its backports (`backports`), or a file vmlinuz-RELEASE
+    #[arg(long, default_value = "cloud", value_name = "cloud|rt|backports|FILE")]
+    pub kernel: KernelChoice,
+    /// Number of CPUs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// Size of memory, for example 4G or 3072M
+    #[arg(long, default_value = "4G", value_parser = memory_mib, value_name = "SIZE")]
+    pub memory: u32,
+    /// Words for the kernel's command line, for example "isolcpus=domain,1"
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// Disk that keeps what is written to it, made if it is not there: the root of `debian`, or
+    /// `/disk` of `minimal`
+    #[arg(long, value_name = "FILE")]
+    pub disk: Option<PathBuf>,
+    /// File or folder to copy into the command's working folder; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub with: Vec<PathBuf>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            root: Root::Minimal,
+            kernel: KernelChoice::Cloud,
+            cpus: 2,
+            memory: 4096,
+            append: String::new(),
+            disk: None,
+            with: Vec::new(),
+        }
+    }
+}
+
 /// What the lab host's root file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Root {
+pub enum Root {
     /// An initramfs with this host's own programs.
     Minimal,
     /// A Debian system.
@@ -109,11 +130,7 @@ pub fn run(options: &Options) -> Result<u8> {
         collect::prepare(out)?;
     }
     let logs = tempfile::tempdir()?;
-    let cache = default_cache()?;
-    let spec = options.spec(cache, logs.path().to_owned())?;
-    let qemu = emulator::ensure(&spec.cache)?;
-    let guest =
-        Guest::launch(&Plain, &qemu, &spec, Accelerator::Tcg, BOOT_LIMIT, stop.flag()).context("the lab host failed")?;
+    let guest = options.machine.boot(logs.path(), &stop)?;
     let seconds = guest.boot.as_secs_f64();
     eprintln!(
         "lab host: Linux {} with {} CPUs, up in {seconds:.1} s; {WHAT_IS_REAL}",
@@ -128,7 +145,24 @@ pub fn run(options: &Options) -> Result<u8> {
     })
 }
 
-impl Options {
+impl Machine {
+    /// Boots it, until a command can be run in it; QEMU's and the agent's logs go into `logs`.
+    ///
+    /// # Errors
+    /// [`Refusal`] where this host lacks what it takes; what did not happen in time.
+    pub fn boot(&self, logs: &Path, stop: &Stop) -> Result<Guest> {
+        let spec = self.spec(default_cache()?, logs.to_owned())?;
+        let qemu = emulator::ensure(&spec.cache)?;
+        let flag = stop.flag();
+        let guest = Guest::launch(&Plain, &qemu, &spec, Accelerator::Tcg, BOOT_LIMIT, flag)
+            .context("the lab host failed")?;
+        if self.root == Root::Debian {
+            debian::wait_for_services(&guest, SERVICES_LIMIT, stop)?;
+        }
+        guest.run(&["mkdir", "-p", OUT, WORK], Duration::from_secs(10), flag)?;
+        Ok(guest)
+    }
+
     /// The machine.
     fn spec(&self, cache: PathBuf, logs: PathBuf) -> Result<GuestSpec> {
         let nested = ensure_kernel(&cache)?;
@@ -165,15 +199,20 @@ impl Options {
         })
     }
 
+}
+
+/// Starts a command in a lab host as `orchestrator lab` does: in its working folder, with `$OUT`.
+///
+/// # Errors
+/// Those of [`Guest::start`].
+pub fn start<'a>(guest: &'a Guest, argv: &[impl AsRef<str>], stop: &Stop) -> Result<Running<'a>> {
+    guest.start_in(WORK, argv, &contents::environment(), stop.flag())
+}
+
+impl Options {
     /// Runs the command and brings its results back, also where it failed.
     fn serve(&self, guest: &Guest, stop: &Stop) -> Result<Status> {
-        if self.root == Root::Debian {
-            debian::wait_for_services(guest, SERVICES_LIMIT, stop)?;
-        }
-        guest.run(&["mkdir", "-p", OUT, WORK], Duration::from_secs(10), stop.flag())?;
-        let environment = contents::environment();
-        let running = guest
-            .start_in(WORK, &self.command, &environment, stop.flag())
+        let running = start(guest, &self.command, stop)
             .with_context(|| format!("starting `{}` in the lab host", self.command.join(" ")))?;
         let status = guest.follow(&running, NO_LIMIT, stop.flag(), |stream, bytes| {
             // What nobody reads any more is no reason to end the command.
