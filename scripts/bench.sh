@@ -3,7 +3,7 @@
 # The parts can be run alone: scripts/bench.sh rtload webload cgi-rotate rtplan
 set -eu
 cd "$(dirname "$0")/.."
-export PATH="$PWD/target/release:$PATH"
+export PATH="$PWD/target/release:$PWD/target/tools/bin:$PATH"
 for part in ${*:-rtload cgi-rotate webload rtplan}; do
     echo "== $part"
     "$part/bench.sh"

@@ -27,6 +27,17 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "setup.sh: cargo is missing: install the Rust toolchain with rustup, then try again" >&2
     exit 3
 fi
+
+# oha is in no distribution. Without TLS, which no comparison here needs.
+install_oha() {
+    PATH=$PATH:target/tools/bin command -v oha >/dev/null 2>&1 && return
+    echo "Installing: oha (cargo install, into target/tools)" >&2
+    cargo install --quiet --locked --no-default-features --version "^1.16" --root target/tools oha
+}
+if [ "${1:-suite}" = bench ]; then
+    cd "$(dirname "$0")/.."
+    install_oha
+fi
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
 # webload against wrk and oha (and reqwest, on which it could have been built), in turn and in one
-# run, on the same local server (examples/bench_server.rs). Prints medians over the rounds; exit code
-# 4 where a goal is missed.
+# run, on the same local server (examples/bench_server.rs): the rate of a closed loop, response times
+# from a server with a known delay, the floor (what a client adds to an answer that takes next to
+# nothing), and the open loop's rate up to where the client is full. Prints medians over the rounds;
+# exit code 4 where a goal is missed.
 #
 #   webload/bench.sh [ROUNDS]
 #
-# wrk comes from the distribution's packages, oha from `cargo install oha`; OHA may name one that is
-# not in PATH. What is missing is said and left out.
+# `scripts/setup.sh bench` installs wrk and oha; OHA may name one that is not in PATH. What is
+# missing is said and left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${1:-5}
 seconds=2
 connections=10
+rates="10000 20000 40000 60000 80000 120000"
 port=${PORT:-18473}
 server_cpu=0
 client_cpu=$(($(nproc) > 1 ? 1 : 0))
-oha=${OHA:-$(command -v oha || true)}
+oha=${OHA:-$(PATH=$PATH:target/tools/bin command -v oha || true)}
 wrk=$(command -v wrk || true)
 target=${CARGO_TARGET_DIR:-target}/release
 url=http://127.0.0.1:$port/1k
@@ -103,7 +106,47 @@ delayed() {
         >>"$scratch/webload.ms"
 }
 
+# A percentile p50 of one of webload's summaries, in milliseconds.
+p50_of() { sed "s/.*\"$1\"://" "$scratch/out" | number p50 | awk '{print $1 / 1e6}'; }
+
+# One connection: what the client adds to an answer that takes next to nothing.
+floor() {
+    if [ -n "$wrk" ]; then
+        client "$wrk" -t1 -c1 -d${seconds}s --latency "$url"
+        wrk_ms <"$scratch/out" >>"$scratch/floor-wrk"
+    fi
+    if [ -n "$oha" ]; then
+        client "$oha" --no-tui --output-format json -c 1 -z ${seconds}s "$url"
+        number p50 <"$scratch/out" >>"$scratch/floor-oha"
+    fi
+    client "$target/webload" --url "$url" --clients 1 --requests $((seconds * 8000)) --keep-alive \
+        --summary json
+    p50_of response_ns >>"$scratch/floor-webload"
+}
+
+# An open loop at one rate, with 50 connections: requests/s, median response time, and what webload
+# says of itself.
+open_loop() { # RATE
+    if [ -n "$oha" ]; then
+        client "$oha" --no-tui --output-format json -c 50 -q "$1" --latency-correction \
+            -z ${seconds}s "$url"
+        number requestsPerSec <"$scratch/out" >>"$scratch/open-oha-$1.rate"
+        number p50 <"$scratch/out" >>"$scratch/open-oha-$1.ms"
+    fi
+    client "$target/webload" --url "$url" --clients 50 --requests $((seconds * $1 / 50)) \
+        --rate "$1/s" --keep-alive --summary json
+    number good_per_s <"$scratch/out" >>"$scratch/open-webload-$1.rate"
+    p50_of response_ns >>"$scratch/open-webload-$1.ms"
+    p50_of late_start_ns >>"$scratch/open-webload-$1.late"
+    number own_cpu_share <"$scratch/out" >>"$scratch/open-webload-$1.share"
+    if grep -q '"warnings":\[\]' "$scratch/out"; then echo 0; else echo 1; fi \
+        >>"$scratch/open-webload-$1.warns"
+}
+
 of() { if [ -s "$scratch/$1" ]; then median <"$scratch/$1"; else echo -; fi; }
+
+# A number to some decimals; a dash stays one.
+round() { awk -v digits="$1" '{ if ($1 == "-") print; else printf "%.*f\n", digits, $1 }'; }
 
 # The median over the rounds of file A by file B: the machine drifts, but less within a round.
 ratio() { paste "$scratch/$1" "$scratch/$2" | awk '{printf "%.4f\n", $1 / $2}' | median; }
@@ -114,11 +157,15 @@ verdict() { # TEXT CONDITION(awk)
 }
 
 [ -n "$wrk" ] || echo "wrk: not installed, left out"
-[ -n "$oha" ] || echo "oha: not installed, left out (cargo install oha)"
+[ -n "$oha" ] || echo "oha: not installed, left out (scripts/setup.sh bench)"
 
 start_server 0
 await_server
-for _ in $(seq "$rounds"); do closed_loop; done
+for _ in $(seq "$rounds"); do
+    closed_loop
+    floor
+    for rate in $rates; do open_loop "$rate"; done
+done
 stop_server
 echo "GET of 1 kB from a server on CPU $server_cpu, $connections kept connections, client on CPU" \
     "$client_cpu, median of $rounds rounds in turn"
@@ -132,6 +179,26 @@ if [ -n "$oha" ]; then
     percpu=$(ratio webload.percpu oha.percpu)
     verdict "at least oha's requests per CPU second ($percpu times)" "$percpu >= 1"
 fi
+
+echo "the floor: median response time on one kept connection, in ms"
+for who in wrk oha webload; do printf '  %-8s %14s\n' $who "$(of floor-$who)"; done
+
+echo "open loop, 50 kept connections: requests/s and median response time (ms) from the due instant"
+printf '  %-8s %12s %9s  %12s %9s %11s %8s %s\n' asked oha ms webload ms "late start" "own CPU" ""
+saturates=
+for rate in $rates; do
+    own=open-webload-$rate warns=
+    [ "$(of "$own.warns")" = 0 ] || warns="says it is the bottleneck"
+    # It saturates where it falls 2 % short of what was asked.
+    if [ -z "$saturates" ] && awk "BEGIN {exit !($(of "$own.rate") < 0.98 * $rate)}"; then
+        saturates=$rate
+    fi
+    printf '  %-8s %12s %9s  %12s %9s %11s %8s %s\n' "$rate" \
+        "$(of "open-oha-$rate.rate" | round 0)" "$(of "open-oha-$rate.ms" | round 3)" \
+        "$(of "$own.rate" | round 0)" "$(of "$own.ms" | round 3)" "$(of "$own.late" | round 3)" \
+        "$(of "$own.share" | round 2)" "$warns"
+done
+echo "webload saturates at: ${saturates:-no rate tried} requests/s"
 
 start_server 5ms
 await_server

@@ -1,12 +1,14 @@
 //! The program by hand: a file in, a file out.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use model::exit::EXIT_HELP;
+use model::outfile::OutFile;
+use model::print;
 
 use crate::limits::Limits;
 use crate::params::{self, Answer, Filter, Format, Params};
@@ -28,7 +30,7 @@ pub struct Cli {
     /// PNG, JPEG or PNM file, - for standard input; without it the built-in test picture
     pub file: Option<PathBuf>,
     /// Degrees clockwise, any real number
-    #[arg(long, value_parser = params::angle, allow_negative_numbers = true)]
+    #[arg(long, value_parser = params::angle, allow_hyphen_values = true)]
     pub angle: f64,
     /// Width in pixels before the turn: of the test picture, or what a file is scaled to
     #[arg(long, value_parser = |v: &str| params::side("width", v))]
@@ -36,7 +38,7 @@ pub struct Cli {
     /// Height in pixels before the turn
     #[arg(long, value_parser = |v: &str| params::side("height", v))]
     pub height: Option<u32>,
-    /// png, jpeg or ppm; by default as the output's name ends, else png
+    /// png, jpeg or ppm; by default as the output's name ends (.pnm is ppm), png where it has no end
     #[arg(long, value_parser = params::format)]
     pub format: Option<Format>,
     /// Colour around the picture: rrggbb in hexadecimal, or a name such as white
@@ -54,15 +56,30 @@ pub struct Cli {
 }
 
 impl Cli {
-    fn params(&self) -> Params {
-        let extension = self.output.as_deref().and_then(Path::extension).and_then(|e| e.to_str());
-        let named = extension.and_then(|e| params::format(&e.to_ascii_lowercase()).ok());
+    /// The format asked for, or the one that the output's name ends in.
+    fn format(&self) -> Result<Format, Refusal> {
+        let extension = self.output.as_deref().and_then(Path::extension);
+        let (None, Some(extension)) = (self.format, extension) else {
+            return Ok(self.format.unwrap_or(Format::Png));
+        };
+        match extension.to_string_lossy().to_ascii_lowercase().as_str() {
+            "pnm" => Ok(Format::Ppm),
+            name => params::format(name).map_err(|_unknown| {
+                Refusal::BadRequest(format!(
+                    "the output's name ends in .{name}; what is written is png, jpeg or ppm: end it \
+                     so, or choose with --format"
+                ))
+            }),
+        }
+    }
+
+    fn params(&self, format: Format) -> Params {
         Params {
             angle: self.angle,
             width: self.width,
             height: self.height,
             image: None,
-            format: self.format.or(named).unwrap_or(Format::Png),
+            format,
             background: self.background,
             filter: self.filter,
             answer: self.reply,
@@ -79,17 +96,30 @@ pub fn run(cli: &Cli) -> Result<(), Refusal> {
         let text = "the picture would fill the terminal: name a file with --output, or redirect";
         return Err(Refusal::BadRequest(text.into()));
     }
+    let format = cli.format()?;
     let source = match &cli.file {
         None => Source::Pattern,
         Some(path) => Source::File(load(path)?),
     };
+    let output = cli.output.as_deref().map(open).transpose()?;
     let limits = Limits { pixels: u64::MAX, body: u64::MAX, memory: u64::MAX };
-    let outcome = work::run(&cli.params(), source, &limits)?;
-    let (name, written) = match &cli.output {
-        Some(path) => (path.display().to_string(), fs::write(path, outcome.body)),
-        None => ("standard output".into(), print(&outcome.body)),
+    let outcome = work::run(&cli.params(format), source, &limits)?;
+    let (name, written) = match output {
+        Some(file) => {
+            let name = file.path().display().to_string();
+            (name, file.fill(|file| file.write_all(&outcome.body)))
+        }
+        None => {
+            let printed = unbuffered_output().and_then(|mut out| out.write_all(&outcome.body));
+            ("standard output".into(), print::heard(printed).map(|_| ()))
+        }
     };
     written.map_err(|e| Refusal::Server(format!("cannot write {name}: {e}")))
+}
+
+fn open(path: &Path) -> Result<OutFile, Refusal> {
+    OutFile::open(path)
+        .map_err(|e| Refusal::BadRequest(format!("cannot write {}: {e}", path.display())))
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, Refusal> {
@@ -106,10 +136,6 @@ fn load(path: &Path) -> Result<Vec<u8>, Refusal> {
         Ok(_) => Ok(bytes),
         Err(e) => Err(Refusal::BadRequest(format!("cannot read {}: {e}", path.display()))),
     }
-}
-
-fn print(bytes: &[u8]) -> io::Result<()> {
-    unbuffered_output()?.write_all(bytes)
 }
 
 /// Standard output without the line buffer, which would search megabytes of pixels for newlines.

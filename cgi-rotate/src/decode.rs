@@ -3,13 +3,12 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::codecs::jpeg::JpegDecoder;
 use image::codecs::pnm::PnmDecoder;
 use image::{DynamicImage, ImageDecoder};
 
 use crate::picture::{PADDING, Picture, reserve};
 use crate::refusal::{Refusal, one_line};
-use crate::{png_in, pnm_in};
+use crate::{jpeg_in, png_in, pnm_in};
 
 /// The formats that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +28,17 @@ impl Kind {
         match bytes {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
-            [b'P', b'1'..=b'7', space, ..] if space.is_ascii_whitespace() => Some(Self::Pnm),
+            [b'P', b'1'..=b'7', next, ..] if next.is_ascii_whitespace() || *next == b'#' => {
+                Some(Self::Pnm)
+            }
             _ => None,
         }
     }
 }
 
-/// Asked with width and height before pixels are allocated.
-pub type Admit<'a> = dyn Fn(usize, usize) -> Result<(), Refusal> + 'a;
+/// Asked before pixels are allocated, with width, height, and the bytes that decoding holds beside
+/// the picture.
+pub type Admit<'a> = dyn Fn(usize, usize, u64) -> Result<(), Refusal> + 'a;
 
 /// Decodes a whole file; what is transparent shows `background`.
 ///
@@ -48,13 +50,12 @@ pub fn decode(bytes: Vec<u8>, background: [u8; 3], admit: &Admit) -> Result<Pict
             "the image is none of PNG, JPEG and PNM (PPM, PGM, PBM, PAM)".into(),
         ));
     };
+    let file = bytes.len() as u64;
+    let beside_the_file = |width, height, held| admit(width, height, held + file);
     // The decoders are other people's code that sees whatever a stranger sends.
     let decoded = catch_unwind(AssertUnwindSafe(|| match kind {
-        Kind::Png => png_in::decode(&bytes, background, admit),
-        Kind::Jpeg => {
-            let decoder = JpegDecoder::new(Cursor::new(&bytes));
-            through_image(decoder.map_err(|e| damaged("JPEG", &e))?, "JPEG", background, admit)
-        }
+        Kind::Png => png_in::decode(&bytes, background, &beside_the_file),
+        Kind::Jpeg => jpeg_in::decode(&bytes, &beside_the_file),
         Kind::Pnm => pnm(bytes, background, admit),
     }));
     decoded.unwrap_or_else(|_| Err(damaged("file", &"its decoder gave up")))
@@ -62,11 +63,20 @@ pub fn decode(bytes: Vec<u8>, background: [u8; 3], admit: &Admit) -> Result<Pict
 
 fn pnm(bytes: Vec<u8>, background: [u8; 3], admit: &Admit) -> Result<Picture, Refusal> {
     if let Some(header) = pnm_in::plain_header(&bytes) {
-        admit(header.width, header.height)?;
+        // The file's own bytes become the picture.
+        admit(header.width, header.height, 0)?;
         return Picture::new(header.width, header.height, header.length, bytes);
     }
+    let mut bytes = bytes;
+    if bytes[2] == b'#' {
+        // The decoder wants a blank behind the magic number, where any white space or comment will do.
+        bytes.insert(2, b'\n');
+    }
+    let file = bytes.len() as u64;
     let decoder = PnmDecoder::new(Cursor::new(&bytes)).map_err(|e| damaged("PNM", &e))?;
-    through_image(decoder, "PNM", background, admit)
+    through_image(decoder, "PNM", background, &|width, height, held| {
+        admit(width, height, held + file)
+    })
 }
 
 fn through_image(
@@ -80,8 +90,9 @@ fn through_image(
         return Err(damaged(name, &format!("it has {width}x{height} pixels")));
     }
     let (width, height) = (width as usize, height as usize);
-    admit(width, height)?;
     let bytes_per_pixel = usize::from(decoder.color_type().bytes_per_pixel());
+    // As it is stored, and again widened where it is not RGB or RGBA of 8 bits.
+    admit(width, height, (width * height * bytes_per_pixel) as u64)?;
     drop(reserve(width * height * bytes_per_pixel + PADDING)?);
     let decoded = DynamicImage::from_decoder(decoder).map_err(|e| damaged(name, &e))?;
     let rgb = if decoded.color().has_alpha() {
@@ -123,18 +134,20 @@ mod tests {
     const BLUE: [u8; 3] = [0, 0, 255];
 
     fn read(bytes: &[u8]) -> Result<Picture, Refusal> {
-        decode(bytes.to_vec(), BLUE, &|_, _| Ok(()))
+        decode(bytes.to_vec(), BLUE, &|_, _, _| Ok(()))
     }
 
     #[test]
     fn every_kind_of_pnm_gives_rgb() {
-        let files: [(&[u8], &[u8]); 6] = [
+        let files: [(&[u8], &[u8]); 8] = [
             (b"P1 2 1\n1 0\n", &[0, 0, 0, 255, 255, 255]),
             (b"P2 2 1 255 7 9\n", &[7, 7, 7, 9, 9, 9]),
             (b"P3 1 1 255 1 2 3\n", &[1, 2, 3]),
             (b"P5 1 1 255\n\x07", &[7, 7, 7]),
             (b"P6\n# made by hand\n1 1\n255\n\x01\x02\x03", &[1, 2, 3]),
             (b"P6 1 1 65535\n\x01\x00\x02\x00\x03\x00", &[1, 2, 3]),
+            (b"P6#c\n1 1 255\n\x01\x02\x03", &[1, 2, 3]),
+            (b"P5#c\n1 1 255\n\x07", &[7, 7, 7]),
         ];
         for (file, pixels) in files {
             assert_eq!(read(file).unwrap().pixels(), pixels, "{}", file.escape_ascii());
@@ -153,7 +166,7 @@ mod tests {
     fn what_was_encoded_is_read_again() {
         let picture = pattern::picture(61, 43).unwrap();
         for format in [Format::Png, Format::Ppm] {
-            let file = encode::encode(format, (61, 43), |out| {
+            let file = encode::encode(format, (61, 43), None, u64::MAX, |out| {
                 out.copy_from_slice(picture.pixels());
             });
             assert_eq!(read(&file.unwrap()).unwrap().pixels(), picture.pixels(), "{format:?}");

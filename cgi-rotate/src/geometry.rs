@@ -26,6 +26,8 @@ pub struct Geometry {
     pub canvas: (usize, usize),
     /// Quarter turns clockwise, where the result is the source's pixels in another order.
     pub quarters: Option<u8>,
+    /// Whether the turn is by right angles, scaled or not: the picture fills the canvas.
+    pub fills: bool,
     /// How to walk the canvas.
     pub walk: Walk,
 }
@@ -59,7 +61,8 @@ impl Geometry {
         let extent = |a: f64, b: f64| (a.abs() + b.abs() - SLIVER).ceil().max(1.0) as usize;
         let canvas = (extent(width * cos, height * sin), extent(width * sin, height * cos));
         let walk = Walk::new(sin, cos, source, size, canvas);
-        Self { source, canvas, quarters: quarter.filter(|_| source == size), walk }
+        let quarters = quarter.filter(|_| source == size);
+        Self { source, canvas, quarters, fills: quarter.is_some(), walk }
     }
 }
 

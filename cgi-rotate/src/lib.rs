@@ -5,6 +5,8 @@
 //! [`reply`] writes it with its length and checksum. The rotation itself ([`rotate`]) is integer
 //! arithmetic only, because floating point is some thirty times slower in an emulated guest.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cgi;
 pub mod cli;
 pub mod decode;
@@ -12,7 +14,9 @@ pub mod encode;
 pub mod filter;
 pub mod geometry;
 pub mod images;
+pub mod jpeg_in;
 pub mod limits;
+pub mod orientation;
 pub mod params;
 pub mod pattern;
 pub mod picture;
@@ -23,4 +27,5 @@ pub mod query;
 pub mod refusal;
 pub mod reply;
 pub mod rotate;
+pub mod shrink;
 pub mod work;

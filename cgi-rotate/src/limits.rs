@@ -13,7 +13,8 @@ pub struct Limits {
     pub pixels: u64,
     /// Most bytes of a request's body or of an image file.
     pub body: u64,
-    /// Most bytes of the two pictures together with [`OVERHEAD`].
+    /// Most bytes of what is held at a time (the file, what its decoder needs, the two pictures, the
+    /// encoded one) together with [`OVERHEAD`].
     pub memory: u64,
 }
 
@@ -65,21 +66,33 @@ impl Limits {
         Ok(())
     }
 
-    /// Refuses a rotation whose picture or canvas is too large; called before either is allocated.
+    /// Refuses a rotation whose picture or canvas is too large, or whose picture needs too much beside
+    /// itself while it is decoded (`held`, in bytes); called before any of it is allocated.
     ///
     /// # Errors
     /// 413, naming the limit.
-    pub fn admit(&self, turn: &Geometry) -> Result<(), Refusal> {
+    pub fn admit(&self, turn: &Geometry, held: u64) -> Result<(), Refusal> {
         let picture = self.area("picture", turn.source)?;
         let canvas = self.area("rotated picture", turn.canvas)?;
-        let needed = (picture + canvas) * 3 + OVERHEAD;
+        self.admit_memory("the two pictures need", (picture + canvas) * 3)?;
+        self.admit_memory("decoding the picture needs", picture * 3 + held)
+    }
+
+    fn admit_memory(&self, what: &str, bytes: u64) -> Result<(), Refusal> {
+        let needed = bytes.saturating_add(OVERHEAD);
         if needed > self.memory {
             return Err(Refusal::TooLarge(format!(
-                "the two pictures need {needed} bytes of memory; at most {} are given",
+                "{what} {needed} bytes of memory; at most {} are given",
                 self.memory
             )));
         }
         Ok(())
+    }
+
+    /// Bytes for the canvas and the encoded picture.
+    #[must_use]
+    pub fn for_the_result(&self) -> u64 {
+        self.memory.saturating_sub(OVERHEAD)
     }
 
     fn area(&self, what: &str, (width, height): (usize, usize)) -> Result<u64, Refusal> {
@@ -104,13 +117,16 @@ mod tests {
     use super::*;
 
     fn refused(limits: Limits, degrees: f64, source: (usize, usize)) -> String {
-        limits.admit(&Geometry::new(degrees, source, source)).unwrap_err().to_string()
+        limits.admit(&Geometry::new(degrees, source, source), 0).unwrap_err().to_string()
     }
 
     #[test]
     fn each_limit_is_named() {
         let standard = Limits::default();
-        assert_eq!(standard.admit(&Geometry::new(45.0, (4999, 4999), (4999, 4999))), Ok(()));
+        let large = Geometry::new(45.0, (4999, 4999), (4999, 4999));
+        assert_eq!(standard.admit(&large, 0), Ok(()));
+        let held = standard.admit(&large, 200_000_000).unwrap_err();
+        insta::assert_snapshot!(held, @"decoding the picture needs 283358611 bytes of memory; at most 268435456 are given");
         insta::assert_snapshot!(refused(standard, 0.0, (10_000, 5001)), @"the picture has 10000x5001 pixels; at most 50000000 in all are taken");
         insta::assert_snapshot!(refused(standard, 45.0, (7000, 7000)), @"the rotated picture has 9900x9900 pixels; at most 50000000 in all are taken");
         insta::assert_snapshot!(refused(standard, 0.0, (70_000, 1)), @"the picture has 70000x1 pixels; a side may have at most 65535");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use cgi_rotate::cgi::{is_request, respond};
 use cgi_rotate::cli::{self, Cli};
 use clap::Parser;
-use model::Exit;
+use model::{Exit, say};
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var_os(name);
@@ -19,7 +19,7 @@ fn serve() -> Exit {
     match cli::unbuffered_output().and_then(|out| reply.write(out)) {
         Ok(()) => Exit::Done,
         Err(e) => {
-            eprintln!("cgi-rotate: cannot send the reply: {e}");
+            say!("cgi-rotate: cannot send the reply: {e}");
             Exit::Failed
         }
     }
@@ -29,7 +29,7 @@ fn by_hand() -> Exit {
     match cli::run(&Cli::parse()) {
         Ok(()) => Exit::Done,
         Err(refusal) => {
-            eprintln!("cgi-rotate: {refusal}");
+            say!("cgi-rotate: {refusal}");
             refusal.exit()
         }
     }

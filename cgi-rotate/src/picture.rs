@@ -14,6 +14,7 @@ pub struct Picture {
     height: usize,
     start: usize,
     bytes: Vec<u8>,
+    profile: Option<Vec<u8>>,
 }
 
 impl Picture {
@@ -37,7 +38,28 @@ impl Picture {
         }
         bytes.truncate(start + needed);
         bytes.resize(start + needed + PADDING, 0);
-        Ok(Self { width, height, start, bytes })
+        Ok(Self { width, height, start, bytes, profile: None })
+    }
+
+    /// The same with an ICC profile, if that is one of RGB: the pixels are nothing else.
+    #[must_use]
+    pub fn with_profile(self, profile: Option<Vec<u8>>) -> Self {
+        // ICC.1:2022, section 7.2.6: the data colour space.
+        let of_rgb = |profile: &Vec<u8>| profile.get(16..20) == Some(b"RGB ");
+        Self { profile: profile.filter(of_rgb), ..self }
+    }
+
+    /// The ICC profile, where the file had one.
+    #[must_use]
+    pub fn profile(&self) -> Option<&[u8]> {
+        self.profile.as_deref()
+    }
+
+    /// The buffer of the pixels, which begin at its start.
+    #[must_use]
+    pub fn into_pixels(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.start);
+        self.bytes
     }
 
     /// Pixels in a row, at least 1.

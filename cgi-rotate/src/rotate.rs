@@ -19,7 +19,8 @@ const BLOCK_COLUMNS: usize = 64;
 
 /// Fills `canvas` (three bytes a pixel, all of `turn.canvas`) with the turned `picture`.
 ///
-/// Taps outside of the picture have the background's colour. The cost depends on the sizes, the
+/// Taps outside of the picture have the background's colour, or where the picture fills the canvas
+/// that of its border. The cost depends on the sizes, the
 /// angle and the filter, never on the picture's content.
 ///
 /// # Panics
@@ -58,7 +59,7 @@ fn walk<K: Kernel>(picture: &Picture, turn: &Geometry, background: [u8; 3], canv
         rows.clear();
         for (y, line) in lines.chunks_exact_mut(width * 3).enumerate() {
             let row = Row::new::<K>(turn, band * BLOCK_ROWS + y);
-            outline::<K>(picture, &row, turn.walk.column, background, line);
+            outline::<K>(picture, &row, turn, background, line);
             rows.push(row);
         }
         interior::<K>(picture, &rows, turn.walk.column, lines, width);
@@ -77,7 +78,7 @@ impl Row {
             let v = along(start.1, column.1, turn.source.1);
             shared(&u, &v)
         };
-        let touched = columns(-K::HIGH, -K::LOW);
+        let touched = if turn.fills { 0..turn.canvas.0 } else { columns(-K::HIGH, -K::LOW) };
         let inner = shared(&columns(-K::LOW, -K::HIGH), &touched);
         Self { start, touched, inner }
     }
@@ -91,10 +92,11 @@ impl Row {
 fn outline<K: Kernel>(
     picture: &Picture,
     row: &Row,
-    step: (i64, i64),
+    turn: &Geometry,
     background: [u8; 3],
     line: &mut [u8],
 ) {
+    let outside = (!turn.fills).then_some(background);
     let (line, _) = line.as_chunks_mut::<3>();
     line[..row.touched.start].fill(background);
     line[row.touched.end..].fill(background);
@@ -104,27 +106,30 @@ fn outline<K: Kernel>(
         [row.touched.start..row.inner.start, row.inner.end..row.touched.end]
     };
     for column in edges.into_iter().flatten() {
-        let (u, v) = row.at(column, step);
-        line[column] = edge::<K>(picture, u, v, background);
+        let (u, v) = row.at(column, turn.walk.column);
+        line[column] = edge::<K>(picture, u, v, outside.as_ref());
     }
 }
 
-/// A pixel some of whose taps may lie outside: they are gathered first.
-fn edge<K: Kernel>(picture: &Picture, u: i64, v: i64, background: [u8; 3]) -> [u8; 3] {
+/// A pixel some of whose taps may lie outside: they are gathered first. Those outside have that
+/// colour, or the one of the border.
+fn edge<K: Kernel>(picture: &Picture, u: i64, v: i64, outside: Option<&[u8; 3]>) -> [u8; 3] {
     const SIDE: usize = 4;
     let mut taps = [0; SIDE * SIDE * 3 + PADDING];
     let pixels = picture.pixels();
-    let inside = |position: i64, tap: usize, side: usize| {
+    let index = |position: i64, tap: usize, side: usize| {
         let index = (position >> FRACTION) + K::LOW + tap as i64;
-        usize::try_from(index).ok().filter(|&index| index < side)
+        let nearest = index.clamp(0, side as i64 - 1);
+        (nearest as usize, nearest == index)
     };
     for y in 0..SIDE {
         for x in 0..SIDE {
-            let column = inside(u, x, picture.width());
-            let row = inside(v, y, picture.height());
-            let tap = match (column, row) {
-                (Some(column), Some(row)) => &pixels[row * picture.stride() + column * 3..][..3],
-                _ => &background,
+            let (column, within_row) = index(u, x, picture.width());
+            let (row, within_column) = index(v, y, picture.height());
+            let nearest = &pixels[row * picture.stride() + column * 3..][..3];
+            let tap = match outside {
+                Some(colour) if !(within_row && within_column) => colour,
+                _ => nearest,
             };
             taps[(y * SIDE + x) * 3..][..3].copy_from_slice(tap);
         }
@@ -220,6 +225,20 @@ mod tests {
         turn.quarters = None;
         for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic] {
             assert_eq!(turned(&picture, &turn, filter), picture.pixels(), "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_enlarged_at_right_angles_has_no_frame() {
+        let white = Picture::new(10, 10, 0, vec![255; 300]).unwrap();
+        for (degrees, size) in
+            [(0.0, (100, 100)), (90.0, (35, 77)), (180.0, (10, 11)), (270.0, (99, 10))]
+        {
+            let turn = Geometry::new(degrees, (10, 10), size);
+            for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic] {
+                let all = turned(&white, &turn, filter);
+                assert!(all.iter().all(|&colour| colour == 255), "{degrees} {size:?} {filter:?}");
+            }
         }
     }
 

@@ -4,10 +4,10 @@ use crate::decode::decode;
 use crate::encode::encode;
 use crate::geometry::Geometry;
 use crate::limits::Limits;
-use crate::params::{Answer, Params};
+use crate::params::{Answer, Filter, Params};
 use crate::picture::Picture;
 use crate::refusal::Refusal;
-use crate::{pattern, rotate};
+use crate::{pattern, rotate, shrink};
 
 /// Side of the built-in picture where nothing else is asked for, in pixels; the paper's workload.
 pub const STANDARD_SIDE: usize = 2000;
@@ -43,24 +43,38 @@ pub fn run(params: &Params, source: Source, limits: &Limits) -> Result<Outcome, 
     let picture = match source {
         Source::Pattern => {
             let (width, height) = pattern_size(params);
-            limits.admit(&geometry(params, width, height)?)?;
+            limits.admit(&geometry(params, width, height)?, 0)?;
             pattern::picture(width, height)?
         }
-        Source::File(bytes) => decode(bytes, params.background, &|width, height| {
-            limits.admit(&geometry(params, width, height)?)
+        Source::File(bytes) => decode(bytes, params.background, &|width, height, held| {
+            limits.admit(&geometry(params, width, height)?, held)
         })?,
     };
-    let turn = geometry(params, picture.width(), picture.height())?;
-    let body = draw(params, picture, &turn)?;
+    let size = size(params, picture.width(), picture.height())?;
+    let (picture, profile) = scaled_down(picture, size, params.filter)?;
+    let turn = Geometry::new(params.angle, (picture.width(), picture.height()), size);
+    // The source is gone before the encoder needs memory of its own.
+    let memory = limits.for_the_result();
+    let body = encode(params.format, turn.canvas, profile.as_deref(), memory, |canvas| {
+        rotate::rotate(&picture, &turn, params.filter, params.background, canvas);
+        drop(picture);
+    })?;
     Ok(answer(params, turn.canvas, body))
 }
 
-/// The canvas, encoded; the source is gone before the encoder needs memory of its own.
-fn draw(params: &Params, picture: Picture, turn: &Geometry) -> Result<Vec<u8>, Refusal> {
-    encode(params.format, turn.canvas, |canvas| {
-        rotate::rotate(&picture, turn, params.filter, params.background, canvas);
-        drop(picture);
-    })
+/// The picture with what has to become smaller as small as it will be, and its profile. The turn
+/// takes single samples: it may enlarge, but not leave pixels out.
+fn scaled_down(
+    picture: Picture,
+    size: (usize, usize),
+    filter: Filter,
+) -> Result<(Picture, Option<Vec<u8>>), Refusal> {
+    let profile = picture.profile().map(<[u8]>::to_vec);
+    let small = (size.0.min(picture.width()), size.1.min(picture.height()));
+    if filter == Filter::Nearest || small == (picture.width(), picture.height()) {
+        return Ok((picture, profile));
+    }
+    Ok((shrink::shrink(&picture, small, filter)?, profile))
 }
 
 fn answer(params: &Params, size: (usize, usize), picture: Vec<u8>) -> Outcome {
@@ -86,9 +100,13 @@ fn pattern_size(params: &Params) -> (usize, usize) {
     (width, params.height.map_or(width, |side| side as usize))
 }
 
-/// The turn of a picture of `width` x `height`, scaled to the size asked for; one side alone keeps
-/// the proportions.
+/// The turn of a picture of `width` x `height`, scaled to the size asked for.
 fn geometry(params: &Params, width: usize, height: usize) -> Result<Geometry, Refusal> {
+    Ok(Geometry::new(params.angle, (width, height), size(params, width, height)?))
+}
+
+/// What a picture of `width` x `height` is scaled to; one side alone keeps the proportions.
+fn size(params: &Params, width: usize, height: usize) -> Result<(usize, usize), Refusal> {
     let scaled = |side: usize, to: usize, of: usize| ((side * to + of / 2) / of).max(1);
     let asked = (params.width.map(|w| w as usize), params.height.map(|h| h as usize));
     let size = match asked {
@@ -104,7 +122,7 @@ fn geometry(params: &Params, width: usize, height: usize) -> Result<Geometry, Re
             size.0, size.1
         )));
     }
-    Ok(Geometry::new(params.angle, (width, height), size))
+    Ok(size)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Case {
     /// Peak signal-to-noise ratio within the largest disc that the picture holds, in dB.
     fn psnr(&self, theirs: &Path) -> f64 {
         let theirs: Picture =
-            decode::decode(std::fs::read(theirs).unwrap(), [0; 3], &|_, _| Ok(())).unwrap();
+            decode::decode(std::fs::read(theirs).unwrap(), [0; 3], &|_, _, _| Ok(())).unwrap();
         assert_eq!((theirs.width(), theirs.height()), self.turn.canvas);
         let (width, height) = self.turn.canvas;
         let radius = SIZE.0.min(SIZE.1) as f64 / 2.0 - 4.0;

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{PROGRAM, cgi, get, run_cgi};
@@ -140,6 +141,83 @@ fn by_hand_wrong_input_is_exit_code_2_with_one_line() {
     let (code, help, _) = by_hand(&["--help"]);
     let help = String::from_utf8(help).unwrap();
     assert!(code == Some(0) && help.contains("QUERY_STRING") && help.contains("Exit codes: 0"));
+}
+
+#[test]
+fn angles_may_be_written_as_numbers_are() {
+    for (angle, like) in [("-.5", "-0.5"), ("-1e-30", "0"), ("-1e2", "-100"), (".5", "0.5")] {
+        let picture =
+            |angle: &str| by_hand(&["--angle", angle, "--width", "30", "--format", "ppm"]);
+        let (code, out, err) = picture(angle);
+        assert_eq!(code, Some(0), "{angle}: {err}");
+        assert_eq!(out, picture(like).1, "{angle}");
+    }
+    assert_eq!(by_hand(&["--angle", "--width"]).0, Some(2));
+}
+
+#[test]
+fn the_outputs_name_says_the_format_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, more: &[&str]| {
+        let to = path(name);
+        by_hand(&[&["--angle", "0", "--width", "9", "-o", &to], more].concat())
+    };
+    for (name, magic) in
+        [("x.pnm", &b"P6"[..]), ("x.ppm", b"P6"), ("x.JPG", b"\xff\xd8"), ("x", b"\x89PNG")]
+    {
+        assert_eq!(write(name, &[]).0, Some(0), "{name}");
+        assert!(std::fs::read(path(name)).unwrap().starts_with(magic), "{name}");
+    }
+    let (code, _, err) = write("x.gif", &[]);
+    assert_eq!(code, Some(2));
+    insta::assert_snapshot!(err, @r#"cgi-rotate: the output's name ends in .gif; what is written is png, jpeg or ppm: end it so, or choose with --format"#);
+    assert!(!Path::new(&path("x.gif")).exists());
+    assert_eq!(write("x.gif", &["--format", "png"]).0, Some(0));
+}
+
+#[test]
+fn what_is_enlarged_has_no_dark_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("white.ppm");
+    std::fs::write(&from, [&b"P6 100 100 255\n"[..], &[255; 30_000]].concat()).unwrap();
+    let (_, picture, _) =
+        by_hand(&["--angle=0", "--width=1000", "--format=ppm", from.to_str().unwrap()]);
+    let pixels = picture.strip_prefix(b"P6\n1000 1000\n255\n").unwrap();
+    assert_eq!(pixels.iter().filter(|&&byte| byte != 255).count(), 0);
+}
+
+#[test]
+fn nobody_listening_is_a_quiet_end() {
+    let program = || {
+        let mut program = Command::new(PROGRAM);
+        program.env_clear().args(["--angle", "0", "--format", "ppm"]);
+        program.stdout(Stdio::piped()).stderr(Stdio::piped());
+        program
+    };
+    let mut child = program().spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = program().stdout(full()).stderr(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_link_stays_a_link_and_a_failure_leaves_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("old.png"), "precious").unwrap();
+    std::os::unix::fs::symlink("old.png", path("link.png")).unwrap();
+    let to = path("link.png");
+    let line = |file: &str| by_hand(&["--angle", "1", "-o", to.to_str().unwrap(), file]).0;
+    assert_eq!(line("none.png"), Some(2));
+    assert_eq!(std::fs::read(path("old.png")).unwrap(), b"precious");
+    std::fs::write(path("from.ppm"), b"P6 2 1 255\nabcdef").unwrap();
+    assert_eq!(line(path("from.ppm").to_str().unwrap()), Some(0));
+    assert!(std::fs::symlink_metadata(&to).unwrap().is_symlink());
+    assert!(std::fs::read(path("old.png")).unwrap().starts_with(b"\x89PNG"));
 }
 
 #[test]

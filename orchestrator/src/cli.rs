@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, duration, exit::EXIT_HELP};
+use model::{Exit, answer, duration, exit::EXIT_HELP, print};
 
 use crate::{
     check, guest,
@@ -145,7 +145,7 @@ impl Cli {
             Command::Run { suite, only, out, dry_run, resume } => {
                 let plan = Plan::read(&suite, &only)?;
                 if dry_run {
-                    print!("{}", plan.describe());
+                    print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
                 }
                 run_suite(&plan, &out, resume.as_deref())
@@ -165,7 +165,7 @@ impl Cli {
                 let request = Request { experiment, budget, step, duration, repetitions };
                 let plan = Plan::sweep(&suite, request.sweep()?)?;
                 if dry_run {
-                    print!("{}", plan.describe());
+                    print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
                 }
                 run_sweep(&plan, &out, resume.as_deref(), summary)
@@ -176,7 +176,7 @@ impl Cli {
             Command::Restore => restore(),
             Command::FetchKernel => {
                 let kernel = guest::ensure_kernel(&guest::default_cache()?)?;
-                eprintln!("guest kernel {}", kernel.release);
+                model::say!("guest kernel {}", kernel.release);
                 Ok(Exit::Done)
             }
             Command::Helper { helper } => helper.run(),
@@ -188,17 +188,17 @@ impl Cli {
 fn check(cpu: Option<u32>, summary: Format) -> Result<Exit> {
     let report = check::run(cpu, &Stop::on_signals()?)?;
     match summary {
-        Format::Text => print!("{}", check::table(&report)),
-        Format::Json => println!("{}", serde_json::to_string(&report)?),
-    }
+        Format::Text => print::answer(&check::table(&report))?,
+        Format::Json => answer!("{}", serde_json::to_string(&report)?)?,
+    };
     Ok(report.exit())
 }
 
 fn run_suite(plan: &Plan, out: &std::path::Path, resume: Option<&std::path::Path>) -> Result<Exit> {
     let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
-    println!("{}", finished.folder.display());
+    answer!("{}", finished.folder.display())?;
     if finished.failed > 0 {
-        eprintln!("{} repetitions failed; what they measured is kept", finished.failed);
+        model::say!("{} repetitions failed; what they measured is kept", finished.failed);
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
@@ -212,21 +212,19 @@ fn run_sweep(
 ) -> Result<Exit> {
     let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
     let outcome = sweep::outcome(&finished.folder)?;
-    eprint!("{}", sweep::table(&outcome));
+    model::say!("{}", sweep::table(&outcome).trim_end());
     match summary {
-        Format::Text => println!("{}", finished.folder.display()),
-        Format::Json => {
-            println!("{}", sweep::json(&finished.folder, finished.failed, &outcome)?);
-        }
-    }
+        Format::Text => answer!("{}", finished.folder.display())?,
+        Format::Json => answer!("{}", sweep::json(&finished.folder, finished.failed, &outcome)?)?,
+    };
     Ok(sweep::exit(&finished, &outcome))
 }
 
 fn restore() -> Result<Exit> {
     let restored = host::restore(&Linux::default(), &state_dir())?;
     match restored.journals {
-        0 => println!("nothing to undo"),
-        runs => println!("undone: {} changes of {runs} killed runs", restored.changes),
-    }
+        0 => answer!("nothing to undo")?,
+        runs => answer!("undone: {} changes of {runs} killed runs", restored.changes)?,
+    };
     Ok(Exit::Done)
 }

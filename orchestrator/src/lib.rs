@@ -1,6 +1,8 @@
 //! Launches guests, reserves CPU for them, loads the host, runs experiments and collects what they
 //! measured into a result folder.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod check;
 pub mod cli;
 pub mod error;

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            model::say!("error: {error:#}");
             exit_of(&error).into()
         }
     }

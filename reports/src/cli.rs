@@ -3,7 +3,11 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, exit::EXIT_HELP};
+use model::{
+    Exit,
+    exit::EXIT_HELP,
+    print::{self, Reader},
+};
 
 use crate::{
     claims, compare, error::ReportError, export, folder::Results, grid::Format, mechanisms, render,
@@ -156,11 +160,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
         }
     };
     // A reader that closed the pipe has seen what it wanted.
-    match out.write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(ReportError::Write { path: "standard output".to_owned(), error })
-        }
-        _ => Ok(exit),
+    match print::heard(out.write_all(text.as_bytes()).and_then(|()| out.flush())) {
+        Ok(Reader::Present | Reader::Gone) => Ok(exit),
+        Err(error) => Err(ReportError::Write { path: "standard output".to_owned(), error }),
     }
 }
 
@@ -217,7 +219,7 @@ fn rendered(
         results.join(Results::read(folder)?)?;
     }
     for gap in &results.gaps {
-        eprintln!("reports: {gap}");
+        model::say!("reports: {gap}");
     }
     Ok(format!("{}\n", render::render(&results)?.index.display()))
 }

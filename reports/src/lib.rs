@@ -3,6 +3,8 @@
 //! A folder is read once into [`Results`]; everything else is a function of that. Nothing here
 //! touches the host, and nothing is written but the folder's own `report/`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod claims;
 pub mod cli;
 pub mod cluster;

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse(), &mut io::stdout().lock()) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("reports: {error}");
+            model::say!("reports: {error}");
             error.exit().into()
         }
     }

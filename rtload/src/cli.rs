@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-use model::{Exit, exit::EXIT_HELP};
+use model::{Exit, exit::EXIT_HELP, outfile};
 
 use crate::{
     Error, calibration, load,
@@ -49,14 +49,15 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
 
 fn calibrate(args: &CalibrateArgs) -> Result<Exit, Error> {
     plan::above_zero("--for", args.length)?;
-    let signals = Signals::block()?;
     let cpu = plan::choose_cpu(args.cpu)?;
+    let file = output::open("--save", args.save.as_deref())?;
+    outfile::distinct(&file.iter().map(|file| ("--save", file)).collect::<Vec<_>>())
+        .map_err(Error::Usage)?;
+    let signals = Signals::block()?;
     let (fresh, warnings) = calibration::renew(cpu, args.length, &|| !signals.pending())?;
-    if let Some(file) = &args.save {
-        calibration::save(file, &fresh)?;
-    }
-    output::print_calibration(&fresh, &warnings, args.summary);
-    Ok(Exit::Done)
+    let saved = file.map_or(Ok(()), |file| calibration::save_to(file, &fresh));
+    output::print_calibration(&fresh, &warnings, args.summary)?;
+    saved.map(|()| Exit::Done)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 
 use kernel::sched::SchedError;
-use model::{Exit, sample::SampleError};
+use model::Exit;
 use thiserror::Error;
 
 /// Why a command did not do what it was asked.
@@ -41,12 +41,6 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The samples cannot be written.
-    #[error(transparent)]
-    Sample(#[from] SampleError),
-    /// The histogram log cannot be written; the text has the path.
-    #[error("{0}")]
-    Histogram(String),
     /// A signal came before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -60,9 +54,7 @@ impl Error {
             Self::Usage(_) => Exit::Usage,
             Self::Policy { .. } => Exit::Lacking,
             Self::Interrupted => Exit::Interrupted,
-            Self::File { .. } | Self::System { .. } | Self::Sample(_) | Self::Histogram(_) => {
-                Exit::Failed
-            }
+            Self::File { .. } | Self::System { .. } => Exit::Failed,
         }
     }
 

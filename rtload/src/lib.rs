@@ -3,10 +3,13 @@
 //! [`run`] measures a task set, [`load`] keeps a CPU busy in the background, [`calibration`] finds
 //! out how much work an execution time is. The three commands of the program call exactly these.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod calibration;
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod limits;
 pub mod load;
 pub mod options;
 pub mod output;

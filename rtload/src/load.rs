@@ -7,9 +7,9 @@ use model::{Exit, Task, TaskSet, duration};
 use crate::{
     Error, engine,
     options::{LoadArgs, TaskArgs},
-    output::{self, Labels},
+    output::{self, Labels, Outputs},
     plan::{self, Plan},
-    run::ready_tasks,
+    run::{check, finish},
     signals::Signals,
 };
 
@@ -31,7 +31,6 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     if parent_id() != parent {
         return Err(Error::Interrupted);
     }
-    let signals = Signals::block()?;
     let set = tasks(args)?;
     plan::above_zero("--duration", args.duration)?;
     if !args.force {
@@ -41,7 +40,10 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     if keep_records {
         plan::records_fit(&set, args.duration)?;
     }
-    let (planned, prepared) = ready_tasks(&set, &args.common, HIGHEST_PRIORITY, &signals)?;
+    let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
+    let mut outputs = Outputs::open(&args.common)?;
+    let signals = Signals::block()?;
+    let (planned, prepared) = checked.ready(&set, &args.common, &mut outputs, &signals)?;
     let plan = Plan {
         tasks: planned,
         pin: prepared.pin,
@@ -52,10 +54,10 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
         keep_records,
     };
     let outcome = engine::execute(&plan, &signals, output::print_ready)?;
+    signals.give_up_on_writing();
     let summary = prepared.summary(&plan, &args.common, &outcome);
     let labels = Labels { experiment: None, repetition: None };
-    output::write_files(&args.common, &labels, &outcome)?;
-    summary.print(args.common.summary);
+    finish(outputs, &labels, &outcome, &summary, args.common.summary)?;
     Ok(Exit::Done)
 }
 

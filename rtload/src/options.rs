@@ -124,7 +124,6 @@ impl TaskArgs {
         };
         calibration::Options {
             file: self.calibration.file.clone(),
-            save: self.calibration.save.clone(),
             look: (self.calibration.check == Switch::On).then_some(look),
             length: self.calibration.length,
         }

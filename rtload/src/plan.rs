@@ -1,16 +1,13 @@
 //! From what was asked to what will be done: checked before anything is touched.
 
-use std::{fs::OpenOptions, io, path::Path, thread, time::Duration};
+use std::{io, thread, time::Duration};
 
 use kernel::{
     affinity::{self, SELF},
     sched::Policy,
 };
 use model::{Task, TaskSet, duration::as_ns, load::Backlog};
-use nix::{
-    errno::Errno,
-    unistd::{SysconfVar, sysconf},
-};
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
     Error,
@@ -152,22 +149,6 @@ pub fn still_to_come(start_at: Option<u64>) -> Result<(), Error> {
     }
 }
 
-/// Refuses an output file that cannot be written.
-///
-/// # Errors
-/// [`Error::Usage`] with the option and the path.
-pub fn writable(option: &str, path: Option<&Path>) -> Result<(), Error> {
-    let Some(path) = path else { return Ok(()) };
-    match OpenOptions::new().create(true).append(true).open(path) {
-        Ok(_) => Ok(()),
-        // Pipes and devices refuse some of it, and are written to all the same.
-        Err(error) if error.raw_os_error() == Some(Errno::ESPIPE as i32) => Ok(()),
-        Err(error) => {
-            Err(Error::Usage(format!("{option} {}: cannot be written: {error}", path.display())))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,8 +170,6 @@ mod tests {
         assert!(usage(choose_cpu(Some(999)).map(drop)).contains("--cpu 999"));
         assert!(usage(above_zero("--duration", Duration::ZERO)).contains("--duration 0"));
         assert!(usage(still_to_come(Some(1))).contains("--start-at 1"));
-        let nowhere = Path::new("/no/such/folder/jobs.csv");
-        assert!(usage(writable("--out", Some(nowhere))).contains("/no/such/folder/jobs.csv"));
         let fast: TaskSet = ["1us/2us".parse().unwrap()].into_iter().collect();
         assert!(usage(records_fit(&fast, Duration::from_secs(3600))).contains("shorten"));
     }

@@ -33,6 +33,9 @@ impl PolicyKind {
     }
 }
 
+/// The highest priority of a task; 99 is kept for the thread that controls them.
+const HIGHEST: u8 = 98;
+
 /// The budget of a SCHED_DEADLINE task: 5 % above C, so that one slow job is not throttled into the
 /// next period, and at most D.
 fn deadline_budget(task: Task) -> Duration {
@@ -53,16 +56,17 @@ pub fn policies(
     priorities: &[u8],
     default_highest: u8,
 ) -> Result<Vec<Policy>, Error> {
-    if let Some(wrong) = priorities.iter().find(|priority| !(1..=98).contains(*priority)) {
-        return Err(Error::Usage(format!("--priority {wrong}: a priority lies in 1..=98")));
+    if let Some(wrong) = priorities.iter().find(|priority| !(1..=HIGHEST).contains(*priority)) {
+        return Err(Error::Usage(format!("--priority {wrong}: a priority lies in 1..={HIGHEST}")));
     }
     let has_priorities = matches!(kind, PolicyKind::Fifo | PolicyKind::Rr);
     if !has_priorities && !priorities.is_empty() {
         return Err(Error::Usage("--priority is for --policy fifo and rr only".to_owned()));
     }
     let priorities = match *priorities {
-        [] => tasks.rate_monotonic(default_highest),
-        [highest] => tasks.rate_monotonic(highest),
+        [] if !has_priorities => vec![0; tasks.len()],
+        [] => rate_monotonic(tasks, default_highest)?,
+        [highest] => rate_monotonic(tasks, highest)?,
         _ if priorities.len() == tasks.len() => priorities.to_vec(),
         _ => {
             let (given, wanted) = (priorities.len(), tasks.len());
@@ -83,6 +87,24 @@ pub fn policies(
         },
     };
     Ok(tasks.iter().zip(priorities).map(policy).collect())
+}
+
+/// Rate-monotonic priorities, each task its own.
+fn rate_monotonic(tasks: &TaskSet, highest: u8) -> Result<Vec<u8>, Error> {
+    let count = tasks.len();
+    if count <= usize::from(highest) {
+        return Ok(tasks.rate_monotonic(highest));
+    }
+    let remedy = if count <= usize::from(HIGHEST) {
+        format!("give --priority {count} to {HIGHEST}")
+    } else {
+        format!(
+            "there are {HIGHEST}: list them with --priority, one for each task, where some may share"
+        )
+    };
+    Err(Error::Usage(format!(
+        "{count} tasks with rate-monotonic priorities from {highest} downwards need {count}: {remedy}"
+    )))
 }
 
 /// The refusal of `task`'s policy, with what to do about it.
@@ -121,6 +143,27 @@ mod tests {
         assert_eq!(fifo(&[]), as_policies([80, 79]));
         assert_eq!(fifo(&[20]), as_policies([20, 19]));
         assert_eq!(fifo(&[5, 9]), as_policies([5, 9]));
+    }
+
+    #[test]
+    fn tasks_that_would_share_a_priority_are_refused_with_the_range_needed() {
+        let of = |count: u32, list: &[u8]| {
+            let tasks = (0..count).map(|n| format!("1ms/{}ms", 100 + n).parse().unwrap());
+            policies(PolicyKind::Fifo, &tasks.collect(), list, 80)
+        };
+        let refused = |count, list: &[u8]| of(count, list).unwrap_err().to_string();
+        assert!(refused(2, &[1]).contains("--priority 2 to 98"), "{}", refused(2, &[1]));
+        assert!(refused(90, &[]).contains("--priority 90 to 98"));
+        assert!(refused(100, &[98]).contains("there are 98"));
+        assert_eq!(of(2, &[2]).unwrap(), [2, 1].map(|priority| Policy::Fifo { priority }));
+        let all = of(98, &[98]).unwrap();
+        assert_eq!(
+            (all[0], all[97]),
+            (Policy::Fifo { priority: 98 }, Policy::Fifo { priority: 1 })
+        );
+        assert!(of(100, &[50; 100]).is_ok(), "shared on purpose");
+        let many = (0..100).map(|_| "1ms/200ms".parse().unwrap()).collect();
+        assert!(policies(PolicyKind::Other, &many, &[], 80).is_ok());
     }
 
     #[test]

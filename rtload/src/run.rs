@@ -2,15 +2,16 @@
 
 use std::{path::Path, time::Duration};
 
-use kernel::dma_latency::DmaLatency;
+use kernel::{dma_latency::DmaLatency, sched::Policy};
 use model::{Exit, TaskSet, load::Backlog};
 
 use crate::{
     Error,
     calibration::{self, Calibration},
     engine::{self, Outcome},
-    options::{RunArgs, TaskArgs},
-    output::{self, Labels, Summary},
+    limits,
+    options::{Format, RunArgs, TaskArgs},
+    output::{self, Labels, Outputs, Summary},
     plan::{self, Plan},
     policy::{PolicyKind, policies},
     signals::Signals,
@@ -32,30 +33,13 @@ pub fn default_drain(duration: Duration) -> Duration {
 /// [`Error::Usage`] before anything is touched, then those of the calibration, the engine and the
 /// output.
 pub fn command(args: &RunArgs) -> Result<Exit, Error> {
-    let signals = Signals::block()?;
-    let (plan, prepared) = prepare(args, &signals)?;
-    let outcome = engine::execute(&plan, &signals, output::print_ready)?;
-    let mut summary = prepared.summary(&plan, &args.common, &outcome);
-    let unfinished: u64 = outcome.tasks.iter().map(|task| task.tally.unfinished).sum();
-    if unfinished > 0 {
-        summary.add_warning(&Warning::Unfinished { jobs: unfinished });
-    }
-    let labels = Labels { experiment: args.experiment.clone(), repetition: args.repetition };
-    output::write_files(&args.common, &labels, &outcome)?;
-    summary.print(args.common.summary);
-    let misses: u64 = outcome.tasks.iter().map(|task| task.tally.late).sum();
-    Ok(match () {
-        () if outcome.interrupted => Exit::Interrupted,
-        () if args.fail_on_miss && misses + unfinished > 0 => Exit::NotHeld,
-        () => Exit::Done,
-    })
-}
-
-fn prepare(args: &RunArgs, signals: &Signals) -> Result<(Plan, Prepared), Error> {
     let set = TaskSet(args.tasks.clone());
     plan::above_zero("--duration", args.duration)?;
     plan::records_fit(&set, args.duration)?;
-    let (planned, mut prepared) = ready_tasks(&set, &args.common, HIGHEST_PRIORITY, signals)?;
+    let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
+    let mut outputs = Outputs::open(&args.common)?;
+    let signals = Signals::block()?;
+    let (planned, mut prepared) = checked.ready(&set, &args.common, &mut outputs, &signals)?;
     if set.utilisation() > 1.0 {
         prepared.warnings.push(Warning::Overload { utilisation: set.utilisation() });
     }
@@ -68,7 +52,34 @@ fn prepare(args: &RunArgs, signals: &Signals) -> Result<(Plan, Prepared), Error>
         start_at: args.common.start_at,
         keep_records: true,
     };
-    Ok((plan, prepared))
+    let outcome = engine::execute(&plan, &signals, output::print_ready)?;
+    signals.give_up_on_writing();
+    let mut summary = prepared.summary(&plan, &args.common, &outcome);
+    let unfinished: u64 = outcome.tasks.iter().map(|task| task.tally.unfinished).sum();
+    if unfinished > 0 {
+        summary.add_warning(&Warning::Unfinished { jobs: unfinished });
+    }
+    let labels = Labels { experiment: args.experiment.clone(), repetition: args.repetition };
+    finish(outputs, &labels, &outcome, &summary, args.common.summary)?;
+    let misses: u64 = outcome.tasks.iter().map(|task| task.tally.late).sum();
+    Ok(match () {
+        () if outcome.interrupted => Exit::Interrupted,
+        () if args.fail_on_miss && misses + unfinished > 0 => Exit::NotHeld,
+        () => Exit::Done,
+    })
+}
+
+/// Writes the files and prints the summary, each also where the other cannot be.
+pub(crate) fn finish(
+    outputs: Outputs,
+    labels: &Labels,
+    outcome: &Outcome,
+    summary: &Summary,
+    format: Format,
+) -> Result<(), Error> {
+    let written = outputs.write(labels, outcome);
+    let printed = summary.print(format);
+    written.and(printed)
 }
 
 /// What was found out on the way to a plan.
@@ -89,29 +100,46 @@ impl Prepared {
     }
 }
 
-/// What `run` and `load` share: checks the options, takes the calibration, gives every task its
-/// policy and its work.
-pub(crate) fn ready_tasks(
+/// Options that were found to make sense, before anything was touched.
+pub(crate) struct Checked {
+    policies: Vec<Policy>,
+    cpu: u32,
+}
+
+/// What `run` and `load` share: checks the options.
+pub(crate) fn check(
     set: &TaskSet,
     args: &TaskArgs,
     highest_priority: u8,
-    signals: &Signals,
-) -> Result<(Vec<plan::PlannedTask>, Prepared), Error> {
+) -> Result<Checked, Error> {
     let policies = policies(args.policy, set, &args.priority, highest_priority)?;
     plan::above_zero("--for", args.calibration.length)?;
     plan::still_to_come(args.start_at)?;
-    plan::writable("--out", args.out.as_deref())?;
-    plan::writable("--hist-log", args.hist_log.as_deref())?;
-    let cpu = plan::choose_cpu(args.cpu)?;
-    // SCHED_DEADLINE takes no affinity narrower than its root domain, so only on demand.
-    let pin = (args.policy != PolicyKind::Deadline || args.cpu.is_some()).then_some(cpu);
-    let mut warnings = Vec::new();
-    let awake = args.hold_awake.then(|| hold_awake(&mut warnings)).flatten();
-    let (calibration, doubts) =
-        calibration::obtain(cpu, &args.calibration_options(), &|| !signals.pending())?;
-    warnings.extend(doubts);
-    let planned = plan::tasks(set, &policies, args.work_kind(), &calibration);
-    Ok((planned, Prepared { calibration, warnings, pin, _awake: awake }))
+    Ok(Checked { policies, cpu: plan::choose_cpu(args.cpu)? })
+}
+
+impl Checked {
+    /// Takes the calibration, gives every task its policy and its work.
+    pub(crate) fn ready(
+        self,
+        set: &TaskSet,
+        args: &TaskArgs,
+        outputs: &mut Outputs,
+        signals: &Signals,
+    ) -> Result<(Vec<plan::PlannedTask>, Prepared), Error> {
+        let Self { policies, cpu } = self;
+        // SCHED_DEADLINE takes no affinity narrower than its root domain, so only on demand.
+        let pin = (args.policy != PolicyKind::Deadline || args.cpu.is_some()).then_some(cpu);
+        let mut warnings = Vec::new();
+        let awake = args.hold_awake.then(|| hold_awake(&mut warnings)).flatten();
+        let (calibration, doubts) =
+            calibration::obtain(cpu, &args.calibration_options(), &|| !signals.pending())?;
+        outputs.save(&calibration)?;
+        warnings.extend(doubts);
+        warnings.extend(limits::doubts(set, args.policy, args.work_kind(), cpu));
+        let planned = plan::tasks(set, &policies, args.work_kind(), &calibration);
+        Ok((planned, Prepared { calibration, warnings, pin, _awake: awake }))
+    }
 }
 
 fn hold_awake(warnings: &mut Vec<Warning>) -> Option<DmaLatency> {

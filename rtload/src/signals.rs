@@ -1,11 +1,14 @@
-//! SIGINT and SIGTERM as something to wait for, instead of something that strikes.
+//! SIGINT, SIGTERM and SIGHUP as something to wait for, instead of something that strikes.
 
 use std::{
     io::PipeReader,
     os::fd::AsFd,
+    thread,
     time::{Duration, Instant},
 };
 
+use kernel::process::ignores;
+use model::Exit;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -17,7 +20,10 @@ use nix::{
 
 use crate::Error;
 
-/// SIGINT and SIGTERM, blocked for this thread and those that it starts from now on.
+/// How long writing the results may take once a signal has come.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// SIGINT, SIGTERM and, where it is not ignored (nohup), SIGHUP, blocked for this thread and those that it starts from now on.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
@@ -33,12 +39,16 @@ pub enum Woken {
 }
 
 impl Signals {
-    /// Blocks the two signals; call it before any thread is started.
+    /// Blocks the signals; call it before any thread is started.
     ///
     /// # Errors
     /// None in practice: too many open files.
     pub fn block() -> Result<Self, Error> {
-        let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        let mut set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        // A signal that is blocked is never ignored.
+        if !ignores(Signal::SIGHUP) {
+            set.add(Signal::SIGHUP);
+        }
         set.thread_block()
             .and_then(|()| {
                 SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -51,6 +61,17 @@ impl Signals {
     #[must_use]
     pub fn pending(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
+    }
+
+    /// From now on a signal ends the process, though not at once: results that are being written
+    /// have two seconds to get there. A pipe that nobody reads takes for ever.
+    pub fn give_up_on_writing(self) {
+        thread::spawn(move || {
+            let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            while !matches!(poll(&mut fds, PollTimeout::NONE), Ok(1..)) {}
+            thread::sleep(GRACE);
+            std::process::exit(Exit::Interrupted as i32);
+        });
     }
 
     /// Waits for a signal, for the end of `pipe`, or for `deadline` (none: for ever).

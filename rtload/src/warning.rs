@@ -1,6 +1,10 @@
 //! What may spoil the figures; each warning says what to do about it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use model::duration;
+
+use crate::limits::Kept;
 
 /// Something that the user should know about the data.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,12 +35,37 @@ pub enum Warning {
     Cache(String),
     /// Memory is not locked.
     MemoryNotLocked(String),
+    /// The memory that was taken after the start is not locked.
+    MemoryLockedInPart,
     /// `/dev/cpu_dma_latency` cannot be held.
     CannotHoldAwake(String),
     /// The task set asks for more than the CPU has.
     Overload {
         /// Sum of C / T.
         utilisation: f64,
+    },
+    /// The task set asks for more than the kernel leaves to real-time tasks.
+    LittleLeft {
+        /// Sum of C / T.
+        utilisation: f64,
+        /// What ordinary tasks keep.
+        kept: Kept,
+    },
+    /// Paced work is too short to be exact.
+    ShortPaced {
+        /// The task.
+        task: String,
+        /// C.
+        execution: Duration,
+        /// From where on it is within 1 %.
+        exact_ns: u64,
+    },
+    /// Jobs ran on another CPU than the one that they were bound to.
+    OtherCpu {
+        /// How many.
+        jobs: u64,
+        /// The CPU that was asked for.
+        cpu: u32,
     },
     /// Jobs were released, but not finished when the run had to end.
     Unfinished {
@@ -82,6 +111,11 @@ impl fmt::Display for Warning {
                 "memory is not locked ({text}), page faults may delay jobs; run as root or raise \
                  `ulimit -l`"
             ),
+            Self::MemoryLockedInPart => write!(
+                f,
+                "only the memory that there was at the start is locked, page faults may delay jobs \
+                 where memory is short; run as root or set `ulimit -l unlimited`"
+            ),
             Self::CannotHoldAwake(text) => {
                 write!(f, "--hold-awake has no effect here ({text}); run as root, or leave it out")
             }
@@ -90,6 +124,27 @@ impl fmt::Display for Warning {
                 "the tasks ask for {:.1} % of the CPU: the backlog grows without bound; lower C or \
                  raise T unless that is what you want to see",
                 utilisation * 100.0
+            ),
+            Self::LittleLeft { utilisation, kept } => write!(
+                f,
+                "the tasks ask for {:.1} % of the CPU, and {} leaves real-time tasks {:.1} % where \
+                 ordinary tasks want to run: deadlines may be missed; lower C, raise T, or keep \
+                 ordinary tasks off this CPU",
+                utilisation * 100.0,
+                kept.by,
+                (1.0 - kept.share) * 100.0
+            ),
+            Self::ShortPaced { task, execution, exact_ns } => write!(
+                f,
+                "{task}: paced work of {} takes up to 1 us more, since it reads the clock on the \
+                 way; it is within 1 % from {} on; use --work fixed for shorter jobs",
+                duration::format(*execution),
+                duration::format(Duration::from_nanos(*exact_ns))
+            ),
+            Self::OtherCpu { jobs, cpu } => write!(
+                f,
+                "{jobs} jobs ran on another CPU than {cpu}: the threads' affinity or cpuset was \
+                 changed during the run; repeat it"
             ),
             Self::Unfinished { jobs } => write!(
                 f,

@@ -14,6 +14,8 @@
 //! assert_eq!(milliseconds, [52, 124]);
 //! ```
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod analysis;
 mod budget;
 pub mod cli;

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match execute(&Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("rtplan: {error}");
+            model::say!("rtplan: {error}");
             error.exit().into()
         }
     }

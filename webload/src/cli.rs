@@ -1,19 +1,34 @@
 //! The command line.
 
 use std::{
-    io::{self, Write},
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
-use model::{Exit, duration, exit::EXIT_HELP, sample};
+use hyper::{
+    Method,
+    body::Bytes,
+    header::{HeaderName, HeaderValue},
+};
+use model::{
+    Exit, duration,
+    exit::EXIT_HELP,
+    print::{self, Reader},
+    say,
+};
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use crate::{
     Config, Rate, RunError, Summary, Target,
-    output::{self, OutputError},
+    output::{OutputError, Outputs},
     run::{probe_cpu, run},
     summary,
     target::TargetError,
@@ -40,12 +55,22 @@ pub struct Args {
     /// instant at which a request was due
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
-    /// A request without a whole answer after this time has failed
+    /// A request without a whole answer after this time has failed; at least 1ms. It counts from the
+    /// instant at which the client begins to send or connect, also where the request was due before
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration::parse)]
     timeout: Duration,
     /// Requests per client before the first repetition: counted, not recorded
     #[arg(long, value_name = "N", default_value_t = 0)]
     warm_up: u64,
+    /// Method of every request
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    method: Method,
+    /// A header of every request, as in `Accept: text/html`; repeat it for more
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Send this file as the body of every request
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
     /// Keep connections from one request to the next [default: a new connection for each]
     #[arg(long)]
     keep_alive: bool,
@@ -90,6 +115,15 @@ pub enum CliError {
     /// A file that cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The body cannot be read.
+    #[error("--body {}: {error}", path.display())]
+    Body {
+        /// The file.
+        path: PathBuf,
+        /// What the file system says.
+        #[source]
+        error: io::Error,
+    },
     /// No signal handler, or standard output is gone.
     #[error("{doing}: {error}")]
     Io {
@@ -107,8 +141,11 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Target(_)
-            | Self::Run(RunError::Config(_) | RunError::Cpu { .. })
-            | Self::Output(OutputError::Create { .. }) => Exit::Usage,
+            | Self::Body { .. }
+            | Self::Run(
+                RunError::Config(_) | RunError::Cpu { .. } | RunError::Descriptors { .. },
+            )
+            | Self::Output(OutputError::Open { .. } | OutputError::Same(_)) => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -120,6 +157,15 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| format!("`{text}` is not a share; write a number from 0 to 1"))
+}
+
+/// A header line.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let form = || format!("`{text}` is not a header; write for example `Accept: text/html`");
+    let (name, value) = text.split_once(':').ok_or_else(form)?;
+    let name = name.trim().parse().map_err(|error| format!("{}: {error}", form()))?;
+    let value = value.trim().parse().map_err(|error| format!("{}: {error}", form()))?;
+    Ok((name, value))
 }
 
 impl Args {
@@ -134,6 +180,9 @@ impl Args {
             warm_up: self.warm_up,
             rate: self.rate,
             timeout: self.timeout,
+            method: self.method.clone(),
+            headers: self.headers.clone(),
+            body: self.body.as_deref().map_or(Ok(Bytes::new()), read_body)?,
             keep_alive: self.keep_alive,
             cpu: self.cpu,
             experiment: self.experiment.clone(),
@@ -144,30 +193,34 @@ impl Args {
     }
 }
 
-/// Does what the command line says: runs, writes the files, prints the summary.
+fn read_body(path: &Path) -> Result<Bytes, CliError> {
+    fs::read(path).map(Bytes::from).map_err(|error| CliError::Body { path: path.to_owned(), error })
+}
+
+/// Does what the command line says: runs, writes the files, prints the summary. Each of these is done
+/// also where another cannot be.
 ///
 /// # Errors
 /// [`CliError`], each with its exit code.
 pub fn execute(args: &Args) -> Result<Exit, CliError> {
     let config = args.config()?;
     config.cpu.map_or(Ok(()), probe_cpu)?;
-    for path in args.out.iter().chain(&args.hist_log) {
-        output::probe(path)?;
-    }
+    let outputs = Outputs::open(args.out.as_deref(), args.hist_log.as_deref())?;
     let stop = stop_on_signals()?;
     let run = run(&config, &stop, |one| {
         if config.repetitions > 1 {
-            eprintln!("{}", summary::progress(one, config.repetitions, config.first_repetition));
+            say!("{}", summary::progress(one, config.repetitions, config.first_repetition));
         }
     })?;
-    if let Some(path) = &args.out {
-        sample::write_csv(path, &run.rows).map_err(OutputError::Csv)?;
+    if !run.interrupted {
+        give_up_on_writing(stop);
     }
-    if let Some(path) = &args.hist_log {
-        output::write_histograms(path, &run)?;
-    }
+    let written = outputs.write(&run);
     let summary = Summary::of(&config, &run);
-    print(&summary, args.summary)?;
+    summary.warnings.iter().for_each(|warning| say!("webload: warning: {warning}"));
+    let printed = print(&summary, args.summary);
+    written?;
+    printed?;
     Ok(if run.interrupted {
         Exit::Interrupted
     } else if summary.fails(args.max_failures) {
@@ -177,17 +230,31 @@ pub fn execute(args: &Args) -> Result<Exit, CliError> {
     })
 }
 
-/// A flag that SIGINT and SIGTERM set; a second one ends the program at once.
+/// A flag that SIGINT, SIGTERM and, where it is not ignored (nohup), SIGHUP set; a second one ends
+/// the program at once.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, CliError> {
     let fail = |error| CliError::Io { doing: "cannot handle signals", error };
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let hang_up = (!kernel::process::ignores(Signal::SIGHUP)).then_some(Signal::SIGHUP);
+    for signal in [Signal::SIGINT, Signal::SIGTERM].into_iter().chain(hang_up) {
         let code = Exit::Interrupted as i32;
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))
+        signal_hook::flag::register_conditional_shutdown(signal as i32, code, Arc::clone(&stop))
             .map_err(fail)?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(fail)?;
+        signal_hook::flag::register(signal as i32, Arc::clone(&stop)).map_err(fail)?;
     }
     Ok(stop)
+}
+
+/// From now on a signal ends the program, though not at once: results that are being written have
+/// two seconds to get there. A pipe that nobody reads takes for ever.
+fn give_up_on_writing(stop: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        thread::sleep(Duration::from_secs(2));
+        std::process::exit(Exit::Interrupted as i32);
+    });
 }
 
 fn print(summary: &Summary, format: Format) -> Result<(), CliError> {
@@ -198,9 +265,10 @@ fn print(summary: &Summary, format: Format) -> Result<(), CliError> {
             format!("{json}\n")
         }
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| CliError::Io { doing: "cannot write to standard output", error })
+    match print::answer(&text) {
+        Ok(Reader::Present | Reader::Gone) => Ok(()),
+        Err(error) => Err(CliError::Io { doing: "cannot write to standard output", error }),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One client: it sends its requests one after the other.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -11,21 +11,24 @@ use std::{
 };
 
 use kernel::clock::monotonic_ns;
+use model::duration::as_ns;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    Config, Failure, Rate, Target,
+    Config, Failure, Rate,
     alarm::Alarm,
     exchange::{Answer, Template, exchange},
-    link::Link,
+    link::{Addresses, Link},
+    log::Log,
     record::Sample,
     stamp::Stamps,
+    yielding::others_first,
 };
 
 /// A client with its connection, if it has one at the moment.
 pub(crate) struct Client<'a> {
     id: u32,
-    target: &'a Target,
+    addresses: Addresses<'a>,
     template: Template,
     timeout: Duration,
     keep_alive: bool,
@@ -33,7 +36,6 @@ pub(crate) struct Client<'a> {
     stamps: Rc<Stamps>,
     /// Set anew for each request: cheaper than a timer for each.
     timer: Pin<Box<Sleep>>,
-    alarm: Alarm,
 }
 
 /// The schedule of an open loop, shared by all clients of a repetition.
@@ -43,6 +45,7 @@ pub(crate) struct Schedule {
     pub(crate) total: u64,
     /// The next request that nobody has taken.
     pub(crate) next: Cell<u64>,
+    pub(crate) alarm: Alarm,
 }
 
 impl Schedule {
@@ -50,48 +53,58 @@ impl Schedule {
     fn take(&self) -> Option<u64> {
         let index = self.next.get();
         self.next.set(index + 1);
-        (index < self.total).then(|| self.start_ns + self.rate.offset_ns(index))
+        (index < self.total).then(|| self.start_ns.saturating_add(self.rate.offset_ns(index)))
+    }
+
+    /// How many requests are due at `now_ns`.
+    pub(crate) fn due(&self, now_ns: u64) -> u64 {
+        let passed = now_ns.saturating_sub(self.start_ns);
+        let mut count = (passed as f64 * self.rate.as_per_second() / 1e9) as u64;
+        // The instants are rounded: settle it with them.
+        while count > 0 && self.rate.offset_ns(count - 1) > passed {
+            count -= 1;
+        }
+        while self.rate.offset_ns(count) <= passed && count < self.total {
+            count += 1;
+        }
+        count.min(self.total)
     }
 }
 
 impl<'a> Client<'a> {
     /// The client numbered `id`; needs a runtime.
-    pub(crate) fn new(config: &'a Config, id: u32) -> io::Result<Self> {
+    pub(crate) fn new(config: &'a Config, id: u32) -> Self {
         let target = &config.targets[id as usize % config.targets.len()];
-        Ok(Self {
+        Self {
             id,
-            target,
-            template: Template::new(target, config.keep_alive),
+            addresses: Addresses::new(target),
+            template: Template::new(config, target),
             timeout: config.timeout,
             keep_alive: config.keep_alive,
             link: None,
             stamps: Rc::default(),
             timer: Box::pin(sleep(config.timeout)),
-            alarm: Alarm::new()?,
-        })
+        }
     }
 
     /// Connects ahead where connections are kept, so that no measured request pays for it. Where
     /// that fails, the request will find out and say so.
     pub(crate) async fn connect_ahead(&mut self) {
         if self.keep_alive && self.link.is_none() {
-            let open = pin!(Link::open(self.target, Rc::clone(&self.stamps)));
+            let open = pin!(Link::open(&self.addresses, Rc::clone(&self.stamps)));
             self.link = tokio::time::timeout(self.timeout, open).await.ok().and_then(Result::ok);
         }
     }
 
     /// `requests` requests without a pause.
-    pub(crate) async fn closed(
-        &mut self,
-        repetition: u32,
-        requests: u64,
-        samples: &RefCell<Vec<Sample>>,
-    ) {
+    pub(crate) async fn closed(&mut self, repetition: u32, requests: u64, log: &Log) {
         for request in 0..requests {
+            log.begin();
             let mut sample = self.request(None).await;
             sample.repetition = repetition;
             sample.request = request;
-            samples.borrow_mut().push(sample);
+            log.end(sample);
+            // Sending takes longer than reading: answers that have arrived would age meanwhile.
             others_first().await;
         }
     }
@@ -101,15 +114,17 @@ impl<'a> Client<'a> {
         &mut self,
         repetition: u32,
         schedule: &Schedule,
-        samples: &RefCell<Vec<Sample>>,
+        log: &Log,
     ) -> io::Result<()> {
         let mut request = 0;
         while let Some(due) = schedule.take() {
-            self.alarm.until(due).await?;
+            let was_free = schedule.alarm.until(due, self.id).await?;
+            log.begin();
             let mut sample = self.request(Some(due)).await;
             sample.repetition = repetition;
             sample.request = request;
-            samples.borrow_mut().push(sample);
+            sample.was_free = was_free;
+            log.end(sample);
             request += 1;
             others_first().await;
         }
@@ -122,13 +137,23 @@ impl<'a> Client<'a> {
         self.stamps.reset();
         let mut answer = Answer::default();
         let start_ns = monotonic_ns();
+        let give_up_ns = start_ns.saturating_add(as_ns(self.timeout));
         let outcome = {
             let stamps = &self.stamps;
-            let mut work =
-                pin!(exchange(&mut self.link, self.target, &self.template, stamps, &mut answer));
+            let mut work = pin!(exchange(
+                &mut self.link,
+                &self.addresses,
+                &self.template,
+                stamps,
+                &mut answer
+            ));
             let timer = &mut self.timer;
             let timeout = self.timeout;
             poll_fn(|cx| match work.as_mut().poll(cx) {
+                // Where the work wakes itself all the time, the timer's turn may never come.
+                Poll::Pending if monotonic_ns() >= give_up_ns => {
+                    Poll::Ready(Err(Failure::Timeout(timeout)))
+                }
                 Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(Failure::Timeout(timeout))),
                 ready => ready,
             })
@@ -163,22 +188,32 @@ impl<'a> Client<'a> {
             status: answer.status,
             bytes: answer.bytes,
             delimited: answer.delimited,
+            was_free: false,
             failure,
         }
     }
 }
 
-/// Lets the clients whose answers have arrived read them before this one sends again: sending takes
-/// longer than reading, and their answers would age meanwhile.
-async fn others_first() {
-    let mut waited = false;
-    poll_fn(|cx| {
-        if waited {
-            return Poll::Ready(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_counted_up_to_now() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let schedule = Schedule {
+            rate: "3/s".parse().unwrap(),
+            start_ns: 1_000,
+            total: 10,
+            next: Cell::new(0),
+            alarm: Alarm::new().unwrap(),
+        };
+        let second = 1_000_000_000;
+        for (after, due) in
+            [(0, 1), (333_333_332, 1), (333_333_333, 2), (second, 4), (60 * second, 10)]
+        {
+            assert_eq!(schedule.due(1_000 + after), due, "after {after}");
         }
-        waited = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    }
 }

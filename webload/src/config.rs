@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use hyper::{
+    Method,
+    body::Bytes,
+    header::{HeaderName, HeaderValue},
+};
 use thiserror::Error;
 
 use crate::{Rate, Target};
@@ -25,8 +30,15 @@ pub struct Config {
     pub warm_up: u64,
     /// An open loop at this rate; `None` is the closed loop.
     pub rate: Option<Rate>,
-    /// Time from the start of a request after which it is given up.
+    /// Time after which a request is given up; it counts from the request's start, in an open loop
+    /// too, where the request may have been due before.
     pub timeout: Duration,
+    /// The method of every request.
+    pub method: Method,
+    /// Headers of every request; they replace those of the same name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body of every request.
+    pub body: Bytes,
     /// Keep a client's connection from one request to the next, else open one for each, as the
     /// paper's clients do.
     pub keep_alive: bool,
@@ -42,9 +54,12 @@ pub enum ConfigError {
     /// A count that must be at least 1 is 0.
     #[error("`{0}` is 0; it must be at least 1")]
     Zero(&'static str),
-    /// A time-out of zero.
-    #[error("the timeout is 0; every request would fail")]
-    NoTime,
+    /// A time-out that the timer cannot measure.
+    #[error(
+        "the timeout is {}; timeouts are exact to 1 ms, so it must be at least {}",
+        model::duration::format(*.0), model::duration::format(Config::SHORTEST_TIMEOUT)
+    )]
+    TooShort(Duration),
     /// More rows than memory is kept for.
     #[error(
         "{clients} clients x {requests} requests x {repetitions} repetitions are more than {} requests in one run",
@@ -64,6 +79,9 @@ impl Config {
     /// The most requests of a run: their samples are kept in memory, about 150 bytes each.
     pub const MAX_REQUESTS: u64 = 10_000_000;
 
+    /// The shortest time-out: the resolution of the runtime's timer.
+    pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
     /// The paper's load on `targets`: 10 clients with 10 requests each, once, in a closed loop, a
     /// new connection for each request, given up after 120 s.
     #[must_use]
@@ -77,6 +95,9 @@ impl Config {
             warm_up: 0,
             rate: None,
             timeout: Duration::from_secs(120),
+            method: Method::GET,
+            headers: Vec::new(),
+            body: Bytes::new(),
             keep_alive: false,
             cpu: None,
             experiment: None,
@@ -97,8 +118,8 @@ impl Config {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::Zero(name));
         }
-        if self.timeout.is_zero() {
-            return Err(ConfigError::NoTime);
+        if self.timeout < Self::SHORTEST_TIMEOUT {
+            return Err(ConfigError::TooShort(self.timeout));
         }
         u64::from(self.clients)
             .checked_mul(self.requests)
@@ -129,10 +150,10 @@ mod tests {
     fn refuses_with_the_reason() {
         assert_eq!(Config { targets: vec![], ..config() }.total(), Err(ConfigError::Zero("url")));
         assert_eq!(Config { requests: 0, ..config() }.total(), Err(ConfigError::Zero("requests")));
-        assert_eq!(
-            Config { timeout: Duration::ZERO, ..config() }.total(),
-            Err(ConfigError::NoTime)
-        );
+        for timeout in [Duration::ZERO, Duration::from_micros(999)] {
+            let refused = Config { timeout, ..config() }.total();
+            assert_eq!(refused, Err(ConfigError::TooShort(timeout)));
+        }
         for requests in [10_000_000, u64::MAX] {
             let error = Config { requests, ..config() }.total().unwrap_err();
             assert!(matches!(error, ConfigError::TooMany { .. }), "{requests}");

@@ -2,21 +2,27 @@
 
 use std::rc::Rc;
 
+use http_body_util::Full;
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::{Body, Incoming},
     header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT},
 };
 use kernel::clock::monotonic_ns;
 
 use crate::{
-    Failure, Target,
-    link::{Ask, Link},
+    Config, Failure, Target,
+    link::{Addresses, Ask, Link},
     stamp::Stamps,
+    yielding::others_first,
 };
 
 /// The header in which a service tells the CRC-32 (ISO-HDLC, 8 hexadecimal digits) of its body.
 const CHECKSUM: HeaderName = HeaderName::from_static("x-content-crc32");
+
+/// Pieces of a body that are read before others have their turn: a service that sends without a
+/// pause would otherwise keep everybody from looking at the clock.
+const PIECES_IN_A_ROW: u32 = 32;
 
 /// What is known of an answer so far; filled on the way, so that a request which is given up still
 /// tells how far it came.
@@ -34,15 +40,19 @@ pub(crate) struct Answer {
 pub(crate) struct Template(Ask);
 
 impl Template {
-    pub(crate) fn new(target: &Target, keep_alive: bool) -> Self {
-        let mut ask = Request::new(http_body_util::Empty::new());
+    pub(crate) fn new(config: &Config, target: &Target) -> Self {
+        let mut ask = Request::new(Full::new(config.body.clone()));
+        *ask.method_mut() = config.method.clone();
         *ask.uri_mut() = target.path.clone();
         let headers = ask.headers_mut();
         let host = HeaderValue::from_str(&target.host).expect("a URL's authority is visible ASCII");
         headers.insert(HOST, host);
         headers.insert(USER_AGENT, HeaderValue::from_static("webload"));
-        if !keep_alive {
+        if !config.keep_alive {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        for (name, value) in &config.headers {
+            headers.insert(name, value.clone());
         }
         Self(ask)
     }
@@ -52,7 +62,7 @@ impl Template {
 /// reads the whole answer. `link` holds the connection afterwards where it can be used again.
 pub(crate) async fn exchange(
     link: &mut Option<Link>,
-    target: &Target,
+    addresses: &Addresses<'_>,
     template: &Template,
     stamps: &Rc<Stamps>,
     answer: &mut Answer,
@@ -65,16 +75,20 @@ pub(crate) async fn exchange(
         Some(kept) => kept,
         None => {
             let began = monotonic_ns();
-            let new = Link::open(target, Rc::clone(stamps)).await?;
+            let new = Link::open(addresses, Rc::clone(stamps)).await?;
             answer.connect_ns = Some(monotonic_ns() - began);
             new
         }
     };
+    own.ready().await?;
+    // What has arrived until here, on an idle connection, is no answer to what is sent now.
+    stamps.reset();
     let response = own.send(template.0.clone()).await?;
     answer.status = Some(response.status().as_u16());
     answer.delimited =
         response.body().size_hint().exact().is_some() || is_chunked(response.headers());
-    let announced = receive(&mut own, response, answer).await?;
+    let bodyless = template.0.method() == Method::HEAD;
+    let announced = receive(&mut own, response, answer, bodyless).await?;
     if own.is_usable().await {
         *link = Some(own);
         return Ok(());
@@ -91,17 +105,23 @@ async fn receive(
     link: &mut Link,
     response: Response<Incoming>,
     answer: &mut Answer,
+    bodyless: bool,
 ) -> Result<Option<u64>, Failure> {
     let status = response.status();
-    let checksum = checksum(response.headers());
+    let checksum = checksum(response.headers()).filter(|_| !bodyless);
     let mut body = response.into_body();
     let announced = body.size_hint().exact();
     let mut crc = crc32fast::Hasher::new();
+    let mut pieces = 0_u32;
     while let Some(frame) = link.frame(&mut body).await {
         let bytes = frame.map_err(|error| Failure::of_body(&error, answer.bytes, announced))?;
         answer.bytes += bytes.len() as u64;
         if checksum.is_some() {
             crc.update(&bytes);
+        }
+        pieces = pieces.wrapping_add(1);
+        if pieces.is_multiple_of(PIECES_IN_A_ROW) {
+            others_first().await;
         }
     }
     if !status.is_success() {
@@ -116,8 +136,12 @@ async fn receive(
     Ok(announced)
 }
 
+/// Whether the body is chunked, that is, whether `chunked` is the last coding (RFC 9112 section
+/// 6.3); any other ends with the connection.
 fn is_chunked(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let codings = last.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    codings.rsplit(',').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 /// The checksum that the service sent, where it sent one.
@@ -133,6 +157,23 @@ fn checksum(headers: &HeaderMap) -> Option<Result<u32, Failure>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_chunked_where_that_is_its_last_coding() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            is_chunked(&headers)
+        };
+        for chunked in [&["chunked"][..], &["gzip, Chunked"], &["gzip", "chunked"]] {
+            assert!(of(chunked), "{chunked:?}");
+        }
+        for other in [&[][..], &["gzip"], &["chunked, gzip"], &["chunked", "gzip"]] {
+            assert!(!of(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn the_checksum_is_eight_hexadecimal_digits() {

@@ -82,9 +82,14 @@ impl Failure {
 
     /// What an error of the HTTP connection means before the answer's head is whole.
     pub(crate) fn of_exchange(error: &hyper::Error) -> Self {
-        match io_cause(error).map(io::Error::kind) {
+        let cause = io_cause(error);
+        match cause.map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Self::Reset,
             Some(io::ErrorKind::UnexpectedEof) => Self::Closed,
+            // What hyper makes of a chunk's size or of trailers that it cannot read.
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                Self::Malformed(cause.map_or_else(String::new, ToString::to_string))
+            }
             _ if error.is_incomplete_message() || error.is_closed() => Self::Closed,
             _ if error.is_parse() => Self::Malformed(error.to_string()),
             _ => Self::Io(chain(error)),

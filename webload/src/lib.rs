@@ -18,19 +18,24 @@
 //!
 //! All instants are CLOCK_MONOTONIC in nanoseconds.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod alarm;
 pub mod cli;
 mod client;
 pub mod config;
 mod exchange;
 pub mod failure;
+mod limits;
 mod link;
+mod log;
 pub mod output;
 mod record;
 pub mod run;
 mod stamp;
 pub mod summary;
 pub mod target;
+mod yielding;
 
 pub use config::Config;
 pub use failure::Failure;

@@ -1,14 +1,16 @@
 //! One connection of one client, driven by that client alone.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::{Body, Bytes, Incoming},
@@ -22,24 +24,58 @@ use crate::{
     stamp::{Stamped, Stamps},
 };
 
-/// What is sent: never with a body.
-pub(crate) type Ask = Request<Empty<Bytes>>;
+/// What is sent.
+pub(crate) type Ask = Request<Full<Bytes>>;
+
+/// The addresses of a service, with the one that took the last connection.
+pub(crate) struct Addresses<'a> {
+    all: &'a [SocketAddr],
+    preferred: Cell<usize>,
+}
+
+impl<'a> Addresses<'a> {
+    pub(crate) fn new(target: &'a Target) -> Self {
+        Self { all: &target.addresses, preferred: Cell::new(0) }
+    }
+
+    /// Connects to the first that takes it, beginning with the one that did the last time.
+    ///
+    /// # Errors
+    /// What the last one tried said.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for step in 0..self.all.len() {
+            let index = (self.preferred.get() + step) % self.all.len();
+            match TcpStream::connect(self.all[index]).await {
+                Ok(stream) => {
+                    self.preferred.set(index);
+                    return Ok(stream);
+                }
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+}
 
 /// An HTTP/1.1 connection. Its protocol machine is polled together with the request that waits for
 /// it, so that a request costs no switch between tasks.
 pub(crate) struct Link {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     /// Boxed, since a link moves with every request and this part is large.
-    connection: Box<Connection<TokioIo<Stamped>, Empty<Bytes>>>,
+    connection: Box<Connection<TokioIo<Stamped>, Full<Bytes>>>,
     /// How the connection ended, once it has; it must not be polled again.
     ended: Option<Result<(), hyper::Error>>,
 }
 
 impl Link {
-    /// Connects to `target`.
-    pub(crate) async fn open(target: &Target, stamps: Rc<Stamps>) -> Result<Self, Failure> {
+    /// Connects to one of `addresses`.
+    pub(crate) async fn open(
+        addresses: &Addresses<'_>,
+        stamps: Rc<Stamps>,
+    ) -> Result<Self, Failure> {
         let fail = |error: io::Error| Failure::of_connect(&error);
-        let stream = TcpStream::connect(target.address).await.map_err(fail)?;
+        let stream = addresses.connect().await.map_err(fail)?;
         stream.set_nodelay(true).map_err(fail)?;
         let io = TokioIo::new(Stamped::new(stream, stamps));
         let (sender, connection) =
@@ -65,14 +101,18 @@ impl Link {
         .await
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(&mut self, ask: Ask) -> Result<Response<Incoming>, Failure> {
+    /// Waits until a request can be sent.
+    pub(crate) async fn ready(&mut self) -> Result<(), Failure> {
         poll_fn(|cx| {
             self.turn(cx);
             self.sender.poll_ready(cx)
         })
         .await
-        .map_err(|error| self.explain(&error))?;
+        .map_err(|error| self.explain(&error))
+    }
+
+    /// Sends a request, once it is [`ready`](Self::ready), and waits for the head of its answer.
+    pub(crate) async fn send(&mut self, ask: Ask) -> Result<Response<Incoming>, Failure> {
         let mut answer = pin!(self.sender.send_request(ask));
         poll_fn(|cx| {
             self.turn(cx);

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match execute(&Args::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("webload: {}", one_line(&error));
+            model::say!("webload: {}", one_line(&error));
             error.exit().into()
         }
     }

@@ -1,13 +1,16 @@
 //! The files of a run.
 
 use std::{
-    fs::File,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use model::{hist, sample};
+use model::{
+    hist::{self, Histogram},
+    outfile::{self, OutFile},
+    sample,
+};
 use thiserror::Error;
 
 use crate::{Run, summary::uncorrected_ns};
@@ -15,31 +18,80 @@ use crate::{Run, summary::uncorrected_ns};
 /// A file that cannot be written.
 #[derive(Debug, Error)]
 pub enum OutputError {
-    /// It cannot be created, as tried before the run.
-    #[error("cannot create {}: {error}", path.display())]
-    Create {
+    /// It cannot be opened, as tried before the run.
+    #[error("{option} {}: cannot be written: {error}", path.display())]
+    Open {
+        /// The option that names it.
+        option: &'static str,
         /// The file.
         path: PathBuf,
         /// What the file system says.
         #[source]
         error: io::Error,
     },
-    /// Rows could not be written.
-    #[error(transparent)]
-    Csv(#[from] sample::SampleError),
-    /// The histogram log could not be written.
+    /// Two options name the same file.
+    #[error("{0}")]
+    Same(String),
+    /// It could not be written in the end.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the file system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The histogram log could not be written; the text has its path.
     #[error("{0}")]
     Histogram(String),
 }
 
-/// Makes sure that `path` can be written, before anything is measured.
-///
-/// # Errors
-/// [`OutputError::Create`].
-pub fn probe(path: &Path) -> Result<(), OutputError> {
-    File::create(path)
-        .map(drop)
-        .map_err(|error| OutputError::Create { path: path.to_owned(), error })
+/// The files that were asked for, open from the start.
+#[derive(Debug)]
+pub struct Outputs {
+    rows: Option<OutFile>,
+    log: Option<OutFile>,
+}
+
+impl Outputs {
+    /// Opens them. A FIFO waits for its reader: call it while signals still end the process.
+    ///
+    /// # Errors
+    /// [`OutputError::Open`], or [`OutputError::Same`] where one would overwrite the other.
+    pub fn open(rows: Option<&Path>, log: Option<&Path>) -> Result<Self, OutputError> {
+        let own = Self { rows: open("--out", rows)?, log: open("--hist-log", log)? };
+        let named = [("--out", &own.rows), ("--hist-log", &own.log)];
+        let given: Vec<_> =
+            named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
+        outfile::distinct(&given).map_err(OutputError::Same)?;
+        Ok(own)
+    }
+
+    /// Writes them: the second also where the first cannot be written.
+    ///
+    /// # Errors
+    /// [`OutputError::Write`] of the first that could not be written.
+    pub fn write(self, run: &Run) -> Result<(), OutputError> {
+        let rows =
+            |file: &mut dyn Write| sample::write_rows(file, &run.rows).map_err(io::Error::from);
+        let log = |file: &mut dyn Write| hist::write_to(file, length(run), &histograms(run));
+        let written = fill(self.rows, rows);
+        written.and(fill(self.log, log))
+    }
+}
+
+fn open(option: &'static str, path: Option<&Path>) -> Result<Option<OutFile>, OutputError> {
+    let fail = |path: &Path, error| OutputError::Open { option, path: path.to_owned(), error };
+    path.map(|path| OutFile::open(path).map_err(|error| fail(path, error))).transpose()
+}
+
+fn fill(
+    file: Option<OutFile>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), OutputError> {
+    let Some(file) = file else { return Ok(()) };
+    let path = file.path().to_owned();
+    file.fill(write).map_err(|error| OutputError::Write { path, error })
 }
 
 /// Writes an HdrHistogram log with the tags `response` (from the intended instant) and
@@ -48,11 +100,18 @@ pub fn probe(path: &Path) -> Result<(), OutputError> {
 /// # Errors
 /// [`OutputError::Histogram`] with the path.
 pub fn write_histograms(path: &Path, run: &Run) -> Result<(), OutputError> {
+    hist::write_log(path, length(run), &histograms(run)).map_err(OutputError::Histogram)
+}
+
+/// The repetitions' lengths, added up.
+fn length(run: &Run) -> Duration {
+    Duration::from_nanos(run.repetitions.iter().map(|one| one.end_ns - one.start_ns).sum())
+}
+
+fn histograms(run: &Run) -> [(String, Histogram); 2] {
     let good = || run.rows.iter().filter(|row| row.error.is_none());
-    let length = run.repetitions.iter().map(|one| one.end_ns - one.start_ns).sum();
-    let tagged = [
+    [
         ("response".to_owned(), hist::histogram(good().filter_map(|row| row.response_ns))),
         ("uncorrected".to_owned(), hist::histogram(good().filter_map(uncorrected_ns))),
-    ];
-    hist::write_log(path, Duration::from_nanos(length), &tagged).map_err(OutputError::Histogram)
+    ]
 }

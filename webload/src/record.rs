@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) status: Option<u16>,
     pub(crate) bytes: u64,
     pub(crate) delimited: bool,
+    /// Whether the client had waited for `intended_ns`: what it then started late is our own doing.
+    pub(crate) was_free: bool,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -56,6 +58,7 @@ pub(crate) fn room_for(capacity: usize) -> Vec<Sample> {
         status: None,
         bytes: 0,
         delimited: false,
+        was_free: false,
         failure: None,
     };
     let mut room = vec![blank; capacity];

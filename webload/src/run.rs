@@ -1,10 +1,12 @@
 //! A run: warm-up, then the repetitions, on a thread of its own.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
+    future::poll_fn,
     io,
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -13,15 +15,18 @@ use futures_util::{
     future::{Either, select},
     stream::{FuturesUnordered, TryStreamExt},
 };
-use kernel::clock::monotonic_ns;
+use kernel::clock::{monotonic_ns, thread_cpu_ns};
 use model::sample::Request;
 use thiserror::Error;
 
 use crate::{
     Config,
+    alarm::Alarm,
     client::{Client, Schedule},
     config::ConfigError,
-    record::{Sample, room_for},
+    limits,
+    log::Log,
+    record::Sample,
 };
 
 /// How soon a request to stop is noticed.
@@ -41,6 +46,19 @@ pub enum RunError {
         /// What the kernel says.
         #[source]
         error: io::Error,
+    },
+    /// More clients than the process may have connections.
+    #[error(
+        "{clients} clients need {needed} open files, and `ulimit -n` allows {limit}: raise it, or \
+         use fewer clients"
+    )]
+    Descriptors {
+        /// As configured.
+        clients: u32,
+        /// Their connections, and what the process has open beside them.
+        needed: u64,
+        /// The hard limit.
+        limit: u64,
     },
     /// No event loop, timer or thread.
     #[error("cannot set up the clients: {0}")]
@@ -62,6 +80,12 @@ pub struct Repetition {
     pub failures: u64,
     /// Whether all its requests were sent.
     pub complete: bool,
+    /// Requests that were due, and not sent when it was stopped.
+    pub unsent: u64,
+    /// Requests that were sent, and not answered when it was stopped: they are not recorded.
+    pub unanswered: u64,
+    /// CPU time that the clients took.
+    pub cpu_ns: u64,
 }
 
 /// Requests that are not in the statistics.
@@ -85,6 +109,8 @@ pub struct Run {
     pub causes: Vec<&'static str>,
     /// Good answers that told no length, so that a cut could not have been seen.
     pub unverified: u64,
+    /// How late requests started for which a client had been waiting, in nanoseconds: our own doing.
+    pub late_starts_ns: Vec<u64>,
     /// The requests before the measured ones.
     pub warm_up: WarmUp,
     /// The repetitions that were begun.
@@ -107,6 +133,7 @@ pub fn run(
     progress: impl FnMut(&Repetition) + Send,
 ) -> Result<Run, RunError> {
     let total = config.total()?;
+    limits::allow_descriptors(config.clients)?;
     thread::scope(|scope| {
         let measure = move || {
             config.cpu.map_or(Ok(()), pin)?;
@@ -114,7 +141,9 @@ pub fn run(
                 .enable_all()
                 .build()
                 .map_err(RunError::Setup)?;
-            runtime.block_on(measure(config, total, stop, progress))
+            // The runtime's budget would keep timers from being looked at where a service sends without
+            // a pause; the clients step back for each other by themselves.
+            runtime.block_on(tokio::task::unconstrained(measure(config, total, stop, progress)))
         };
         let thread = thread::Builder::new()
             .name("webload".to_owned())
@@ -145,38 +174,35 @@ async fn measure(
     stop: &AtomicBool,
     mut progress: impl FnMut(&Repetition),
 ) -> Result<Run, RunError> {
-    let mut clients = (0..config.clients)
-        .map(|id| Client::new(config, id))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(RunError::Setup)?;
+    let mut clients: Vec<_> = (0..config.clients).map(|id| Client::new(config, id)).collect();
     let warm_up = warm(config, &mut clients, stop).await;
-    let samples = RefCell::new(room_for(total as usize));
+    let log = Log::with_room(total as usize);
     let mut repetitions = Vec::new();
     for number in (config.first_repetition..).take(config.repetitions as usize) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let repetition = repeat(config, &mut clients, number, &samples, stop).await?;
+        let repetition = repeat(config, &mut clients, number, &log, stop).await?;
         progress(&repetition);
         repetitions.push(repetition);
     }
     let complete = repetitions.len() == config.repetitions as usize
         && repetitions.iter().all(|repetition| repetition.complete);
-    Ok(Run::of(config, &samples.into_inner(), warm_up, repetitions, !complete))
+    Ok(Run::of(config, &log.samples.into_inner(), warm_up, repetitions, !complete))
 }
 
 /// The requests that nobody wants to measure.
 async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) -> WarmUp {
-    let samples = RefCell::new(Vec::new());
+    let log = Log::default();
     let all: FuturesUnordered<_> = clients
         .iter_mut()
         .map(async |client| {
-            client.closed(0, config.warm_up, &samples).await;
+            client.closed(0, config.warm_up, &log).await;
             io::Result::Ok(())
         })
         .collect();
     let _stopped = until_stopped(all.try_collect::<()>(), stop).await;
-    let samples = samples.into_inner();
+    let samples = log.samples.into_inner();
     let failures = samples.iter().filter(|sample| sample.failure.is_some()).count() as u64;
     WarmUp { requests: samples.len() as u64, failures }
 }
@@ -186,7 +212,7 @@ async fn repeat(
     config: &Config,
     clients: &mut [Client<'_>],
     number: u32,
-    samples: &RefCell<Vec<Sample>>,
+    log: &Log,
     stop: &AtomicBool,
 ) -> Result<Repetition, RunError> {
     let ahead: FuturesUnordered<_> = clients
@@ -197,47 +223,76 @@ async fn repeat(
         })
         .collect();
     let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
-    let before = samples.borrow().len();
-    let start_ns = monotonic_ns();
     let total = u64::from(config.clients) * config.requests;
-    let schedule = config.rate.map(|rate| Schedule { rate, start_ns, total, next: Cell::new(0) });
+    let (before, started) = (log.samples.borrow().len(), log.started.get());
+    let (start_ns, cpu_ns) = (monotonic_ns(), thread_cpu_ns());
+    let schedule = match config.rate {
+        Some(rate) => {
+            let alarm = Alarm::new().map_err(RunError::Setup)?;
+            Some(Schedule { rate, start_ns, total, next: Cell::new(0), alarm })
+        }
+        None => None,
+    };
     let all: FuturesUnordered<_> = clients
         .iter_mut()
         .map(async |client| match &schedule {
-            Some(schedule) => client.open(number, schedule, samples).await,
+            Some(schedule) => client.open(number, schedule, log).await,
             None => {
-                client.closed(number, config.requests, samples).await;
+                client.closed(number, config.requests, log).await;
                 Ok(())
             }
         })
         .collect();
-    let complete = match until_stopped(all.try_collect::<()>(), stop).await {
+    let all = ringing(schedule.as_ref().map(|schedule| &schedule.alarm), all.try_collect::<()>());
+    let complete = match until_stopped(all, stop).await {
         Some(done) => done.map(|()| true).map_err(RunError::Setup)?,
         None => false,
     };
-    let samples = samples.borrow();
+    let end_ns = monotonic_ns();
+    let started = log.started.get() - started;
+    let samples = log.samples.borrow();
     let own = &samples[before..];
     Ok(Repetition {
         number,
         start_ns,
-        end_ns: monotonic_ns(),
+        end_ns,
         requests: own.len() as u64,
         failures: own.iter().filter(|sample| sample.failure.is_some()).count() as u64,
         complete,
+        unsent: schedule.map_or(0, |schedule| schedule.due(end_ns).saturating_sub(started)),
+        unanswered: started - own.len() as u64,
+        cpu_ns: thread_cpu_ns() - cpu_ns,
     })
+}
+
+/// The outcome of `work`, which may wait for `alarm`.
+async fn ringing(
+    alarm: Option<&Alarm>,
+    work: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    let Some(alarm) = alarm else { return work.await };
+    match select(pin!(alarm.ring()), pin!(work)).await {
+        Either::Left((error, _)) => Err(error),
+        Either::Right((done, _)) => done,
+    }
 }
 
 /// The outcome of `work`, or `None` where `stop` was set first.
 async fn until_stopped<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> Option<T> {
-    let stopped = pin!(async {
-        while !stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(STOP_POLL).await;
+    let mut work = pin!(work);
+    let mut look = tokio::time::interval(STOP_POLL);
+    poll_fn(|cx| {
+        if stop.load(Ordering::Relaxed) {
+            return Poll::Ready(None);
         }
-    });
-    match select(pin!(work), stopped).await {
-        Either::Left((done, _)) => Some(done),
-        Either::Right(_) => None,
-    }
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        // The flag wakes nobody: come back now and then where the work sleeps.
+        while look.poll_tick(cx).is_ready() {}
+        Poll::Pending
+    })
+    .await
 }
 
 impl Run {
@@ -255,6 +310,11 @@ impl Run {
             connects_ns: samples.iter().filter_map(|sample| sample.connect_ns).collect(),
             causes: samples.iter().filter_map(|s| s.failure.as_ref()).map(|f| f.cause()).collect(),
             unverified: samples.iter().filter(unverified).count() as u64,
+            late_starts_ns: samples
+                .iter()
+                .filter(|sample| sample.was_free)
+                .map(|sample| sample.start_ns.saturating_sub(sample.intended_ns))
+                .collect(),
             warm_up,
             repetitions,
             interrupted,

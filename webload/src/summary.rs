@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use model::{duration, sample::Request, stats};
 use serde::Serialize;
 
-use crate::{Config, Run, run::WarmUp};
+use crate::{Config, Run, limits, run::WarmUp};
 
 /// The figures of a run. Durations are in nanoseconds, of good requests only, and null where there
 /// is none; percentiles are those of [`model::stats`].
@@ -50,6 +50,16 @@ pub struct Summary {
     pub good_per_s: Option<f64>,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
+    /// Requests that were due (open loop) and not sent when the run was stopped.
+    pub unsent: u64,
+    /// Requests that were sent and not answered when the run was stopped.
+    pub unanswered: u64,
+    /// Share of one CPU that the clients themselves took while they asked.
+    pub own_cpu_share: Option<f64>,
+    /// How late requests started for which a client had been waiting (open loop).
+    pub late_start_ns: Option<stats::Summary>,
+    /// What the figures owe to the clients and not to the service.
+    pub warnings: Vec<String>,
 }
 
 impl Summary {
@@ -60,11 +70,13 @@ impl Summary {
         let requests = run.rows.len() as u64;
         let good_count = good().count() as u64;
         let elapsed_ns = run.repetitions.iter().map(|one| one.end_ns - one.start_ns).sum();
+        let sum = |of: fn(&crate::Repetition) -> u64| run.repetitions.iter().map(of).sum::<u64>();
+        let cpu_ns = sum(|one| one.cpu_ns);
         let mut causes = BTreeMap::new();
         for cause in &run.causes {
             *causes.entry(*cause).or_default() += 1;
         }
-        Self {
+        let mut summary = Self {
             requests,
             failures: requests - good_count,
             response_ns: figures(good().filter_map(|row| row.response_ns)),
@@ -90,13 +102,20 @@ impl Summary {
             elapsed_ns,
             good_per_s: (elapsed_ns > 0).then(|| good_count as f64 * 1e9 / elapsed_ns as f64),
             interrupted: run.interrupted,
-        }
+            unsent: sum(|one| one.unsent),
+            unanswered: sum(|one| one.unanswered),
+            own_cpu_share: (elapsed_ns > 0).then(|| cpu_ns as f64 / elapsed_ns as f64),
+            late_start_ns: figures(run.late_starts_ns.iter().copied()),
+            warnings: Vec::new(),
+        };
+        summary.warnings = limits::warnings(&summary);
+        summary
     }
 
-    /// Whether the failures exceed `limit`, a share of the requests, or nothing succeeded.
+    /// Whether the failures exceed `limit`, a share of the requests; 1 is never exceeded.
     #[must_use]
     pub fn fails(&self, limit: f64) -> bool {
-        self.failures == self.requests || self.failures as f64 > limit * self.requests as f64
+        self.failures as f64 > limit * self.requests as f64
     }
 }
 
@@ -128,6 +147,16 @@ impl fmt::Display for Summary {
             let elapsed = Duration::from_nanos(self.elapsed_ns).as_secs_f64();
             writeln!(f, "{rate:.1} good requests/s over {elapsed:.3} s, {} bytes", self.bytes)?;
         }
+        if self.interrupted {
+            writeln!(
+                f,
+                "stopped early: {} requests were due and not sent, {} sent and not answered",
+                self.unsent, self.unanswered
+            )?;
+        }
+        if let Some(share) = self.own_cpu_share {
+            writeln!(f, "clients: {:.0} % of a CPU", share * 100.0)?;
+        }
         write!(f, "{:<14}", "milliseconds")?;
         for name in ["min", "mean", "stddev", "p50", "p90", "p99", "max"] {
             write!(f, "{name:>12}")?;
@@ -136,6 +165,7 @@ impl fmt::Display for Summary {
         line(f, "response", self.response_ns.as_ref())?;
         if self.pace == "open" {
             line(f, "uncorrected", self.uncorrected_ns.as_ref())?;
+            line(f, "late start", self.late_start_ns.as_ref())?;
         }
         line(f, "first byte", self.first_byte_ns.as_ref())?;
         line(f, "connect", self.connect_ns.as_ref())

@@ -8,13 +8,13 @@ use std::{
 use hyper::Uri;
 use thiserror::Error;
 
-/// A service's URL with the address behind it.
+/// A service's URL with the addresses behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The text as given, for messages.
     pub url: String,
-    /// The address that its host resolved to (the first one).
-    pub address: SocketAddr,
+    /// The addresses that its host resolved to, in the resolver's order; at least one.
+    pub addresses: Vec<SocketAddr>,
     /// What the `Host` header says.
     pub host: String,
     /// Path and query, as they stand in the request line.
@@ -82,22 +82,22 @@ impl Target {
         }
         Ok(Self {
             url: url.to_owned(),
-            address: resolve(url, authority.host(), port.unwrap_or(80))?,
+            addresses: resolve(url, authority.host(), port.unwrap_or(80))?,
             host: authority.to_string(),
             path: Uri::from(path.clone()),
         })
     }
 }
 
-/// The first address of `host` (an IPv6 one in brackets).
-fn resolve(url: &str, host: &str, port: u16) -> Result<SocketAddr, TargetError> {
+/// The addresses of `host` (an IPv6 one in brackets).
+fn resolve(url: &str, host: &str, port: u16) -> Result<Vec<SocketAddr>, TargetError> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let fail = |error| TargetError::Resolve { url: url.to_owned(), host: host.to_owned(), error };
-    (name, port)
-        .to_socket_addrs()
-        .map_err(fail)?
-        .next()
-        .ok_or_else(|| fail(io::Error::new(io::ErrorKind::NotFound, "it has no address")))
+    let found: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(fail)?.collect();
+    if found.is_empty() {
+        return Err(fail(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -108,11 +108,11 @@ mod tests {
     #[test]
     fn takes_a_url_apart() {
         let target = Target::new("http://127.0.0.1:8080/cgi-bin/rotate?angle=20").unwrap();
-        assert_eq!(target.address, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(target.addresses, ["127.0.0.1:8080".parse().unwrap()]);
         assert_eq!(target.host, "127.0.0.1:8080");
         assert_eq!(target.path.to_string(), "/cgi-bin/rotate?angle=20");
         let target = Target::new("http://[::1]").unwrap();
-        assert_eq!(target.address, "[::1]:80".parse().unwrap());
+        assert_eq!(target.addresses, ["[::1]:80".parse().unwrap()]);
         assert_eq!(target.path.to_string(), "/");
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
     unistd::Pid,
 };
 
@@ -35,6 +35,12 @@ pub fn get(tid: Tid) -> io::Result<Vec<u32>> {
     Ok((0..CpuSet::count() as u32)
         .filter(|&cpu| set.is_set(cpu as usize).unwrap_or(false))
         .collect())
+}
+
+/// The CPU on which the calling thread runs at this moment; none where the kernel does not tell.
+#[must_use]
+pub fn current_cpu() -> Option<u32> {
+    sched_getcpu().ok().and_then(|cpu| u32::try_from(cpu).ok())
 }
 
 /// Parses the kernel's list format: `0-3,8` is 0, 1, 2, 3, 8. `None` where it is malformed.

@@ -11,6 +11,8 @@ use nix::{
     unistd::getppid,
 };
 
+use crate::procfs::Proc;
+
 /// Starts `command` in a process group of its own, so that a Ctrl-C on the terminal reaches us
 /// alone, and killed by the kernel when the calling *thread* ends.
 ///
@@ -43,6 +45,13 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(set_pdeathsig(Signal::SIGKILL)?)
 }
 
+/// Whether this process was told to ignore `signal`, as nohup(1) does with SIGHUP.
+#[must_use]
+pub fn ignores(signal: Signal) -> bool {
+    let ignored = Proc::default().status_mask("SigIgn").unwrap_or(0);
+    ignored & (1 << (signal as i32 - 1)) != 0
+}
+
 /// Names the calling thread for those who look at the host; the kernel keeps 15 bytes.
 ///
 /// # Errors
@@ -64,6 +73,12 @@ mod tests {
                 .unwrap();
         let status = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+
+    #[test]
+    fn ignored_signals_are_known() {
+        assert!(ignores(Signal::SIGPIPE), "as Rust's runtime has it");
+        assert!(!ignores(Signal::SIGTERM));
     }
 
     #[test]

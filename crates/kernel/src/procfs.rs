@@ -71,6 +71,15 @@ impl Proc {
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
+    /// A mask of signals or capabilities in the calling thread's status, by its name there.
+    #[must_use]
+    pub fn status_mask(&self, name: &str) -> Option<u64> {
+        let status = self.text("self/status").ok()?;
+        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+        let (_, mask) = lines.find(|(found, _)| *found == name)?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    }
+
     /// The thread ids of a process, ascending.
     ///
     /// # Errors

@@ -2,25 +2,25 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::Path,
     time::{Duration, SystemTime},
 };
 
-use hdrhistogram::{
-    Histogram,
-    serialization::{
-        V2DeflateSerializer,
-        interval_log::{IntervalLogWriterBuilder, Tag},
-    },
+use hdrhistogram::serialization::{
+    V2DeflateSerializer,
+    interval_log::{IntervalLogWriterBuilder, Tag},
 };
 
 /// Significant decimal digits kept: 1 part in 1000, whatever the magnitude.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// A histogram of durations in nanoseconds.
+pub type Histogram = hdrhistogram::Histogram<u64>;
+
 /// A histogram of durations in nanoseconds that resizes itself.
 #[must_use]
-pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram {
     let mut histogram =
         Histogram::new(SIGNIFICANT_DIGITS).expect("three significant digits are valid");
     for sample in samples {
@@ -38,21 +38,33 @@ pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram<u64> {
 pub fn write_log(
     path: &Path,
     length: Duration,
-    tagged: &[(String, Histogram<u64>)],
+    tagged: &[(String, Histogram)],
 ) -> Result<(), String> {
     let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut out = BufWriter::new(File::create(path).map_err(|error| fail(&error))?);
+    write_to(&mut out, length, tagged).map_err(|error| fail(&error))?;
+    out.flush().map_err(|error| fail(&error))
+}
+
+/// The same to a file that is open already.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_to(
+    mut out: &mut dyn Write,
+    length: Duration,
+    tagged: &[(String, Histogram)],
+) -> io::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
         .with_start_time(SystemTime::now())
-        .begin_log_with(&mut out, &mut serializer)
-        .map_err(|error| fail(&error))?;
+        .begin_log_with(&mut out, &mut serializer)?;
     for (tag, histogram) in tagged {
         writer
             .write_histogram(histogram, Duration::ZERO, length, Tag::new(tag))
-            .map_err(|error| fail(&format!("{error:?}")))?;
+            .map_err(|error| io::Error::other(format!("{error:?}")))?;
     }
-    out.flush().map_err(|error| fail(&error))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub mod hist;
 pub mod load;
 pub mod manifest;
 pub mod mechanism;
+pub mod outfile;
+pub mod print;
 pub mod rate;
 pub mod reservation;
 pub mod sample;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use thiserror::Error;
 
-/// Requests per unit of time, above zero and at most a million a second.
+/// Requests per unit of time, from one in 12 days ([`Rate::MIN_PER_SECOND`]) to a million a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     per_second: f64,
@@ -26,12 +26,15 @@ pub enum RateError {
         /// What stands behind the slash.
         unit: String,
     },
-    /// Zero, negative, or more than [`Rate::MAX_PER_SECOND`].
-    #[error("rate `{0}` must be above zero and at most 1000000/s")]
+    /// Below [`Rate::MIN_PER_SECOND`] or above [`Rate::MAX_PER_SECOND`].
+    #[error("rate `{0}` must be at least 0.000001/s and at most 1000000/s")]
     Range(String),
 }
 
 impl Rate {
+    /// The lowest rate accepted: one request in a million seconds.
+    pub const MIN_PER_SECOND: f64 = 1e-6;
+
     /// The highest rate accepted: one request a microsecond.
     pub const MAX_PER_SECOND: f64 = 1e6;
 
@@ -40,7 +43,7 @@ impl Rate {
     /// # Errors
     /// [`RateError::Range`].
     pub fn per_second(per_second: f64) -> Result<Self, RateError> {
-        if per_second > 0.0 && per_second <= Self::MAX_PER_SECOND {
+        if (Self::MIN_PER_SECOND..=Self::MAX_PER_SECOND).contains(&per_second) {
             Ok(Self { per_second })
         } else {
             Err(RateError::Range(format!("{per_second}/s")))
@@ -55,7 +58,8 @@ impl Rate {
 
     /// When the request numbered `index` (from 0) is due, in nanoseconds after the first one.
     ///
-    /// Each instant is computed from the start, so that rounding does not add up.
+    /// Each instant is computed from the start, so that rounding does not add up; one beyond 584
+    /// years is put there.
     #[must_use]
     pub fn offset_ns(self, index: u64) -> u64 {
         (index as f64 * 1e9 / self.per_second).round() as u64
@@ -125,7 +129,7 @@ mod tests {
             assert!(matches!(text.parse::<Rate>(), Err(RateError::Form(_))), "{text}");
         }
         assert!(matches!("5/ms".parse::<Rate>(), Err(RateError::UnknownUnit { .. })));
-        for text in ["0/s", "-5/s", "1000001/s"] {
+        for text in ["0/s", "-5/s", "1000001/s", "0.0000001/h"] {
             assert_eq!(text.parse::<Rate>(), Err(RateError::Range(text.into())));
         }
     }

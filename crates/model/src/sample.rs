@@ -181,7 +181,10 @@ pub fn write_csv<T: Serialize + Columns>(path: &Path, rows: &[T]) -> Result<(), 
 ///
 /// # Errors
 /// Those of the CSV writer.
-pub fn write_rows<T: Serialize + Columns>(out: impl io::Write, rows: &[T]) -> csv::Result<()> {
+pub fn write_rows<T: Serialize + Columns>(
+    out: impl io::Write,
+    rows: impl IntoIterator<Item = T>,
+) -> csv::Result<()> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
     writer.write_record(T::COLUMNS)?;
     for row in rows {
@@ -239,6 +242,10 @@ impl CsvFile {
 pub trait Columns {
     /// Column names in the order of the fields.
     const COLUMNS: &'static [&'static str];
+}
+
+impl<T: Columns> Columns for &T {
+    const COLUMNS: &'static [&'static str] = T::COLUMNS;
 }
 
 impl Columns for Job {
@@ -377,7 +384,7 @@ mod tests {
     #[test]
     fn an_empty_file_still_has_its_header() {
         let mut bytes = Vec::new();
-        write_rows::<Stall>(&mut bytes, &[]).unwrap();
+        write_rows::<Stall>(&mut bytes, []).unwrap();
         assert_eq!(bytes, b"start_ns,length_ns\n");
     }
 }

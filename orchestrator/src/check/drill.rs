@@ -48,9 +48,9 @@ pub fn run(cpu: Option<u32>, end: End) -> Result<()> {
     let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     stage.keep_awake()?;
-    println!("cgroup v{}", stage.cpusets.version.number());
-    println!("share {:.3}", delivered(&mut stage)?);
-    println!("held");
+    model::answer!("cgroup v{}", stage.cpusets.version.number())?;
+    model::answer!("share {:.3}", delivered(&mut stage)?)?;
+    model::answer!("held")?;
     match end {
         End::Success => Ok(()),
         End::Error => bail!("an error, on purpose"),

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use kernel::{affinity, clock::monotonic_ns, sched::Policy};
-use model::{Mechanism, Reservation, duration, stats::percentile};
+use model::{Mechanism, Reservation, answer, duration, stats::percentile};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -246,7 +246,7 @@ pub fn run(
     let stop = Stop::on_signals()?;
     let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
-    println!("cgroup v{}", stage.cpusets.version.number());
+    answer!("cgroup v{}", stage.cpusets.version.number())?;
     if leaking {
         leak(&mut stage)?;
     }
@@ -254,23 +254,26 @@ pub fn run(
     for &mechanism in all {
         let (rival, _) = promise(mechanism, reservation);
         match attempt(&mut stage, mechanism, &reservation.into(), rival, length) {
-            Ok(tried) => print(mechanism, &tried),
+            Ok(tried) => print(mechanism, &tried)?,
             Err(error) => {
                 stop.check()?;
-                println!("refused {mechanism} {error:#}");
+                answer!("refused {mechanism} {error:#}")?;
             }
         }
     }
     Ok(())
 }
 
-fn print(mechanism: Mechanism, tried: &Tried) {
-    println!("share {mechanism} {:.4}", tried.share);
+fn print(mechanism: Mechanism, tried: &Tried) -> Result<()> {
+    answer!("share {mechanism} {:.4}", tried.share)?;
     let bursts = tried.bursts();
     let ms = |percent| percentile(&bursts, percent).map(|ns| ns as f64 / 1e6);
     if let (Some(p1), Some(p50), Some(p99), Some(max)) = (ms(1.0), ms(50.0), ms(99.0), ms(100.0)) {
         let count = bursts.len();
-        println!("bursts {mechanism} {count} p1 {p1:.3} p50 {p50:.3} p99 {p99:.3} max {max:.3} ms");
+        answer!("bursts {mechanism} {count} p1 {p1:.3} p50 {p50:.3} p99 {p99:.3} max {max:.3} ms")?;
     }
-    tried.facts.iter().for_each(|fact| println!("fact {mechanism} {fact}"));
+    for fact in &tried.facts {
+        answer!("fact {mechanism} {fact}")?;
+    }
+    Ok(())
 }

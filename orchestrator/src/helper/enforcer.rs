@@ -156,7 +156,7 @@ pub fn run(tids: &[Tid], reservation: Reservation, out: &Path) -> Result<()> {
     let _ = memory::lock_all();
     let (budget, period) = own_reservation(reservation);
     sched::set(SELF, sched::Policy::deadline(budget, period))?;
-    println!("{READY}");
+    model::answer!("{READY}")?;
     // It ends in SCHED_DEADLINE: as an ordinary thread it might starve here before it has written.
     let report = watch(&mut served, &stop);
     fs::write(out, serde_json::to_vec(&report)?).with_context(|| out.display().to_string())

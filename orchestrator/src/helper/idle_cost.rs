@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn run() -> Result<()> {
     let in_a_row = median(|| ()).context("no bursts")?;
     let after_idle = median(|| sleep(PAUSE)).context("no bursts")?;
-    println!("{}", after_idle as f64 / in_a_row as f64 - 1.0);
+    model::answer!("{}", after_idle as f64 / in_a_row as f64 - 1.0)?;
     Ok(())
 }
 

@@ -256,7 +256,7 @@ impl Drop for Guard {
             .and_then(|()| self.undo_to(Mark(0)))
             .and_then(|()| Ok(self.journal.close()?));
         if let Err(error) = result {
-            eprintln!("error: the host is not as it was: {error:#}; run `orchestrator restore`");
+            model::say!("error: the host is not as it was: {error:#}; run `orchestrator restore`");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP as a flag that every wait looks at.
+//! SIGINT, SIGTERM and SIGHUP (unless it is ignored, as under nohup) as a flag that every wait looks at.
 
 use std::{
     io,
@@ -9,6 +9,8 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use nix::sys::signal::Signal;
 
 use crate::error::Refusal;
 
@@ -23,10 +25,9 @@ impl Stop {
     /// Where the handlers cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
         let stop = Self::default();
-        for signal in
-            [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-        {
-            signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
+        let hang_up = (!kernel::process::ignores(Signal::SIGHUP)).then_some(Signal::SIGHUP);
+        for signal in [Signal::SIGINT, Signal::SIGTERM].into_iter().chain(hang_up) {
+            signal_hook::flag::register(signal as i32, Arc::clone(&stop.0))?;
         }
         Ok(stop)
     }

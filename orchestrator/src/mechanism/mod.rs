@@ -145,7 +145,7 @@ pub fn attach(
     of(mechanism).attach(stage, vm, request).map_err(|error| {
         // Where undoing fails as well, the journal still has it, and the first error says more.
         if let Err(also) = stage.guard.undo_to(mark) {
-            eprintln!("warning: {also:#}");
+            model::say!("warning: {also:#}");
         }
         error.context(format!("mechanism `{mechanism}`"))
     })

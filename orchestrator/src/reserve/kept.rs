@@ -20,8 +20,10 @@ pub fn release(pid: Option<i32>) -> Result<Exit> {
                 Refusal::Usage(format!("--pid: no reservation of process {pid} is kept")).into()
             );
         }
-        (0, None) => println!("no reservation is kept"),
-        (count, _) => println!("released: {count} reservations, {} changes", released.changes),
-    }
+        (0, None) => model::answer!("no reservation is kept")?,
+        (count, _) => {
+            model::answer!("released: {count} reservations, {} changes", released.changes)?
+        }
+    };
     Ok(Exit::Done)
 }

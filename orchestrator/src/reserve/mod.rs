@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use model::{Exit, Mechanism, Reservation};
+use model::{Exit, Mechanism, Reservation, print::Reader};
 
 pub use kept::release;
 pub use target::Target;
@@ -72,13 +72,13 @@ pub fn hold(options: &Options) -> Result<Exit> {
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     let attached = mechanism::attach(&mut stage, mechanism, &vm, &request)?;
     let asked = reservation.map(|asked| format!(" {asked}")).unwrap_or_default();
-    eprintln!("{mechanism}{asked} on CPU {}", stage.cpus.measured);
-    attached.facts.iter().for_each(|fact| eprintln!("note: {fact}"));
+    model::say!("{mechanism}{asked} on CPU {}", stage.cpus.measured);
+    attached.facts.iter().for_each(|fact| model::say!("note: {fact}"));
     list(&roots, &vm)?;
     if options.keep && !options.watch {
         return keep(stage, &vm);
     }
-    eprintln!("held until Ctrl-C");
+    model::say!("held until Ctrl-C");
     let promised = reservation.filter(|_| mechanism.has_budget()).map(Reservation::bandwidth);
     let ended = watched(options, &roots, &vm, promised, attached, &stop)?;
     if options.keep && !ended {
@@ -104,7 +104,7 @@ fn list(roots: &Roots, vm: &Vm) -> Result<()> {
             "other"
         };
         let cpus = kernel::affinity::format_list(&cpus);
-        eprintln!("thread {tid} ({name}): {role}, {}, CPUs {cpus}", now.policy);
+        model::say!("thread {tid} ({name}): {role}, {}, CPUs {cpus}", now.policy);
     }
     Ok(())
 }
@@ -126,34 +126,35 @@ fn watched(
         }
         let Ok(seen) = watch.look() else { break true };
         for thread in &seen.appeared {
-            eprintln!("{thread}");
+            model::say!("{thread}");
         }
-        if options.watch {
-            println!("{seen}");
+        // Whoever closed the pipe has seen enough.
+        if options.watch && model::answer!("{seen}")? == Reader::Gone {
+            break false;
         }
         if enforced && let Err(error) = attached.check() {
             if !watch.is_alive() {
                 break true;
             }
             enforced = false;
-            eprintln!("warning: {error:#}");
+            model::say!("warning: {error:#}");
         }
     };
     if options.watch {
-        println!("{}", watch.summary());
+        model::answer!("{}", watch.summary())?;
     }
     if ended {
-        eprintln!("the virtual machine has ended");
+        model::say!("the virtual machine has ended");
     }
     if enforced {
         let known = attached.facts.len();
-        attached.finish()?.iter().skip(known).for_each(|fact| eprintln!("{fact}"));
+        attached.finish()?.iter().skip(known).for_each(|fact| model::say!("{fact}"));
     }
     Ok(ended)
 }
 
 fn keep(stage: Stage, vm: &Vm) -> Result<Exit> {
     stage.keep(vm.pid)?;
-    eprintln!("kept; `orchestrator release --pid {}` undoes it", vm.pid);
+    model::say!("kept; `orchestrator release --pid {}` undoes it", vm.pid);
     Ok(Exit::Done)
 }

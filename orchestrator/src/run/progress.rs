@@ -59,7 +59,9 @@ impl Progress {
         };
         match &self.bar {
             Some(bar) => bar.set_message(label.to_owned()),
-            None => eprintln!("[{}/{}] {label}, {} left", self.done + 1, self.total, minutes(left)),
+            None => {
+                model::say!("[{}/{}] {label}, {} left", self.done + 1, self.total, minutes(left))
+            }
         }
     }
 
@@ -75,7 +77,7 @@ impl Progress {
     pub fn note(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => model::say!("{text}"),
         }
     }
 

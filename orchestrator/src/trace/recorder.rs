@@ -84,7 +84,7 @@ impl Recorder {
         instance.record(true)?;
         threads.begin();
         let mut collector = Collector::new(self.measured, from_ns, names);
-        println!("{READY}");
+        model::answer!("{READY}")?;
         let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             let more = stream.read(monotonic_ns(), &mut |at_ns, cpu, event| {

@@ -25,7 +25,7 @@ use crate::work::{Work, WorkKind};
 pub use check::compare;
 pub use measure::measure;
 pub use obtain::{Options, obtain, renew};
-pub use store::{cache_path, load, save};
+pub use store::{cache_path, load, save, save_to};
 
 /// The relative difference up to which two calibrations count as the same: 0.5 %.
 pub const TOLERANCE: f64 = 0.005;

@@ -7,6 +7,8 @@ use super::{
     check::{compare, doubts},
     load, measure, save,
 };
+use model::say;
+
 use crate::{Error, warning::Warning};
 
 /// Where a calibration comes from and goes to.
@@ -14,8 +16,6 @@ use crate::{Error, warning::Warning};
 pub struct Options {
     /// A stored one, taken as it is; none for the cache, or a fresh one.
     pub file: Option<PathBuf>,
-    /// Also write the one that is used to this file.
-    pub save: Option<PathBuf>,
     /// How to see whether a stored one still holds; none trusts it.
     pub look: Option<Look>,
     /// How long a fresh one measures.
@@ -28,24 +28,16 @@ pub struct Options {
 /// of work. One from the cache that no longer holds is replaced.
 ///
 /// # Errors
-/// Those of [`load`], [`measure`] and [`save`].
+/// Those of [`load`] and [`measure`].
 pub fn obtain(
     cpu: u32,
     options: &Options,
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Calibration, Vec<Warning>), Error> {
-    let (calibration, warnings) = match &options.file {
-        Some(file) => {
-            let given = load(file)?;
-            let warnings = doubts_about(cpu, &given, options.look, keep_going)?;
-            (given, warnings)
-        }
-        None => cached_or_fresh(cpu, options, keep_going)?,
-    };
-    if let Some(file) = &options.save {
-        save(file, &calibration)?;
-    }
-    Ok((calibration, warnings))
+    let Some(file) = &options.file else { return cached_or_fresh(cpu, options, keep_going) };
+    let given = load(file)?;
+    let warnings = doubts_about(cpu, &given, options.look, keep_going)?;
+    Ok((given, warnings))
 }
 
 fn doubts_about(
@@ -70,7 +62,7 @@ fn cached_or_fresh(
             Ok(cached) if doubts_about(cpu, &cached, options.look, keep_going)?.is_empty() => {
                 return Ok((cached, warnings));
             }
-            Ok(_) => eprintln!("rtload: the stored calibration no longer holds; taking a new one"),
+            Ok(_) => say!("rtload: the stored calibration no longer holds; taking a new one"),
             Err(error) => warnings.push(Warning::Cache(error.to_string())),
         }
     }

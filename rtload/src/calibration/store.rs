@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use model::outfile::OutFile;
+
 use super::Calibration;
 use crate::Error;
 
@@ -37,25 +39,33 @@ pub fn load(path: &Path) -> Result<Calibration, Error> {
     }
 }
 
-/// Writes a calibration, whole or not at all; missing folders are made.
+/// Writes a calibration; missing folders are made.
 ///
 /// # Errors
 /// [`Error::File`] with the path.
 pub fn save(path: &Path, calibration: &Calibration) -> Result<(), Error> {
-    write(path, calibration).map_err(|source| Error::File {
-        what: format!("cannot store the calibration in {}", path.display()),
-        source,
-    })
+    let open = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        OutFile::open(path)
+    };
+    save_to(open().map_err(|source| failed(path, source))?, calibration)
 }
 
-fn write(path: &Path, calibration: &Calibration) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let text = serde_json::to_string_pretty(calibration)?;
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    fs::write(&beside, text + "\n")?;
-    fs::rename(&beside, path)
+/// Writes a calibration to a file that is open already.
+///
+/// # Errors
+/// [`Error::File`] with the path.
+pub fn save_to(file: OutFile, calibration: &Calibration) -> Result<(), Error> {
+    let path = file.path().to_owned();
+    file.fill(|file| {
+        serde_json::to_writer_pretty(&mut *file, calibration)?;
+        file.write_all(b"\n")
+    })
+    .map_err(|source| failed(&path, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::File { what: format!("cannot store the calibration in {}", path.display()), source }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::{
 use kernel::{
     affinity::SELF,
     clock::monotonic_ns,
-    memory,
+    memory::{self, Locked},
     sched::{self, Attributes, Policy},
 };
 use model::duration::as_ns;
@@ -71,15 +71,27 @@ pub struct Outcome {
 /// [`Error::Policy`] where the kernel refuses a policy, [`Error::Usage`] where the start has passed
 /// or the CPU cannot be used; no job has run then.
 pub fn execute(plan: &Plan, signals: &Signals, ready: impl FnOnce()) -> Result<Outcome, Error> {
-    let mut warnings = Vec::new();
-    if let Err(error) = memory::lock_all() {
-        warnings.push(Warning::MemoryNotLocked(error.to_string()));
-    }
+    let warnings = match memory::lock_all() {
+        Ok(Locked::AllToCome) => Vec::new(),
+        Ok(Locked::Present) => vec![Warning::MemoryLockedInPart],
+        Err(error) => vec![Warning::MemoryNotLocked(error.to_string())],
+    };
     let before = sched::get(SELF).map_err(Error::system("cannot read the scheduling policy"))?;
     let outcome = run_threads(plan, signals, ready, warnings);
-    // Writing the results is no business of a real-time task.
+    // Writing the results is no business of a real-time task, and needs memory of its own.
     let _back_to_ordinary = sched::set(SELF, before);
+    let _unlocked = memory::unlock_all();
     outcome
+}
+
+/// Stops the threads when it is dropped, also while a panic unwinds: whoever waits for them would
+/// wait until their duration ends.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn run_threads(
@@ -90,6 +102,7 @@ fn run_threads(
 ) -> Result<Outcome, Error> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stopper = Stopper(&stop);
         let crew = Crew::start(scope, plan, &stop)?;
         rise_above(plan);
         let first_release_ns = crew.release(plan)?;
@@ -99,9 +112,14 @@ fn run_threads(
             + plan.duration
             + plan.drain;
         let woken = signals.wait(&crew.ended, Some(end));
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
         let interrupted = woken? == Woken::Signal;
         let tasks = crew.join(plan);
+        let mut warnings = warnings;
+        let elsewhere = tasks.iter().map(|task| task.tally.elsewhere).sum();
+        if let Some(cpu) = plan.pin.filter(|_| elsewhere > 0) {
+            warnings.push(Warning::OtherCpu { jobs: elsewhere, cpu });
+        }
         Ok(Outcome { first_release_ns, end_ns: monotonic_ns(), interrupted, tasks, warnings })
     })
 }

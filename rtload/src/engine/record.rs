@@ -24,6 +24,8 @@ pub struct Tally {
     pub skipped: u64,
     /// Released, but not finished at the end.
     pub unfinished: u64,
+    /// Begun or finished on another CPU than the one that they were bound to.
+    pub elsewhere: u64,
 }
 
 /// Records of one task.

@@ -96,6 +96,7 @@ impl Worker<'_> {
             if !self.sleep(release_ns) {
                 break;
             }
+            let moved = self.is_elsewhere();
             let start_ns = monotonic_ns();
             let cpu_ns = thread_cpu_ns();
             if !self.planned.work.run(self.stop) {
@@ -105,12 +106,18 @@ impl Worker<'_> {
             let finish_ns = monotonic_ns();
             let late = finish_ns - release_ns > deadline_ns;
             recorder.add(Record { job, start_ns, finish_ns, cpu_ns }, late);
+            recorder.tally.elsewhere += u64::from(moved || self.is_elsewhere());
             let next = schedule.next(job, finish_ns, self.plan.backlog);
             recorder.tally.skipped += next - job - 1;
             job = next;
         }
         // Jobs before `job` were run or skipped; what else has been released is left over.
         recorder.tally.unfinished = schedule.released(monotonic_ns()).saturating_sub(job);
+    }
+
+    /// Whether the thread runs on another CPU than the one that it was bound to.
+    fn is_elsewhere(&self) -> bool {
+        self.plan.pin.is_some_and(|cpu| affinity::current_cpu().is_some_and(|now| now != cpu))
     }
 
     /// Sleeps until `instant_ns`; `false` where the thread shall stop.

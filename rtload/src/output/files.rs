@@ -1,11 +1,21 @@
 //! Raw samples and histograms in files.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
 
-use model::{duration::as_ns, hist, sample, sample::Job};
+use model::{
+    duration::as_ns,
+    hist::{self, Histogram},
+    outfile::{self, OutFile},
+    sample::{self, Job},
+};
 
 use crate::{
     Error,
+    calibration::{self, Calibration},
     engine::{Outcome, TaskOutcome},
     options::TaskArgs,
 };
@@ -51,28 +61,79 @@ pub(super) fn task_jobs<'a>(
     })
 }
 
-/// Writes the files that were asked for.
-///
-/// # Errors
-/// [`Error::Sample`] and [`Error::Histogram`], with the path.
-pub fn write_files(args: &TaskArgs, labels: &Labels, outcome: &Outcome) -> Result<(), Error> {
-    if let Some(path) = &args.out {
-        sample::write_csv(path, &jobs(labels, outcome).collect::<Vec<_>>())?;
+/// The files that were asked for, open from the start.
+#[derive(Debug)]
+pub struct Outputs {
+    out: Option<OutFile>,
+    hist_log: Option<OutFile>,
+    save: Option<OutFile>,
+}
+
+impl Outputs {
+    /// Opens them. A FIFO waits for its reader: call it while signals still end the process.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the option and the path where one cannot be written, or where two
+    /// are the same.
+    pub fn open(args: &TaskArgs) -> Result<Self, Error> {
+        let own = Self {
+            out: open("--out", args.out.as_deref())?,
+            hist_log: open("--hist-log", args.hist_log.as_deref())?,
+            save: open("--save", args.calibration.save.as_deref())?,
+        };
+        let named = [("--out", &own.out), ("--hist-log", &own.hist_log), ("--save", &own.save)];
+        let given: Vec<_> =
+            named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
+        outfile::distinct(&given).map_err(Error::Usage)?;
+        Ok(own)
     }
-    if let Some(path) = &args.hist_log {
+
+    /// Stores the calibration that is used.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the path.
+    pub fn save(&mut self, calibration: &Calibration) -> Result<(), Error> {
+        self.save.take().map_or(Ok(()), |file| calibration::save_to(file, calibration))
+    }
+
+    /// Writes the samples: the second file also where the first cannot be written.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the path of the first that could not be written.
+    pub fn write(self, labels: &Labels, outcome: &Outcome) -> Result<(), Error> {
+        let rows = |file: &mut dyn Write| {
+            sample::write_rows(file, jobs(labels, outcome)).map_err(io::Error::from)
+        };
         let length = Duration::from_nanos(outcome.end_ns.saturating_sub(outcome.first_release_ns));
-        let tagged: Vec<_> = outcome
-            .tasks
-            .iter()
-            .flat_map(|task| {
-                let name = &task.planned.name;
-                let jobs: Vec<Job> = task_jobs(labels, outcome.first_release_ns, task).collect();
-                let response = hist::histogram(jobs.iter().map(|job| job.response_ns));
-                let cpu = hist::histogram(jobs.iter().filter_map(|job| job.cpu_ns));
-                [(name.clone(), response), (format!("{name}-cpu"), cpu)]
-            })
-            .collect();
-        hist::write_log(path, length, &tagged).map_err(Error::Histogram)?;
+        let log = |file: &mut dyn Write| hist::write_to(file, length, &histograms(labels, outcome));
+        let written = fill(self.out, rows);
+        written.and(fill(self.hist_log, log))
     }
-    Ok(())
+}
+
+pub(crate) fn open(option: &str, path: Option<&Path>) -> Result<Option<OutFile>, Error> {
+    let refused = |path: &Path, error: &io::Error| {
+        Error::Usage(format!("{option} {}: cannot be written: {error}", path.display()))
+    };
+    path.map(|path| OutFile::open(path).map_err(|error| refused(path, &error))).transpose()
+}
+
+fn fill(
+    file: Option<OutFile>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let Some(file) = file else { return Ok(()) };
+    let what = format!("cannot write {}", file.path().display());
+    file.fill(write).map_err(|source| Error::File { what, source })
+}
+
+fn histograms(labels: &Labels, outcome: &Outcome) -> Vec<(String, Histogram)> {
+    let of_task = |task: &TaskOutcome| {
+        let name = &task.planned.name;
+        let jobs = || task_jobs(labels, outcome.first_release_ns, task);
+        let response = hist::histogram(jobs().map(|job| job.response_ns));
+        let cpu = hist::histogram(jobs().filter_map(|job| job.cpu_ns));
+        [(name.clone(), response), (format!("{name}-cpu"), cpu)]
+    };
+    outcome.tasks.iter().flat_map(of_task).collect()
 }

@@ -4,26 +4,31 @@ mod files;
 mod summary;
 mod text;
 
+use model::{
+    print::{self, Reader},
+    say,
+};
 use serde::Serialize;
 
-pub use files::{Labels, jobs, write_files};
+pub(crate) use files::open;
+pub use files::{Labels, Outputs, jobs};
 pub use summary::{Summary, TaskSummary};
 
 use crate::{Error, calibration::Calibration, options::Format, warning::Warning};
 
 /// Prints an error with its causes, once, on standard error.
 pub fn print_error(error: &Error) {
-    eprintln!("rtload: error: {error}");
+    say!("rtload: error: {error}");
 }
 
 /// Tells whoever waits for it that all tasks stand ready.
 pub fn print_ready() {
-    eprintln!("ready");
+    say!("ready");
 }
 
 fn print_warnings(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("rtload: warning: {warning}");
+        say!("rtload: warning: {warning}");
     }
 }
 
@@ -36,15 +41,30 @@ struct CalibrationSummary<'a> {
 }
 
 /// Prints a calibration on standard output.
-pub fn print_calibration(calibration: &Calibration, warnings: &[Warning], format: Format) {
+///
+/// # Errors
+/// [`Error::System`] where it cannot be printed though somebody reads.
+pub fn print_calibration(
+    calibration: &Calibration,
+    warnings: &[Warning],
+    format: Format,
+) -> Result<(), Error> {
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     print_warnings(&warnings);
     match format {
-        Format::Text => print!("{}", text::calibration(calibration)),
+        Format::Text => answer(&text::calibration(calibration)),
         Format::Json => print_json(&CalibrationSummary { calibration, warnings }),
     }
 }
 
-fn print_json(value: &impl Serialize) {
-    println!("{}", serde_json::to_string(value).expect("summaries have string keys only"));
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string(value).expect("summaries have string keys only");
+    answer(&format!("{json}\n"))
+}
+
+fn answer(text: &str) -> Result<(), Error> {
+    match print::answer(text) {
+        Ok(Reader::Present | Reader::Gone) => Ok(()),
+        Err(error) => Err(Error::system("cannot write to standard output")(error)),
+    }
 }

@@ -3,8 +3,9 @@
 use model::{duration::as_ns, stats};
 use serde::Serialize;
 
-use super::{Labels, files::task_jobs, print_json, print_warnings, text};
+use super::{Labels, answer, files::task_jobs, print_json, print_warnings, text};
 use crate::{
+    Error,
     calibration::Calibration,
     engine::{Outcome, TaskOutcome},
     options::{Format, TaskArgs},
@@ -97,10 +98,13 @@ impl Summary {
     }
 
     /// Prints it on standard output, the warnings on standard error.
-    pub fn print(&self, format: Format) {
+    ///
+    /// # Errors
+    /// [`Error::System`] where it cannot be printed though somebody reads.
+    pub fn print(&self, format: Format) -> Result<(), Error> {
         print_warnings(&self.warnings);
         match format {
-            Format::Text => print!("{}", text::table(self)),
+            Format::Text => answer(&text::table(self)),
             Format::Json => print_json(self),
         }
     }

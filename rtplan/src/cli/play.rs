@@ -86,7 +86,7 @@ fn one_set(args: &Simulate) -> Result<Exit, CliError> {
         recorder: &listener.recorder,
     });
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        model::say!("warning: {warning}");
     }
     write::print(args.run.summary, || &report, || report.text())?;
     let late = report.late();
@@ -232,7 +232,7 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
     suite.experiments.retain(|experiment| {
         let known = can_simulate(experiment);
         if !known {
-            eprintln!("skipped {}: only periodic tasks can be simulated", experiment.name);
+            model::say!("skipped {}: only periodic tasks can be simulated", experiment.name);
         }
         known
     });
@@ -258,6 +258,7 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
         text,
     };
     let out = args.run.out.clone().unwrap_or_else(|| "results".into());
-    println!("{}", run_suite(&plan, &out)?.display());
+    let folder = run_suite(&plan, &out)?;
+    write::answer_text(&format!("{}\n", folder.display()))?;
     Ok(Exit::Done)
 }

@@ -2,10 +2,10 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use model::print::{self, Reader};
 use serde::Serialize;
 
 use super::{
@@ -40,17 +40,22 @@ pub(super) fn print<J: Serialize>(
     json: impl FnOnce() -> J,
     text: impl FnOnce() -> String,
 ) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    let failed = |error: &dyn std::error::Error| CliError::Write(error.to_string());
-    match summary {
-        Summary::Text => write!(out, "{}", text()).map_err(|error| failed(&error))?,
+    let text = match summary {
+        Summary::Text => text(),
         Summary::Json => {
-            let mut buffered = io::BufWriter::new(&mut out);
-            serde_json::to_writer(&mut buffered, &json()).map_err(|error| failed(&error))?;
-            writeln!(buffered).and_then(|()| buffered.flush()).map_err(|error| failed(&error))?;
+            let failed = |error: serde_json::Error| CliError::Write(error.to_string());
+            serde_json::to_string(&json()).map_err(failed)? + "\n"
         }
+    };
+    answer_text(&text)
+}
+
+/// Text for standard output; a reader that has gone has seen what it wanted.
+pub(super) fn answer_text(text: &str) -> Result<(), CliError> {
+    match print::answer(text) {
+        Ok(Reader::Present | Reader::Gone) => Ok(()),
+        Err(error) => Err(CliError::Write(format!("standard output: {error}"))),
     }
-    out.flush().map_err(|error| failed(&error))
 }
 
 /// The table, where one is asked for.

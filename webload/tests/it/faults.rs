@@ -3,9 +3,9 @@
 use std::{
     io::Write,
     net::{Shutdown, SocketAddr, TcpListener},
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::common::{answering, config, head, ok, server};
@@ -68,6 +68,51 @@ fn a_server_that_hangs_within_its_body() {
     }
 }
 
+/// Sends small chunks as fast as the connection takes them, until the client is gone.
+fn flood(mut stream: std::net::TcpStream) {
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunks = b"1\r\nx\r\n".repeat(10_000);
+    while stream.write_all(&chunks).is_ok() {}
+}
+
+#[test]
+fn a_server_that_sends_without_a_pause_is_given_up_in_time() {
+    let address = server(|mut stream| {
+        head(&mut stream);
+        flood(stream);
+    });
+    for keep_alive in [false, true] {
+        let timeout = Duration::from_millis(100);
+        let config = Config { requests: 1, timeout, keep_alive, ..config(address) };
+        for row in run(&config).rows {
+            assert_eq!(row.error.as_deref(), Some("timeout: no whole answer within 100ms"));
+            let waited = row.finish_ns.unwrap() - row.start_ns;
+            assert!((100_000_000..600_000_000).contains(&waited), "{waited}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_sends_without_a_pause_does_not_keep_us_from_stopping() {
+    let address = server(|mut stream| {
+        head(&mut stream);
+        flood(stream);
+    });
+    let stop = AtomicBool::new(false);
+    let config = Config { timeout: Duration::from_secs(120), ..config(address) };
+    let began = Instant::now();
+    let run = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            stop.store(true, Ordering::Relaxed);
+        });
+        webload::run(&config, &stop, |_| {}).unwrap()
+    });
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(run.interrupted && run.rows.is_empty());
+    assert_eq!((run.repetitions[0].unanswered, run.repetitions[0].unsent), (2, 0));
+}
+
 #[test]
 fn a_server_that_closes_before_its_answer() {
     let address = server(|mut stream| {
@@ -97,6 +142,26 @@ fn a_chunked_body_that_is_cut_off() {
     let address =
         answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n", false);
     all_fail(address, "cut-off", "cut-off: 5 of ? bytes", |row| assert_eq!(row.bytes, 5));
+}
+
+#[test]
+fn a_chunk_size_that_is_none() {
+    for size in ["xyz", "-5", ""] {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let address = answering(format!("{head}{size}\r\n12345\r\n0\r\n\r\n"), false);
+        let config = config(address);
+        let run = run(&config);
+        let causes = Summary::of(&config, &run).causes;
+        assert_eq!(causes.get("malformed"), Some(&6), "{size}: {:?}", run.rows);
+    }
+}
+
+#[test]
+fn a_coding_that_the_end_of_the_connection_delimits_is_not_verified() {
+    let address = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n123456789", false);
+    let run = run(&config(address));
+    assert!(run.rows.iter().all(|row| row.error.is_none() && row.bytes == 9), "{:?}", run.rows);
+    assert_eq!(run.unverified, 6);
 }
 
 #[test]

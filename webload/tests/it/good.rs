@@ -167,6 +167,129 @@ fn bodies_are_verified_chunked_or_delimited_by_the_end() {
 }
 
 #[test]
+fn the_first_byte_is_the_final_answers() {
+    let pause = Duration::from_millis(50);
+    // An interim answer at once, the final one after a pause.
+    let hinting = server(move |mut stream| {
+        while head(&mut stream).is_some() {
+            let _ = stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+            thread::sleep(pause);
+            let _ = stream.write_all(ok("body").as_bytes());
+        }
+    });
+    for keep_alive in [false, true] {
+        for row in run(&Config { keep_alive, ..config(hinting) }).rows {
+            assert!(row.first_byte_ns.unwrap() - row.start_ns >= 50_000_000, "{row:?}");
+        }
+    }
+    // Bytes that nobody asked for, between two requests on a kept connection; then the next
+    // connection answers after a pause.
+    let stale = server(move |mut stream| {
+        if head(&mut stream).is_some() {
+            thread::sleep(pause);
+            let _ = stream.write_all(ok("body").as_bytes());
+            thread::sleep(Duration::from_millis(10));
+            let _ = stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let rate = Some("8/s".parse().unwrap());
+    let config = Config { keep_alive: true, clients: 1, requests: 4, rate, ..config(stale) };
+    for row in run(&config).rows {
+        assert_eq!(row.error, None);
+        assert!(row.first_byte_ns.unwrap() - row.start_ns >= 50_000_000, "{row:?}");
+    }
+}
+
+#[test]
+fn a_host_is_asked_at_the_address_that_listens() {
+    let (address, _) = counting(Duration::ZERO);
+    let mut target = webload::Target::new(&format!("http://{address}/")).unwrap();
+    // The resolver's first address is one where nobody listens, as `localhost` often has.
+    target.addresses.insert(0, format!("[::1]:{}", address.port()).parse().unwrap());
+    let config = Config { targets: vec![target], ..config(address) };
+    assert!(run(&config).rows.iter().all(|row| row.error.is_none()));
+}
+
+#[test]
+fn method_headers_and_body_are_sent_every_time() {
+    let address = server(|mut stream| {
+        while let Some(text) = head(&mut stream) {
+            let mut body = [0; 5];
+            let _ = std::io::Read::read_exact(&mut stream, &mut body);
+            let asked = text.starts_with("POST ")
+                && text.contains("x-tag: 7\r\n")
+                && text.contains("content-length: 5\r\n")
+                && &body == b"hello";
+            let status = if asked { "200 OK" } else { "400 Bad Request" };
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    for keep_alive in [false, true] {
+        let config = Config {
+            method: "POST".parse().unwrap(),
+            headers: vec![("x-tag".parse().unwrap(), "7".parse().unwrap())],
+            body: "hello".into(),
+            keep_alive,
+            ..config(address)
+        };
+        let rows = run(&config).rows;
+        assert!(rows.iter().all(|row| row.error.is_none()), "{rows:?}");
+    }
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Content-CRC32: cbf43926\r\n\r\n";
+    let config = Config { method: "HEAD".parse().unwrap(), ..config(answering(answer, true)) };
+    assert!(run(&config).rows.iter().all(|row| row.error.is_none() && row.bytes == 0));
+}
+
+#[test]
+fn a_run_tells_what_it_did_not_send_and_what_it_took_of_a_cpu() {
+    // Two clients at 50/s against a server that never answers: 2 are sent, the rest is due.
+    let hanging = server(|mut stream| {
+        head(&mut stream);
+        thread::sleep(Duration::from_secs(60));
+    });
+    let rate = Some("50/s".parse().unwrap());
+    let config =
+        Config { requests: 1000, rate, timeout: Duration::from_secs(120), ..config(hanging) };
+    let stop = AtomicBool::new(false);
+    let run = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(500));
+            stop.store(true, Ordering::Relaxed);
+        });
+        webload::run(&config, &stop, |_| {}).unwrap()
+    });
+    let summary = Summary::of(&config, &run);
+    let elapsed = run.repetitions[0].end_ns - run.repetitions[0].start_ns;
+    let due = elapsed / 20_000_000 + 1;
+    assert_eq!((summary.requests, summary.unanswered), (0, 2));
+    assert_eq!(summary.unsent, due - 2, "after {elapsed} ns");
+    let share = summary.own_cpu_share.unwrap();
+    assert!(share > 0.0 && share < 0.5, "{share}");
+    assert!(summary.to_string().contains("requests were due and not sent"), "{summary}");
+}
+
+#[test]
+fn a_generator_at_its_limit_says_so() {
+    // As fast as a closed loop goes: the answers come from another thread at once.
+    let (address, _) = counting(Duration::ZERO);
+    let slow = Config { rate: Some("100/s".parse().unwrap()), requests: 10, ..config(address) };
+    let quiet = Summary::of(&slow, &run(&slow));
+    assert!(
+        !quiet.warnings.iter().any(|warning| warning.contains("own CPU")),
+        "{:?}",
+        quiet.warnings
+    );
+    let late = quiet.late_start_ns.unwrap();
+    assert!(late.count >= 15 && late.p50 < 5_000_000, "{late:?}");
+    // A summary of a run whose clients took all of a CPU.
+    let mut full = run(&slow);
+    full.repetitions[0].cpu_ns = full.repetitions[0].end_ns - full.repetitions[0].start_ns;
+    full.late_starts_ns = full.rows.iter().map(|row| row.response_ns.unwrap()).collect();
+    let warnings = Summary::of(&slow, &full).warnings.join("\n");
+    assert!(warnings.contains("own CPU was 100 % busy") && warnings.contains("late"), "{warnings}");
+}
+
+#[test]
 fn a_large_body_arrives_whole() {
     let body = "x".repeat(5_000_000);
     let crc = crc32fast::hash(body.as_bytes());

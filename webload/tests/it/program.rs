@@ -67,7 +67,8 @@ fn too_many_failures_are_exit_code_4() {
     assert_eq!(code(&limit("0.4")).status.code(), Some(4));
     assert_eq!(code(&limit("0.5")).status.code(), Some(0));
     let all_bad = code(&["--url", &bad, "--max-failures", "1", "--summary", "json"]);
-    assert_eq!(all_bad.status.code(), Some(4), "nothing succeeded");
+    assert_eq!(all_bad.status.code(), Some(0), "a share of 1 is never exceeded");
+    assert_eq!(code(&["--url", &bad]).status.code(), Some(4));
     let summary: Value = serde_json::from_slice(&all_bad.stdout).unwrap();
     assert!(summary["response_ns"].is_null(), "unknown is null, not 0: {summary}");
 }
@@ -82,6 +83,12 @@ fn bad_input_is_exit_code_2_with_the_reason() {
         (&[&url[..], &["--requests", "-1"]].concat(), "-1"),
         (&[&url[..], &["--timeout", "120"]].concat(), "has no unit"),
         (&[&url[..], &["--timeout", "0"]].concat(), "timeout is 0"),
+        (&[&url[..], &["--timeout", "900us"]].concat(), "at least 1ms"),
+        (&[&url[..], &["--rate", "0.0000001/h"]].concat(), "at least 0.000001/s"),
+        (&[&url[..], &["--header", "X"]].concat(), "is not a header"),
+        (&[&url[..], &["--body", "/nonexistent"]].concat(), "--body /nonexistent"),
+        (&[&url[..], &["--out", "/tmp/x", "--hist-log", "/tmp/../tmp/x"]].concat(), "same file"),
+        (&[&url[..], &["--out", "/dev/stdout"]].concat(), "standard output"),
         (&[&url[..], &["--rate", "50"]].concat(), "for example `50/s`"),
         (&[&url[..], &["--max-failures", "5%"]].concat(), "not a share"),
         (&[&url[..], &["--cpu", "4096"]].concat(), "CPU 4096"),
@@ -105,6 +112,64 @@ fn bad_input_leaves_files_as_they_were() {
         assert_eq!(run(&[&url[..], &wrong].concat()).status.code(), Some(2), "{wrong:?}");
         assert_eq!(fs::read_to_string(&csv).unwrap(), "precious", "{wrong:?}");
     }
+}
+
+#[test]
+fn an_output_is_replaced_at_the_end_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("requests.csv");
+    fs::write(&csv, "precious").unwrap();
+    let url = format!("http://{}/", answering(ok("body"), true));
+    let line = ["--url", &url, "--out", csv.to_str().unwrap(), "--hist-log", "/nonexistent/log"];
+    assert_eq!(run(&line).status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&csv).unwrap(), "precious");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(run(&line[..4]).status.code(), Some(0));
+    assert_eq!(sample::read_csv::<Request>(&csv).unwrap().len(), 100);
+}
+
+#[test]
+fn what_cannot_be_printed_loses_no_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("requests.csv");
+    let url = format!("http://{}/", answering(ok("body"), true));
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let start = || {
+        let mut webload = webload();
+        webload.args(["--url", &url, "--clients", "2", "--requests", "2", "--repetitions", "2"]);
+        webload.arg("--out").arg(&csv).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let _before = fs::remove_file(&csv);
+        webload
+    };
+    let rows = || sample::read_csv::<Request>(&csv).unwrap().len();
+    assert_eq!(start().stderr(full()).output().unwrap().status.code(), Some(0));
+    assert_eq!(rows(), 8, "a full standard error");
+    let mut child = start().spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(rows(), 8, "both closed");
+    let output = start().stdout(full()).output().unwrap();
+    assert_eq!((output.status.code(), rows()), (Some(1), 8), "a full standard output");
+    assert!(stderr(&output).contains("standard output"));
+    let output = start().args(["--hist-log", "/dev/full"]).output().unwrap();
+    assert_eq!((output.status.code(), rows()), (Some(1), 8));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("8 requests"), "{output:?}");
+}
+
+#[test]
+fn few_descriptors_are_raised_or_named() {
+    let url = format!("http://{}/", answering(ok("body"), true));
+    let limited = |limits: &str| {
+        let line = format!("ulimit {limits}; exec \"$@\"");
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &line, "sh", env!("CARGO_BIN_EXE_webload"), "--url", &url]);
+        sh.args(["--clients", "100", "--requests", "1"]).output().unwrap()
+    };
+    let raised = limited("-S -n 64");
+    assert_eq!(raised.status.code(), Some(0), "{}", stderr(&raised));
+    let refused = limited("-n 64");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("ulimit -n"), "{}", stderr(&refused));
 }
 
 #[test]
@@ -137,7 +202,7 @@ fn interrupted(csv: &Path, signal: Signal) -> Output {
 #[test]
 fn a_signal_stops_it_and_what_was_measured_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let csv = folder.path().join("requests.csv");
         let began = Instant::now();
         let output = interrupted(&csv, signal);
