@@ -1,6 +1,6 @@
 //! Scheduling policies of the tasks, by name, and what to do where the kernel refuses one.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use clap::ValueEnum;
 use kernel::sched::{Policy, SchedError};
@@ -21,7 +21,7 @@ pub enum PolicyKind {
     Rr,
     /// SCHED_OTHER: an ordinary task
     Other,
-    /// SCHED_DEADLINE with the task's own C (plus 5 %), D and T
+    /// SCHED_DEADLINE with the task's own C (plus a margin of 5 %), D and T
     Deadline,
 }
 
@@ -35,6 +35,9 @@ impl PolicyKind {
 
 /// The highest priority of a task; 99 is kept for the thread that controls them.
 const HIGHEST: u8 = 98;
+
+/// There where the kernel groups real-time tasks (RT_GROUP_SCHED), which cgroup v1 alone does.
+const RT_GROUPS: &str = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
 
 /// The budget of a SCHED_DEADLINE task: 5 % above C, so that one slow job is not throttled into the
 /// next period, and at most D.
@@ -116,12 +119,19 @@ pub fn refused(task: &str, source: SchedError) -> Error {
             "run as root, without --cpu or inside an exclusive cpuset (SCHED_DEADLINE accepts no \
              affinity narrower than its root domain)"
         }
-        Errno::EPERM => {
-            "run as root, grant CAP_SYS_NICE or raise `ulimit -r`, and where the kernel groups \
-             real-time tasks (RT_GROUP_SCHED) start it in a cgroup with cpu.rt_runtime_us above 0; \
-             or use --policy other"
+        Errno::EPERM if Path::new(RT_GROUPS).exists() => {
+            "run as root, grant CAP_SYS_NICE or raise `ulimit -r`, and start it in a cgroup with \
+             cpu.rt_runtime_us above 0 (below /sys/fs/cgroup/cpu); or use --policy other"
         }
-        Errno::EBUSY => "admission control has no bandwidth left: ask for less execution time",
+        Errno::EPERM => {
+            "run as root, grant CAP_SYS_NICE or raise `ulimit -r`; or use --policy other"
+        }
+        Errno::EBUSY => {
+            "admission control has no bandwidth left: a task's budget is C and 5 % of it, and all \
+             SCHED_DEADLINE budgets together, with the fair server's on every CPU, may have \
+             sched_rt_runtime_us of sched_rt_period_us (in /proc/sys/kernel; as a rule 95 %) of the \
+             CPUs; ask for less execution time"
+        }
         Errno::EINVAL if deadline => {
             "the kernel takes deadlines of 1.024 us and more, with periods between \
              sched_deadline_period_min_us and sched_deadline_period_max_us"

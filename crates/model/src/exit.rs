@@ -16,7 +16,7 @@ pub enum Exit {
     Lacking = 3,
     /// Done, but a claim or a deadline did not hold.
     NotHeld = 4,
-    /// Interrupted by SIGINT or SIGTERM.
+    /// Interrupted by SIGINT, SIGTERM or SIGHUP.
     Interrupted = 130,
 }
 
