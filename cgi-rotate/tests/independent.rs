@@ -8,7 +8,7 @@ use std::process::Command;
 use cgi_rotate::geometry::Geometry;
 use cgi_rotate::params::Filter;
 use cgi_rotate::picture::Picture;
-use cgi_rotate::{decode, pattern, rotate};
+use cgi_rotate::{decode, pattern, rotate, shrink};
 
 /// Least peak signal-to-noise ratio in the interior, in dB.
 const LEAST_PSNR: f64 = 35.0;
@@ -118,6 +118,44 @@ fn agrees_with_libvips() {
             println!("{degrees} degrees, {name}: {psnr:.1} dB");
             assert!(psnr > LEAST_PSNR, "{degrees} degrees, {name}: {psnr:.1} dB");
         }
+    }
+}
+
+/// Both take weighted means; libvips first averages whole blocks where the ratio allows.
+#[test]
+fn scaling_down_agrees_with_libvips() {
+    if !common::has("scaling_down_agrees_with_libvips", "vips", "--version") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // A checkerboard of single pixels beside the test picture: single samples of it are noise.
+    let pattern = pattern::picture(400, 400).unwrap();
+    let mut pixels = pattern.pixels().to_vec();
+    for (index, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        let (x, y) = (index % 400, index / 400);
+        if x < 200 {
+            *pixel = [if (x + y) % 2 == 0 { 255 } else { 0 }; 3];
+        }
+    }
+    std::fs::write(path("in.ppm"), [&b"P6 400 400 255\n"[..], &pixels].concat()).unwrap();
+    let picture = Picture::new(400, 400, 0, pixels).unwrap();
+    for (filter, kernel) in [(Filter::Bilinear, "linear"), (Filter::Bicubic, "cubic")] {
+        let ours = shrink::shrink(&picture, (160, 160), filter).unwrap();
+        run(Command::new("vips")
+            .args(["resize".into(), path("in.ppm"), path("out.ppm")])
+            .args(["0.4", "--kernel", kernel, "--gap", "0"]));
+        let theirs = std::fs::read(path("out.ppm")).unwrap();
+        let theirs = decode::decode(theirs, [0; 3], &|_, _, _| Ok(())).unwrap();
+        let squares: f64 = ours
+            .pixels()
+            .iter()
+            .zip(theirs.pixels())
+            .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+            .sum();
+        let psnr = 10.0 * (255.0 * 255.0 * ours.pixels().len() as f64 / squares).log10();
+        println!("400 to 160, {kernel}: {psnr:.1} dB");
+        assert!(psnr > LEAST_PSNR, "{kernel}: {psnr:.1} dB");
     }
 }
 

@@ -4,6 +4,7 @@ mod commands;
 mod joined;
 mod made_up;
 mod mechanisms;
+mod printing;
 mod rendering;
 mod scorecard;
 mod service;

@@ -1,6 +1,7 @@
 //! All integration tests, as one program: it links once.
 
 mod oracle;
+mod printing;
 mod program;
 mod properties;
 mod reference;
