@@ -173,6 +173,7 @@ impl Clients<'_> {
         let summary = Summary::of(&config, &run);
         write(folder, &run, &summary)?;
         measured.facts.web = Some(facts(&run, &summary, warm_up));
+        measured.facts.warnings.extend(summary.warnings);
         stage.stop.check()?;
         enough(&run, web.max_failures)
     }
