@@ -140,7 +140,7 @@ impl Packages {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(folder)?;
         let names = packages.join(", ");
-        eprintln!("downloading {names} (unpacked into a cache, not installed)");
+        model::say!("downloading {names} (unpacked into a cache, not installed)");
         let mut download = Command::new(&self.get);
         download.args(&self.lists).arg("download").args(packages);
         run(download.current_dir(&aside))?;

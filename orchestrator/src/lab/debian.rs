@@ -74,7 +74,7 @@ fn image(cache: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(&folder)?;
     let (root, new) = (aside.path().join("root"), aside.path().join("image"));
-    eprintln!("making a Debian root for the lab host, once (about two minutes)");
+    model::say!("making a Debian root for the lab host, once (about two minutes)");
     let mut bootstrap = Command::new(mmdebstrap);
     bootstrap.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}")]);
     bootstrap.arg(&mirror.release).arg(&root);
@@ -115,6 +115,6 @@ pub(super) fn wait_for_services(guest: &Guest, limit: Duration, stop: &Stop) -> 
     let failed = guest.run(&list, Duration::from_secs(30), stop.flag())?;
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let failed = String::from_utf8_lossy(&failed.stdout).trim().to_owned();
-    eprintln!("lab host: warning: the system is {state}: {failed}");
+    model::say!("lab host: warning: the system is {state}: {failed}");
     Ok(())
 }

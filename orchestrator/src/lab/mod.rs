@@ -132,11 +132,11 @@ pub fn run(options: &Options) -> Result<u8> {
     let logs = tempfile::tempdir()?;
     let guest = options.machine.boot(logs.path(), &stop)?;
     let seconds = guest.boot.as_secs_f64();
-    eprintln!(
+    model::say!(
         "lab host: Linux {} with {} CPUs, up in {seconds:.1} s; {WHAT_IS_REAL}",
         guest.hello.kernel, guest.hello.cpus
     );
-    guest.hello.warnings.iter().for_each(|warning| eprintln!("lab host: warning: {warning}"));
+    guest.hello.warnings.iter().for_each(|warning| model::say!("lab host: warning: {warning}"));
     let status = options.serve(&guest, &stop)?;
     guest.shutdown().context("the lab host failed")?;
     Ok(match status {
