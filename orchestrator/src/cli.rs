@@ -10,8 +10,7 @@ use crate::{
     check, guest,
     helper::Helper,
     host::{self, Linux, Stop, state_dir},
-    lab,
-    reserve,
+    lab, reserve,
     run::{
         self,
         plan::{self, Plan},

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod run;
 pub mod signals;
+pub mod variation;
 pub mod warning;
 pub mod work;
 

@@ -11,6 +11,7 @@ use crate::{
     plan::{self, Plan},
     run::{check, finish},
     signals::Signals,
+    variation::TaskArg,
 };
 
 /// The highest priority of the load, unless given: below that of a measured task set.
@@ -31,7 +32,8 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     if parent_id() != parent {
         return Err(Error::Interrupted);
     }
-    let set = tasks(args)?;
+    let tasks = tasks(args)?;
+    let set: TaskSet = tasks.iter().map(|given| given.task).collect();
     plan::above_zero("--duration", args.duration)?;
     if !args.force {
         safe(&set, &args.common, plan::has_spare_cpu())?;
@@ -43,7 +45,7 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
-    let (planned, prepared) = checked.ready(&set, &args.common, &mut outputs, &signals)?;
+    let (planned, prepared) = checked.ready(&tasks, &args.common, &mut outputs, &signals)?;
     let plan = Plan {
         tasks: planned,
         pin: prepared.pin,
@@ -62,8 +64,8 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
 }
 
 /// The tasks given, or the one that takes `--utilisation`.
-fn tasks(args: &LoadArgs) -> Result<TaskSet, Error> {
-    let Some(share) = args.utilisation else { return Ok(TaskSet(args.tasks.clone())) };
+fn tasks(args: &LoadArgs) -> Result<Vec<TaskArg>, Error> {
+    let Some(share) = args.utilisation else { return Ok(args.tasks.clone()) };
     if !(share > 0.0 && share <= 1.0) {
         return Err(Error::Usage(format!(
             "--utilisation {share}: must be above 0 and at most 1, for example 0.9"
@@ -73,7 +75,7 @@ fn tasks(args: &LoadArgs) -> Result<TaskSet, Error> {
     let execution = Duration::from_nanos((duration::as_ns(args.period) as f64 * share) as u64);
     let task = Task::new(execution, args.period, args.period)
         .map_err(|error| Error::Usage(format!("--utilisation {share}: {error}")))?;
-    Ok(TaskSet(vec![task]))
+    Ok(vec![task.into()])
 }
 
 /// Refuses a load that could lock up the host.
@@ -116,7 +118,8 @@ mod tests {
 
     fn verdict(rest: &[&str], spare_cpu: bool) -> bool {
         let args = parsed(rest);
-        safe(&tasks(&args).unwrap(), &args.common, spare_cpu).is_ok()
+        let set = tasks(&args).unwrap().iter().map(|given| given.task).collect();
+        safe(&set, &args.common, spare_cpu).is_ok()
     }
 
     #[test]
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn a_share_becomes_a_task() {
         let set = tasks(&parsed(&["--utilisation", "0.9", "--period", "20ms"])).unwrap();
-        assert_eq!(set[0].to_string(), "18ms/20ms");
+        assert_eq!(set[0].task.to_string(), "18ms/20ms");
         for share in ["0", "1.5", "NaN"] {
             let error = tasks(&parsed(&["--utilisation", share])).unwrap_err();
             assert!(error.to_string().contains("--utilisation"), "{error}");

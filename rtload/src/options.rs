@@ -3,11 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use model::{Task, duration, load::Backlog};
+use model::{duration, load::Backlog};
 
 use crate::{
     calibration::{self, Look},
     policy::PolicyKind,
+    variation::TaskArg,
     work::WorkKind,
 };
 
@@ -78,6 +79,9 @@ pub struct TaskArgs {
     /// list, one for each task
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',')]
     pub priority: Vec<u8>,
+    /// Seed of execution times that vary: the same seed draws the same ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
     /// The CPU for all jobs of all tasks; by default the highest-numbered one allowed (with
     /// --policy deadline: any)
     #[arg(long, value_name = "N")]
@@ -133,9 +137,10 @@ impl TaskArgs {
 /// `rtload run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more
+    /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more. With
+    /// 30ms..40ms/150ms each job's execution time is drawn between the two
     #[arg(long = "task", value_name = "C/T[/D]", required = true, allow_hyphen_values = true)]
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<TaskArg>,
     /// Jobs are released for this long
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     pub duration: Duration,
@@ -160,14 +165,15 @@ pub struct RunArgs {
 /// `rtload load`.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// A task, execution/period[/deadline], for example 50ms/120ms; repeat it for more
+    /// A task, execution/period[/deadline], for example 50ms/120ms; repeat it for more. With
+    /// 30ms..40ms/150ms each job's execution time is drawn between the two
     #[arg(
         long = "task",
         value_name = "C/T[/D]",
         required_unless_present = "utilisation",
         allow_hyphen_values = true
     )]
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<TaskArg>,
     /// Instead of tasks: one that takes this share of the CPU, for example 0.9
     #[arg(long, value_name = "U", conflicts_with = "tasks", allow_hyphen_values = true)]
     pub utilisation: Option<f64>,

@@ -12,6 +12,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::{
     Error,
     calibration::Calibration,
+    variation::Variation,
     work::{Work, WorkKind},
 };
 
@@ -27,8 +28,18 @@ pub struct PlannedTask {
     pub task: Task,
     /// The thread's policy.
     pub policy: Policy,
-    /// The work of a job.
+    /// The work of a job; of the longest, where they vary.
     pub work: Work,
+    /// How jobs vary.
+    pub variation: Option<Variation>,
+}
+
+impl PlannedTask {
+    /// The work of the job numbered `job`.
+    #[must_use]
+    pub fn work_of(&self, job: u64) -> Work {
+        self.variation.map_or(self.work, |variation| self.work.scaled(variation.share(job)))
+    }
 }
 
 /// Everything that [`crate::engine::execute`] does.
@@ -66,6 +77,7 @@ pub fn tasks(
             task,
             policy,
             work: calibration.work(kind, task.execution()),
+            variation: None,
         })
         .collect()
 }

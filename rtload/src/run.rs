@@ -15,6 +15,7 @@ use crate::{
     plan::{self, Plan},
     policy::{PolicyKind, policies},
     signals::Signals,
+    variation::TaskArg,
     warning::Warning,
 };
 
@@ -33,13 +34,14 @@ pub fn default_drain(duration: Duration) -> Duration {
 /// [`Error::Usage`] before anything is touched, then those of the calibration, the engine and the
 /// output.
 pub fn command(args: &RunArgs) -> Result<Exit, Error> {
-    let set = TaskSet(args.tasks.clone());
+    let set: TaskSet = args.tasks.iter().map(|given| given.task).collect();
     plan::above_zero("--duration", args.duration)?;
     plan::records_fit(&set, args.duration)?;
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
-    let (planned, mut prepared) = checked.ready(&set, &args.common, &mut outputs, &signals)?;
+    let (planned, mut prepared) =
+        checked.ready(&args.tasks, &args.common, &mut outputs, &signals)?;
     if set.utilisation() > 1.0 {
         prepared.warnings.push(Warning::Overload { utilisation: set.utilisation() });
     }
@@ -122,12 +124,13 @@ impl Checked {
     /// Takes the calibration, gives every task its policy and its work.
     pub(crate) fn ready(
         self,
-        set: &TaskSet,
+        tasks: &[TaskArg],
         args: &TaskArgs,
         outputs: &mut Outputs,
         signals: &Signals,
     ) -> Result<(Vec<plan::PlannedTask>, Prepared), Error> {
         let Self { policies, cpu } = self;
+        let set: TaskSet = tasks.iter().map(|given| given.task).collect();
         // SCHED_DEADLINE takes no affinity narrower than its root domain, so only on demand.
         let pin = (args.policy != PolicyKind::Deadline || args.cpu.is_some()).then_some(cpu);
         let mut warnings = Vec::new();
@@ -136,8 +139,11 @@ impl Checked {
             calibration::obtain(cpu, &args.calibration_options(), &|| !signals.pending())?;
         outputs.save(&calibration)?;
         warnings.extend(doubts);
-        warnings.extend(limits::doubts(set, args.policy, args.work_kind(), cpu));
-        let planned = plan::tasks(set, &policies, args.work_kind(), &calibration);
+        warnings.extend(limits::doubts(&set, args.policy, args.work_kind(), cpu));
+        let mut planned = plan::tasks(&set, &policies, args.work_kind(), &calibration);
+        for (index, (planned, given)) in planned.iter_mut().zip(tasks).enumerate() {
+            planned.variation = given.variation(index, args.seed);
+        }
         Ok((planned, Prepared { calibration, warnings, pin, _awake: awake }))
     }
 }

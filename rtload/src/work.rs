@@ -57,6 +57,18 @@ const PIECE_NS: f64 = 1_000_000.0;
 const CLOSE_NS: f64 = 300.0;
 
 impl Work {
+    /// A share of it.
+    #[must_use]
+    pub fn scaled(self, share: f64) -> Self {
+        let part = |of: u64| ((of as f64 * share).round() as u64).max(1);
+        match self {
+            Self::Fixed { iterations } => Self::Fixed { iterations: part(iterations) },
+            Self::Paced { execution_ns, ns_per_iteration } => {
+                Self::Paced { execution_ns: part(execution_ns), ns_per_iteration }
+            }
+        }
+    }
+
     /// Does it; `false` where `stop` was set before the end.
     pub fn run(self, stop: &AtomicBool) -> bool {
         match self {

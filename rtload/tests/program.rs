@@ -110,6 +110,19 @@ fn the_summary_has_the_promised_keys() {
 }
 
 #[test]
+fn execution_times_may_vary_between_two() {
+    let folder = folder();
+    let line = "--task 1ms..3ms/20ms --duration 800ms --out jobs.csv --seed 7";
+    assert_eq!(run(folder.path(), line).status.code(), Some(0));
+    let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+    let mut cpu: Vec<u64> = jobs.iter().map(|job| job.cpu_ns.unwrap()).collect();
+    cpu.sort_unstable();
+    // Both halves of the range are met, whatever disturbs single jobs.
+    assert_eq!(cpu.len(), 40);
+    assert!(cpu[0] > 950_000 && cpu[10] < 2_000_000 && cpu[30] > 2_000_000, "{cpu:?}");
+}
+
+#[test]
 fn an_overload_piles_up_and_no_job_is_skipped() {
     let folder = folder();
     let output = run(
@@ -269,6 +282,7 @@ fn bad_input_is_one_error_with_exit_code_2() {
         ("run", "--task -5ms/150ms --duration 1s", "negative"),
         ("run", "--task 200ms/150ms --duration 1s", "greater than the period"),
         ("run", "--task 0/150ms --duration 1s", "above zero"),
+        ("run", "--task 40ms..30ms/150ms --duration 1s", "as in `30ms..40ms/150ms`"),
         ("run", "--task 30ms/150ms --duration 0s", "--duration 0"),
         ("run", "--task 30ms/150ms --duration 30", "no unit"),
         ("run", "--task 30ms/150ms --duration 1s --cpu 4000", "--cpu 4000"),

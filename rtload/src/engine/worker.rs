@@ -96,10 +96,11 @@ impl Worker<'_> {
             if !self.sleep(release_ns) {
                 break;
             }
+            let work = self.planned.work_of(job);
             let moved = self.is_elsewhere();
             let start_ns = monotonic_ns();
             let cpu_ns = thread_cpu_ns();
-            if !self.planned.work.run(self.stop) {
+            if !work.run(self.stop) {
                 break;
             }
             let cpu_ns = thread_cpu_ns() - cpu_ns;
