@@ -161,8 +161,8 @@ impl Search<'_> {
     /// No violation lies beyond this without one before it; [`FOREVER`] where there must be one.
     ///
     /// The longest busy window, or where that is shorter the point from which on the straight line
-    /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990), or, where
-    /// the demand is just what is supplied in the long run, from which on both repeat.
+    /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990), or from
+    /// which on both repeat.
     fn horizon(&self, effort: &mut Effort) -> Result<Ns, TooHard> {
         let excess = self.excess();
         let limit = match self.load().against(self.bound) {
@@ -173,8 +173,7 @@ impl Search<'_> {
             }
             // dbf(t) ≤ Σ C/T · t ≤ sbf(t).
             _ if excess == 0 && self.bound.is_full() => return Ok(0),
-            Ordering::Equal => self.repeats(),
-            Ordering::Less => self.load().overtaken(self.bound, excess).unwrap_or(FOREVER),
+            _ => self.load().overtaken(self.bound, excess).unwrap_or(FOREVER).min(self.repeats()),
         };
         let window = busy_window(self.items, self.bound, limit.max(self.latest()), effort)?;
         if window >= FOREVER { Err(effort.give_up()) } else { Ok(window.max(self.latest())) }
@@ -195,9 +194,10 @@ impl Search<'_> {
         self.items.iter().all(|item| item.deadline <= item.period)
     }
 
-    /// Where demand and supply have been through all that they do over and over, if the demand is
-    /// what is supplied in the long run: every task has had a deadline, the supply has begun, and a
-    /// common multiple of all periods has passed.
+    /// Where demand and supply have been through all that they do over and over: every task has had
+    /// a deadline, the supply has begun, and a common multiple of all periods has passed. From then
+    /// on the demand is no closer to the supply than it was one such multiple before, if in the long
+    /// run it does not exceed it.
     fn repeats(&self) -> Ns {
         let settled = self.latest().max(self.bound.time_for(1));
         settled.saturating_add(cycle(self.items, self.bound)).min(FOREVER)
@@ -300,12 +300,10 @@ impl Search<'_> {
     /// The arrivals of a busy window that differ in their response times come before this; `None`
     /// where response times grow without limit.
     fn window(&self, effort: &mut Effort) -> Result<Option<Ns>, TooHard> {
-        let limit = match self.load().against(self.bound) {
-            Ordering::Greater => return Ok(None),
-            Ordering::Equal => self.repeats(),
-            Ordering::Less => FOREVER,
-        };
-        let window = busy_window(self.items, self.bound, limit, effort)?;
+        if self.load().against(self.bound) == Ordering::Greater {
+            return Ok(None);
+        }
+        let window = busy_window(self.items, self.bound, self.repeats(), effort)?;
         if window >= FOREVER { Err(effort.give_up()) } else { Ok(Some(window)) }
     }
 

@@ -178,14 +178,14 @@ impl Jobs<'_> {
         worst
     }
 
-    /// The last job before all repeats, in a window that never closes since its work is just what is
-    /// supplied in the long run.
+    /// No later job than this takes longer than all before: after a common multiple of all periods
+    /// as much work has come as before, and no less was supplied, where that keeps up at all.
     fn last(&self) -> Ns {
         let items = &self.window.items[..=self.rank];
         let bound = &self.window.scenario.bound;
         let mut load = Utilisation::default();
         items.iter().for_each(|item| load.add(item.execution, item.period));
-        if load.against(bound) != Ordering::Equal {
+        if load.against(bound) == Ordering::Greater {
             return Ns::MAX;
         }
         let longest = items.iter().map(|item| item.period).max().unwrap_or(0);

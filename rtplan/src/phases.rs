@@ -38,9 +38,13 @@ impl Phases {
         Self { period: step, kinds: BTreeSet::from([Grid { base: 0, step }]) }
     }
 
-    /// Where the releases of `item` can fall.
-    pub(crate) fn of(&self, item: &Item) -> Vec<Grid> {
-        let own = kind(item, self.period);
+    /// Where the releases of `item` fall on a server that keeps the clock.
+    pub(crate) fn kind(&self, item: &Item) -> Grid {
+        kind(item, self.period)
+    }
+
+    /// Where releases of the kind `own` can fall on any server.
+    pub(crate) fn of(&self, own: Grid) -> Vec<Grid> {
         let seen_from = |start: &Grid| {
             let step = gcd(own.step, start.step);
             Grid { base: (own.base % step + step - start.base % step) % step, step }
@@ -49,7 +53,6 @@ impl Phases {
     }
 }
 
-/// The phases of `item` on a server that keeps the clock.
 fn kind(item: &Item, period: Ns) -> Grid {
     let step = gcd(period, item.period);
     Grid { base: item.offset.unwrap_or(0) % step, step }
@@ -69,7 +72,7 @@ mod tests {
         let period = supply.reservation().unwrap().period().as_nanos();
         let phases = Phases::new(&problem.items, period);
         let of = |item: &Item| -> Vec<Grid> {
-            let unlike: BTreeSet<Grid> = phases.of(item).into_iter().collect();
+            let unlike: BTreeSet<Grid> = phases.of(phases.kind(item)).into_iter().collect();
             unlike.into_iter().collect()
         };
         problem.items.iter().map(of).collect()

@@ -1,5 +1,7 @@
 //! A workload, a scheduler and a supply, made ready for the algorithms.
 
+use std::collections::BTreeMap;
+
 use crate::{
     ns::{FOREVER, Ns, ceil_div, div_rem, gcd},
     phases::Phases,
@@ -109,15 +111,15 @@ impl Problem {
             && self.items.iter().all(|item| item.is_strict() && item.offset.is_some());
         let aligned = supply.reservation().filter(|_| supply.model() == Model::Aligned);
         let phases = aligned.map(|own| Phases::new(&self.items, own.period().as_nanos()));
-        let bound = |item: &Item| {
-            supply.bound(&phases.as_ref().map_or_else(Vec::new, |phases| phases.of(item)))
-        };
-        self.scenarios = if offsets {
-            self.with_offsets(bound)
-        } else if phases.is_some() {
-            self.on_phases(bound)
-        } else {
-            vec![Scenario { opener: 0, phases: None, bound: supply.bound(&[]) }]
+        self.scenarios = match (&phases, offsets) {
+            (Some(phases), true) => {
+                self.with_offsets(|item| supply.bound(&phases.of(phases.kind(item))))
+            }
+            (None, true) => self.with_offsets(|_| supply.bound(&[])),
+            (Some(phases), false) => self.on_phases(supply, phases),
+            (None, false) => {
+                vec![Scenario { opener: 0, phases: None, bound: supply.bound(&[]) }]
+            }
         };
     }
 
@@ -137,16 +139,19 @@ impl Problem {
         (0..self.items.len()).map(opened_by).collect()
     }
 
-    /// All tasks released at once, where each of them can fall in the server's period.
-    fn on_phases(&self, bound: impl Fn(&Item) -> Bound) -> Vec<Scenario> {
-        let mut scenarios: Vec<Scenario> = Vec::new();
-        for (opener, item) in self.items.iter().enumerate() {
-            let bound = bound(item);
-            if scenarios.iter().all(|known| known.bound != bound) {
-                scenarios.push(Scenario { opener, phases: None, bound });
-            }
+    /// All tasks released at once, at each of the phases of the server's period at which they can be.
+    /// There are no more kinds of them than the period has divisors, times offsets.
+    fn on_phases(&self, supply: &Supply, phases: &Phases) -> Vec<Scenario> {
+        let mut first_of_kind = BTreeMap::new();
+        for (rank, item) in self.items.iter().enumerate() {
+            first_of_kind.entry(phases.kind(item)).or_insert(rank);
         }
-        scenarios
+        let scenario = |(kind, opener)| Scenario {
+            opener,
+            phases: None,
+            bound: supply.bound(&phases.of(kind)),
+        };
+        first_of_kind.into_iter().map(scenario).collect()
     }
 }
 
@@ -154,6 +159,9 @@ impl Problem {
 /// at least [`FOREVER`] where that is too long to be of use.
 pub(crate) fn cycle(items: &[Item], bound: &Bound) -> Ns {
     items.iter().fold(bound.period(), |length, item| {
+        if length >= FOREVER {
+            return FOREVER;
+        }
         (length / gcd(length, item.period)).saturating_mul(item.period).min(FOREVER)
     })
 }

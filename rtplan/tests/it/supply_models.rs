@@ -75,7 +75,8 @@ impl Place {
         vm.phase = if self.releases == Releases::Unknown { rng.u64(..p) } else { 0 };
         for task in &mut vm.tasks {
             if self.releases == Releases::Unknown {
-                task.offset = rng.u64(..task.period);
+                // Not before a server that keeps the clock starts.
+                task.offset = p + rng.u64(..task.period);
             }
             if rng.u64(..4) == 0 {
                 let most = task.execution.greatest();
@@ -124,30 +125,50 @@ impl Place {
         Workload::new(shares.into_iter().map(spec).collect()).unwrap()
     }
 
-    /// Servers for the rest of the CPU, busy always or now and then.
-    fn add_neighbours(&self, rng: &mut Rng, (q, p): (u64, u64), threads: &mut Vec<Thread>) {
+    /// Servers for the rest of the CPU: a few of any size, busy always or now and then; or many of
+    /// the least budget, which want it all at once.
+    fn add_neighbours(&self, rng: &mut Rng, own: (u64, u64), threads: &mut Vec<Thread>) {
         if self.neighbours.is_empty() {
             return;
         }
-        let count = rng.usize(1..=4);
-        for share in uunifast(rng, count, (p - q) as f64 / p as f64) {
-            let period = rng.u64(5..=80);
-            let budget = (share * period as f64) as u64;
-            if budget == 0 {
-                continue;
-            }
-            let kind = self.neighbours[rng.usize(..self.neighbours.len())];
-            let mut thread = Thread::hog(kind.server((budget, period)));
-            thread.phase = rng.u64(..period);
-            let task = &mut thread.tasks[0];
-            task.offset = rng.u64(..100);
-            if rng.bool() {
-                task.period = rng.u64(period..=4 * period);
-                task.execution = Times::Uniform(1, 2 * budget);
-                task.gap = Times::Uniform(0, rng.u64(0..=period));
-            }
-            threads.push(thread);
+        let kind = self.neighbours[rng.usize(..self.neighbours.len())];
+        if rng.bool() { few(rng, kind, own, threads) } else { swarm(rng, kind, own, threads) }
+    }
+}
+
+fn few(rng: &mut Rng, kind: Kind, (q, p): (u64, u64), threads: &mut Vec<Thread>) {
+    let count = rng.usize(1..=4);
+    for share in uunifast(rng, count, (p - q) as f64 / p as f64) {
+        let period = rng.u64(5..=80);
+        let budget = (share * period as f64) as u64;
+        if budget == 0 {
+            continue;
         }
+        let mut thread = Thread::hog(kind.server((budget, period)));
+        thread.phase = rng.u64(..period);
+        let task = &mut thread.tasks[0];
+        task.offset = rng.u64(..100);
+        if rng.bool() {
+            task.period = rng.u64(period..=4 * period);
+            task.execution = Times::Uniform(1, 2 * budget);
+            task.gap = Times::Uniform(0, rng.u64(0..=period));
+        }
+        threads.push(thread);
+    }
+}
+
+fn swarm(rng: &mut Rng, kind: Kind, (q, p): (u64, u64), threads: &mut Vec<Thread>) {
+    if q == p {
+        return;
+    }
+    let count = rng.u64(1..=9);
+    let period = (count * p).div_ceil(p - q) + rng.u64(..5);
+    let often = rng.u64(period..=10 * period);
+    for _ in 0..count {
+        let mut thread = Thread::hog(kind.server((1, period)));
+        let task = &mut thread.tasks[0];
+        (task.period, task.execution) = (often, Times::Constant(often / period));
+        threads.push(thread);
     }
 }
 
