@@ -164,8 +164,8 @@ impl Search<'_> {
     /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990), or from
     /// which on both repeat.
     fn horizon(&self, effort: &mut Effort) -> Result<Ns, TooHard> {
-        let excess = self.excess();
-        let limit = match self.load().against(self.bound) {
+        let (load, excess) = (self.load(), self.excess());
+        let limit = match load.against(self.bound) {
             Ordering::Greater => return Ok(FOREVER),
             // Up to a common multiple of the periods as much is due as is supplied in the long run.
             Ordering::Equal if self.bound.stays_behind() && self.is_constrained() => {
@@ -173,7 +173,7 @@ impl Search<'_> {
             }
             // dbf(t) ≤ Σ C/T · t ≤ sbf(t).
             _ if excess == 0 && self.bound.is_full() => return Ok(0),
-            _ => self.load().overtaken(self.bound, excess).unwrap_or(FOREVER).min(self.repeats()),
+            _ => load.overtaken(self.bound, excess).unwrap_or(FOREVER).min(self.repeats()),
         };
         let window = busy_window(self.items, self.bound, limit.max(self.latest()), effort)?;
         if window >= FOREVER { Err(effort.give_up()) } else { Ok(window.max(self.latest())) }
