@@ -18,6 +18,8 @@ impl Bounds {
         let own = analysis.expected()?.clone();
         let supply = match own.supply.as_str() {
             "aligned" => "releases aligned with the reservation",
+            "one-gap" => "nothing delays the reservation, releases at any time",
+            "two-gap" => "the reservation beside others",
             _ => "the CPU to itself",
         };
         Some(Self { supply, own })

@@ -40,9 +40,9 @@ const HIGHEST: u8 = 98;
 const RT_GROUPS: &str = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
 
 /// The budget of a SCHED_DEADLINE task: 5 % above C, so that one slow job is not throttled into the
-/// next period, and at most D.
+/// next period, and at most D and T.
 fn deadline_budget(task: Task) -> Duration {
-    (task.execution() * 21 / 20).min(task.deadline())
+    (task.execution() * 21 / 20).min(task.deadline()).min(task.period())
 }
 
 /// The policy of each task, in the order of the set.
@@ -84,7 +84,8 @@ pub fn policies(
         PolicyKind::Other => Policy::Other { nice: 0 },
         PolicyKind::Deadline => Policy::Deadline {
             runtime: deadline_budget(task),
-            deadline: task.deadline(),
+            // The kernel takes no deadline above the period.
+            deadline: task.deadline().min(task.period()),
             period: task.period(),
             reclaim: false,
         },

@@ -3,7 +3,8 @@
 use crate::{
     edf,
     effort::TooHard,
-    fixed_priority,
+    fixed_priority::{self, Worst},
+    ns::Ns,
     problem::Problem,
     response::Response,
     supply::Supply,
@@ -92,20 +93,19 @@ pub(crate) fn holds(problem: &Problem) -> Result<bool, TooHard> {
 type Verdicts = (Vec<TaskVerdict>, Option<Point>);
 
 fn by_priorities(problem: &Problem) -> Result<Verdicts, TooHard> {
-    let met = fixed_priority::deadlines_met(problem)?;
-    let responses = fixed_priority::responses(problem);
+    let misses = fixed_priority::misses(problem)?;
+    let worst = fixed_priority::worst_cases(problem);
     // Evidence takes a sum over all tasks for each: quadratic, so of large sets only the failure's.
     let all = problem.items.len() <= MOST_WITNESSES;
-    let verdict = |((rank, response), schedulable): ((usize, Response), bool)| TaskVerdict {
-        schedulable,
-        response,
-        witness: if all { witness::of_rank(problem, rank, response, schedulable) } else { None },
+    let verdict = |(rank, (&worst, &miss)): (usize, (&Worst, &Option<Ns>))| TaskVerdict {
+        schedulable: miss.is_none(),
+        response: worst.response,
+        witness: if all { witness::of_rank(problem, rank, worst, miss) } else { None },
     };
-    let verdicts: Vec<TaskVerdict> =
-        responses.into_iter().enumerate().zip(&met).map(|(r, &met)| verdict((r, met))).collect();
-    let missed = (0..met.len()).filter(|&rank| !met[rank]);
-    let first = missed.min_by_key(|&rank| problem.items[rank].deadline);
-    let failure = first.and_then(|rank| witness::at_deadline(problem, rank));
+    let verdicts: Vec<TaskVerdict> = worst.iter().zip(&misses).enumerate().map(verdict).collect();
+    let missed = misses.iter().enumerate().filter_map(|(rank, job)| Some((rank, (*job)?)));
+    let first = missed.min_by_key(|&(rank, job)| problem.items[rank].deadline_of(job));
+    let failure = first.and_then(|(rank, job)| witness::at_deadline(problem, rank, job));
     Ok((verdicts, failure))
 }
 

@@ -66,6 +66,13 @@ impl Question {
         Ok(supply.with_costs(self.costs))
     }
 
+    /// What must be so for the supply to hold, whatever the budget: the end of a sentence that begins
+    /// "holds if".
+    #[must_use]
+    pub fn holds_if(&self) -> String {
+        self.supply(self.greatest()).map_or_else(|_| String::new(), |supply| supply.holds_if())
+    }
+
     fn check(&self) -> Result<(), BudgetError> {
         match self.model {
             _ if self.period.is_zero() => Err(BudgetError::ZeroPeriod),

@@ -12,12 +12,15 @@ use std::{
 use crate::{
     effort::{Effort, TooHard},
     ns::{FOREVER, Ns, ceil_div, div_rem},
-    problem::{Item, Problem},
+    problem::{Item, Problem, cycle},
     response::Response,
     supply::Bound,
     utilisation::Utilisation,
     witness::Point,
 };
+
+/// So many deadlines are looked at before the end of the busy window is sought.
+const EARLY: usize = 1000;
 
 /// Work that must be done within [0, t] of a busy window, and the blocking it can suffer.
 pub(crate) fn demand(items: &[Item], t: Ns) -> Ns {
@@ -90,6 +93,9 @@ impl Search<'_> {
     /// and Burns, 2009) with sbf⁻¹ in place of t: walks down, and leaps over each stretch whose
     /// whole demand is supplied at its start.
     fn any_violation(&self, effort: &mut Effort) -> Result<Option<Ns>, TooHard> {
+        if let Some(early) = self.early_violation() {
+            return Ok(Some(early));
+        }
         let horizon = self.horizon(effort)?;
         if horizon >= FOREVER {
             return Ok(Some(FOREVER));
@@ -104,6 +110,14 @@ impl Search<'_> {
             next = self.deadline_before(self.bound.time_for(demand));
         }
         Ok(None)
+    }
+
+    /// A violation at one of the first deadlines. Most sets that fail do so there, and where the load
+    /// is close to the supply the horizon is much harder to find.
+    fn early_violation(&self) -> Option<Ns> {
+        let mut ahead = Deadlines::after(self.items, 0);
+        let mut instants = (0..EARLY).map(|_| (ahead.pass(), ahead.demand()));
+        instants.find_map(|(at, demand)| (demand > self.bound.provided(at)).then_some(at))
     }
 
     /// The greatest deadline in the window that lies before `t`.
@@ -147,29 +161,53 @@ impl Search<'_> {
     /// No violation lies beyond this without one before it; [`FOREVER`] where there must be one.
     ///
     /// The longest busy window, or where that is shorter the point from which on the straight line
-    /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990).
+    /// above the demand stays below the one under the supply (Baruah, Mok and Rosier 1990), or from
+    /// which on both repeat.
     fn horizon(&self, effort: &mut Effort) -> Result<Ns, TooHard> {
-        let mut load = Utilisation::default();
-        self.items.iter().for_each(|item| load.add(item.execution, item.period));
-        let excess = self.excess();
-        match load.against(self.bound) {
+        let (load, excess) = (self.load(), self.excess());
+        let limit = match load.against(self.bound) {
             Ordering::Greater => return Ok(FOREVER),
-            Ordering::Equal if self.bound.stays_behind() => return Ok(FOREVER),
+            // Up to a common multiple of the periods as much is due as is supplied in the long run.
+            Ordering::Equal if self.bound.stays_behind() && self.is_constrained() => {
+                return Ok(FOREVER);
+            }
             // dbf(t) ≤ Σ C/T · t ≤ sbf(t).
             _ if excess == 0 && self.bound.is_full() => return Ok(0),
-            _ => {}
-        }
-        let latest = self.items.iter().map(|item| item.deadline).max().unwrap_or(0);
-        let overtaken = load.overtaken(self.bound, excess).unwrap_or(FOREVER);
-        let window = busy_window(self.items, self.bound, overtaken.max(latest), effort)?;
-        if window >= FOREVER { Err(effort.give_up()) } else { Ok(window.max(latest)) }
+            _ => load.overtaken(self.bound, excess).unwrap_or(FOREVER).min(self.repeats()),
+        };
+        let window = busy_window(self.items, self.bound, limit.max(self.latest()), effort)?;
+        if window >= FOREVER { Err(effort.give_up()) } else { Ok(window.max(self.latest())) }
+    }
+
+    fn load(&self) -> Utilisation {
+        let mut load = Utilisation::default();
+        self.items.iter().for_each(|item| load.add(item.execution, item.period));
+        load
+    }
+
+    /// The greatest relative deadline.
+    fn latest(&self) -> Ns {
+        self.items.iter().map(|item| item.deadline).max().unwrap_or(0)
+    }
+
+    fn is_constrained(&self) -> bool {
+        self.items.iter().all(|item| item.deadline <= item.period)
+    }
+
+    /// Where demand and supply have been through all that they do over and over: every task has had
+    /// a deadline, the supply has begun, and a common multiple of all periods has passed. From then
+    /// on the demand is no closer to the supply than it was one such multiple before, if in the long
+    /// run it does not exceed it.
+    fn repeats(&self) -> Ns {
+        let settled = self.latest().max(self.bound.time_for(1));
+        settled.saturating_add(cycle(self.items, self.bound)).min(FOREVER)
     }
 
     /// How far the demand can lie above Σ C/T · t.
     fn excess(&self) -> Ns {
         let blocking = self.items.iter().map(|item| item.blocking).max().unwrap_or(0);
         let early = |item: &Item| {
-            let early = item.period - item.deadline + item.jitter;
+            let early = (item.period + item.jitter).saturating_sub(item.deadline);
             ceil_div(item.execution.saturating_mul(early), item.period)
         };
         self.items.iter().map(early).fold(blocking, Ns::saturating_add)
@@ -259,12 +297,14 @@ pub(crate) fn responses(problem: &Problem) -> Vec<Response> {
 }
 
 impl Search<'_> {
+    /// The arrivals of a busy window that differ in their response times come before this; `None`
+    /// where response times grow without limit.
     fn window(&self, effort: &mut Effort) -> Result<Option<Ns>, TooHard> {
-        if self.horizon(effort)? >= FOREVER {
+        if self.load().against(self.bound) == Ordering::Greater {
             return Ok(None);
         }
-        let window = busy_window(self.items, self.bound, FOREVER, effort)?;
-        Ok((window < FOREVER).then_some(window))
+        let window = busy_window(self.items, self.bound, self.repeats(), effort)?;
+        if window >= FOREVER { Err(effort.give_up()) } else { Ok(Some(window)) }
     }
 
     /// The maximum over the arrivals in the window at which the job's deadline coincides with

@@ -1,26 +1,24 @@
 //! The analysis of a suite's experiment: what a run stores and a report holds measurements against.
 
 use model::{
-    TaskSet,
+    Mechanism, TaskSet,
     analysis::{ExperimentAnalysis, LeastBudget, SupplyAnalysis, TaskBound},
     duration,
-    suite::Experiment,
+    suite::{Emulator, Experiment, ReservationSettings},
 };
 
 use crate::{
     analysis::schedulable,
     budget::{Question, least_budget},
     responses,
-    study::MODELS,
-    supply::{Costs, Supply},
+    supply::{Costs, Model, Supply},
     workload::{Scheduler, Workload},
 };
 
 /// Under rate-monotonic priorities, as the tasks run; `None` for an experiment without tasks.
 ///
-/// Under a reservation the models are, the nearest to a measurement first, `aligned` (the tasks'
-/// first release opens a server period), `one-gap` and `two-gap`; without one and without a load,
-/// `dedicated`. Beside a load and without a reservation nothing is promised.
+/// The supplies are those that surely hold, the nearest to a measurement first; none where nothing
+/// is promised. The host's tick, stalls and the bench's own threads are left out.
 #[must_use]
 pub fn analyse(experiment: &Experiment) -> Option<ExperimentAnalysis> {
     let workload = Workload::of(&experiment.tasks).ok()?;
@@ -34,15 +32,37 @@ pub fn analyse(experiment: &Experiment) -> Option<ExperimentAnalysis> {
 }
 
 fn supplies(experiment: &Experiment) -> Vec<Supply> {
-    match (&experiment.reservation, &experiment.load) {
-        (Some(own), _) => {
-            let reservation = own.reservation();
-            let of = |model| Supply::new(model, Some(reservation)).expect("a reservation is there");
-            MODELS.into_iter().rev().map(of).collect()
-        }
-        (None, None) => vec![Supply::dedicated()],
-        (None, Some(_)) => Vec::new(),
+    let own = experiment.reservation.as_ref();
+    let reservation = own.map(ReservationSettings::reservation);
+    let of = |&model: &Model| Supply::new(model, reservation).expect("models of a reservation");
+    models(experiment, own.map_or(Mechanism::None, |own| own.mechanism)).iter().map(of).collect()
+}
+
+/// The models that hold under `mechanism`. `docs/analysis.md` says why.
+fn models(experiment: &Experiment, mechanism: Mechanism) -> &'static [Model] {
+    use Model::{Aligned, Dedicated, OneGap, TwoGap};
+    // QEMU's main loop in a reservation of its own on the measured CPU.
+    let neighbour = matches!(experiment.emulator, Emulator::Reserved(_));
+    if mechanism.is_deadline() {
+        return match (neighbour, in_step(experiment)) {
+            (true, _) => &[TwoGap],
+            (false, true) => &[Aligned, OneGap, TwoGap],
+            (false, false) => &[OneGap, TwoGap],
+        };
     }
+    // Real-time tasks go before ordinary threads, and where they fill the CPU the kernel's fair
+    // server, which has a deadline, goes before every fixed priority, those of an `rt-group` too.
+    if neighbour || experiment.load.is_some() {
+        return &[];
+    }
+    if mechanism.caps() { &[OneGap, TwoGap] } else { &[Dedicated] }
+}
+
+/// Whether every release falls on the start of a server period: P divides every T, and all tasks
+/// are first released together.
+fn in_step(experiment: &Experiment) -> bool {
+    let period = experiment.reservation.as_ref().map_or(1, |own| own.period.as_nanos());
+    experiment.tasks.iter().all(|task| task.period().as_nanos().is_multiple_of(period))
 }
 
 fn verdict(workload: &Workload, supply: &Supply) -> SupplyAnalysis {
@@ -114,6 +134,53 @@ mod tests {
         assert!(alone.budgets.is_empty() && alone.supplies.len() == 1);
         let beside = analysis("load = { tasks = [\"50ms/120ms\"] }");
         assert!(beside.supplies.is_empty() && !beside.is_bounded());
+    }
+
+    fn models(rest: &str) -> Vec<String> {
+        analysis(rest).supplies.into_iter().map(|own| own.supply).collect()
+    }
+
+    /// Each mechanism under (28, 50), alone and beside a real-time load.
+    #[test]
+    fn nothing_is_promised_where_the_mechanism_promises_nothing() {
+        let hard = ["aligned", "one-gap", "two-gap"];
+        let (capped, alone, nothing) = (["one-gap", "two-gap"], ["dedicated"], [""; 0]);
+        let expected: [(&str, &[&str], &[&str]); 9] = [
+            ("deadline", &hard, &hard),
+            ("deadline-reclaim", &hard, &hard),
+            ("timer-server", &hard, &hard),
+            ("rt-group", &capped, &nothing),
+            ("cfs-quota", &capped, &nothing),
+            ("cfs-quota-weight", &capped, &nothing),
+            ("cfs-weight", &alone, &nothing),
+            ("fifo-above", &alone, &nothing),
+            ("fifo-below", &alone, &nothing),
+        ];
+        for (mechanism, without, beside) in expected {
+            let own = format!(
+                "reservation = {{ budget = \"28ms\", period = \"50ms\", mechanism = \
+                 \"{mechanism}\" }}"
+            );
+            assert_eq!(models(&own), without, "{mechanism} alone");
+            let load = "load = { tasks = [\"50ms/120ms\", \"20ms/80ms\"] }";
+            let loaded = analysis(&format!("{own}\n{load}"));
+            let supplies: Vec<_> = loaded.supplies.iter().map(|own| &own.supply).collect();
+            assert_eq!(supplies, beside, "{mechanism} beside a load");
+            assert_eq!(loaded.budgets.len(), beside.len());
+            // What a sweep asks before it leaves disturbed jobs out.
+            assert_eq!(loaded.is_bounded(), !beside.is_empty());
+        }
+    }
+
+    #[test]
+    fn aligned_only_where_releases_keep_step_and_nothing_delays_the_server() {
+        let with = |period: &str, more: &str| {
+            format!("reservation = {{ budget = \"28ms\", period = \"{period}\" }}\n{more}")
+        };
+        assert_eq!(models(&with("50ms", "")), ["aligned", "one-gap", "two-gap"]);
+        assert_eq!(models(&with("40ms", "")), ["one-gap", "two-gap"]);
+        let emulator = "emulator = { budget = \"1ms\", period = \"10ms\" }";
+        assert_eq!(models(&with("50ms", emulator)), ["two-gap"]);
     }
 
     #[test]

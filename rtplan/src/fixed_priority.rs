@@ -9,24 +9,42 @@ use crate::{
     effort::{Effort, TooHard},
     front::Front,
     ns::{FOREVER, Ns},
-    problem::{Item, Problem, Scenario},
+    problem::{Item, Problem, Scenario, cycle},
     response::Response,
     utilisation::Utilisation,
 };
 
-/// The worst-case response time of each rank.
-pub(crate) fn responses(problem: &Problem) -> Vec<Response> {
+/// A job of a rank in a busy window, and when it is done after its arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Worst {
+    pub response: Response,
+    /// Counted from 0.
+    pub job: Ns,
+}
+
+impl Worst {
+    fn of(response: Ns, job: Ns) -> Self {
+        Self { response: Response::of(response), job }
+    }
+
+    fn max(self, other: Self) -> Self {
+        let worse = self.response.max(other.response) == self.response;
+        if worse { self } else { other }
+    }
+}
+
+/// The worst-case response time of each rank, and the job that has it.
+pub(crate) fn worst_cases(problem: &Problem) -> Vec<Worst> {
     let mut effort = Effort::default();
-    let mut worst = vec![Response::Bounded(0); problem.items.len()];
+    let mut worst = vec![Worst::of(0, 0); problem.items.len()];
     for scenario in &problem.scenarios {
         let mut window = Window::new(problem, scenario);
         let mut load = Utilisation::default();
         for (rank, item) in problem.items.iter().enumerate() {
             load.add(item.execution, item.period);
             let response = match load.against(&scenario.bound) {
-                Ordering::Greater => Response::Unbounded,
-                Ordering::Equal if scenario.bound.stays_behind() => Response::Unbounded,
-                _ => window.response(rank, None, &mut effort),
+                Ordering::Greater => Worst { response: Response::Unbounded, job: 0 },
+                _ => window.worst(rank, None, &mut effort),
             };
             if rank >= scenario.opener {
                 worst[rank] = worst[rank].max(response);
@@ -36,37 +54,42 @@ pub(crate) fn responses(problem: &Problem) -> Vec<Response> {
     worst
 }
 
+/// The worst-case response time of each rank.
+pub(crate) fn responses(problem: &Problem) -> Vec<Response> {
+    worst_cases(problem).into_iter().map(|worst| worst.response).collect()
+}
+
 /// Whether every deadline holds.
 pub(crate) fn schedulable(problem: &Problem) -> Result<bool, TooHard> {
     let mut all = true;
-    find_misses(problem, |_| {
+    find_misses(problem, |_, _| {
         all = false;
         ControlFlow::Break(())
     })?;
     Ok(all)
 }
 
-/// For each rank whether its deadline holds.
-pub(crate) fn deadlines_met(problem: &Problem) -> Result<Vec<bool>, TooHard> {
-    let mut met = vec![true; problem.items.len()];
-    find_misses(problem, |rank| {
-        met[rank] = false;
+/// For each rank the first job of a busy window that misses its deadline, if any does.
+pub(crate) fn misses(problem: &Problem) -> Result<Vec<Option<Ns>>, TooHard> {
+    let mut missed = vec![None; problem.items.len()];
+    find_misses(problem, |rank, job| {
+        missed[rank] = missed[rank].or(Some(job));
         ControlFlow::Continue(())
     })?;
-    Ok(met)
+    Ok(missed)
 }
 
 fn find_misses(
     problem: &Problem,
-    mut on_miss: impl FnMut(usize) -> ControlFlow<()>,
+    mut on_miss: impl FnMut(usize, Ns) -> ControlFlow<()>,
 ) -> Result<(), TooHard> {
     let mut effort = Effort::default();
     for scenario in &problem.scenarios {
         let mut window = Window::new(problem, scenario);
         for (rank, item) in problem.items.iter().enumerate() {
-            let response = window.response(rank, Some(item.deadline), &mut effort);
-            let missed = rank >= scenario.opener && !response.within(item.deadline)?;
-            if missed && on_miss(rank).is_break() {
+            let worst = window.worst(rank, Some(item.deadline), &mut effort);
+            let missed = rank >= scenario.opener && !worst.response.within(item.deadline)?;
+            if missed && on_miss(rank, worst.job).is_break() {
                 return Ok(());
             }
         }
@@ -87,9 +110,9 @@ impl<'a> Window<'a> {
         Self { items: &problem.items, scenario, front: Front::new(&scenario.bound) }
     }
 
-    /// The worst response time of `rank`, given up once it exceeds `limit`: then something above
-    /// the limit is returned, which need not be the worst.
-    fn response(&mut self, rank: usize, limit: Option<Ns>, effort: &mut Effort) -> Response {
+    /// The worst case of `rank`, given up once it exceeds `limit`: then something above the limit is
+    /// returned, which need not be the worst.
+    fn worst(&mut self, rank: usize, limit: Option<Ns>, effort: &mut Effort) -> Worst {
         let item = &self.items[rank];
         let limit = limit.unwrap_or(FOREVER);
         if self.scenario.phases.is_some() {
@@ -97,11 +120,11 @@ impl<'a> Window<'a> {
         }
         let finish = match self.front.finish(item, limit.saturating_sub(item.jitter), effort) {
             Ok(finish) => finish,
-            Err(TooHard(steps)) => return Response::TooHard(TooHard(steps)),
+            Err(error) => return Worst { response: Response::TooHard(error), job: 0 },
         };
         let alone = item.blocking == 0 && finish + item.jitter <= item.period;
         if alone || finish + item.jitter > limit {
-            return Response::of(finish + item.jitter);
+            return Worst::of(finish + item.jitter, 0);
         }
         Jobs { window: self, rank, limit }.worst(finish, effort)
     }
@@ -121,32 +144,52 @@ struct Jobs<'a> {
 impl Jobs<'_> {
     /// The worst response of the jobs 0, 1, … until the window closes; `start` is a lower bound of
     /// the first one's finishing time.
-    fn worst(&self, start: Ns, effort: &mut Effort) -> Response {
+    fn worst(&self, start: Ns, effort: &mut Effort) -> Worst {
         let item = &self.window.items[self.rank];
         let phase = self.window.phase(self.rank);
-        let (mut worst, mut finish) = (0, start);
+        let (mut worst, mut finish) = (Worst::of(0, 0), start);
+        let mut last = Ns::MAX;
         for job in 0_u32.. {
+            let job = Ns::from(job);
             // Arrival, counted from J before the opening so that it is never negative.
-            let arrival = phase + Ns::from(job) * item.period;
-            let open = self.until(job.into(), finish, Ns::MAX, effort);
+            let arrival = phase + job * item.period;
+            let open = self.until(job, finish, Ns::MAX, effort);
             let busy = open.and_then(|open| {
                 if arrival > 0 && open + item.jitter <= arrival {
                     return Ok(None);
                 }
                 let latest = arrival.saturating_add(self.limit);
-                self.until(Ns::from(job) + 1, open, latest, effort).map(Some)
+                self.until(job + 1, open, latest, effort).map(Some)
             });
             match busy {
-                Err(error) => return Response::TooHard(error),
+                Err(error) => return Worst { response: Response::TooHard(error), job },
                 Ok(None) => break,
                 Ok(Some(end)) => finish = end,
             }
-            worst = worst.max((finish + item.jitter).saturating_sub(arrival));
-            if worst > self.limit || finish >= FOREVER {
+            let response = (finish + item.jitter).saturating_sub(arrival);
+            worst = worst.max(Worst::of(response, job));
+            if job == 1 {
+                last = self.last();
+            }
+            if response > self.limit || finish >= FOREVER || job >= last {
                 break;
             }
         }
-        Response::of(worst)
+        worst
+    }
+
+    /// No later job than this takes longer than all before: after a common multiple of all periods
+    /// as much work has come as before, and no less was supplied, where that keeps up at all.
+    fn last(&self) -> Ns {
+        let items = &self.window.items[..=self.rank];
+        let bound = &self.window.scenario.bound;
+        let mut load = Utilisation::default();
+        items.iter().for_each(|item| load.add(item.execution, item.period));
+        if load.against(bound) == Ordering::Greater {
+            return Ns::MAX;
+        }
+        let longest = items.iter().map(|item| item.period).max().unwrap_or(0);
+        (cycle(items, bound) + longest) / items[self.rank].period + 1
     }
 
     /// When `jobs` jobs of this rank and all more urgent work released before are done, from the

@@ -29,6 +29,7 @@ pub mod grid;
 mod ns;
 pub mod output;
 mod partition;
+mod phases;
 mod problem;
 mod response;
 pub mod sim;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ns::{Ns, ceil_div, div_rem, gcd},
-    supply::{Bound, Grid, Model, Supply},
+    ns::{FOREVER, Ns, ceil_div, div_rem, gcd},
+    phases::Phases,
+    supply::{Bound, Model, Supply},
     workload::{Scheduler, TaskSpec, Workload, WorkloadError},
 };
 
@@ -22,7 +23,9 @@ pub(crate) struct Item {
     pub deadline: Ns,
     pub jitter: Ns,
     pub blocking: Ns,
-    offset: Option<Ns>,
+    pub offset: Option<Ns>,
+    /// Arrivals can come later than T after one another.
+    sporadic: bool,
 }
 
 impl Item {
@@ -36,13 +39,25 @@ impl Item {
             jitter: spec.jitter.as_nanos(),
             blocking: spec.blocking.as_nanos(),
             offset: spec.offset.map(|offset| offset.as_nanos()),
+            sporadic: !spec.sporadic.is_zero(),
         }
+    }
+
+    /// Released at multiples of T after the first release, and never elsewhere.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.jitter == 0 && !self.sporadic
     }
 
     /// The most jobs ready in [0, t) where the first is ready `phase` after the window opens:
     /// ⌈(t + J − φ) / T⌉.
     pub(crate) fn releases(&self, t: Ns, phase: Ns) -> Ns {
         if t == 0 { 0 } else { ceil_div((t + self.jitter).saturating_sub(phase), self.period) }
+    }
+
+    /// When the deadline of a job, counted from 0, is, in a window that opens as the first job is
+    /// ready at its latest; `None` where that is before the opening.
+    pub(crate) fn deadline_of(&self, job: Ns) -> Option<Ns> {
+        (job * self.period + self.deadline).checked_sub(self.jitter)
     }
 
     /// The most jobs with arrival and deadline in [0, t]: ⌊(t + J − D) / T⌋ + 1.
@@ -91,24 +106,26 @@ impl Problem {
 
     /// The same tasks on another supply.
     pub(crate) fn resupply(&mut self, supply: &Supply) {
-        let jitter = self.items.iter().any(|item| item.jitter > 0);
-        let offsets = !jitter
-            && self.scheduler != Scheduler::Edf
+        let offsets = self.scheduler != Scheduler::Edf
             && self.items.len() <= MOST_WITH_OFFSETS
-            && self.items.iter().all(|item| item.offset.is_some());
-        self.scenarios = if offsets {
-            self.with_offsets(supply)
-        } else if supply.model() == Model::Aligned {
-            self.on_grids(supply, jitter)
-        } else {
-            let bound = supply.bound(Grid { base: 0, step: 1 });
-            vec![Scenario { opener: 0, phases: None, bound }]
+            && self.items.iter().all(|item| item.is_strict() && item.offset.is_some());
+        let aligned = supply.reservation().filter(|_| supply.model() == Model::Aligned);
+        let phases = aligned.map(|own| Phases::new(&self.items, own.period().as_nanos()));
+        self.scenarios = match (&phases, offsets) {
+            (Some(phases), true) => {
+                self.with_offsets(|item| supply.bound(&phases.of(phases.kind(item))))
+            }
+            (None, true) => self.with_offsets(|_| supply.bound(&[])),
+            (Some(phases), false) => self.on_phases(supply, phases),
+            (None, false) => {
+                vec![Scenario { opener: 0, phases: None, bound: supply.bound(&[]) }]
+            }
         };
     }
 
     /// Each task may open the window; the others are released as soon after as their offsets
     /// allow, which is (Oj − Oi) modulo gcd(Ti, Tj).
-    fn with_offsets(&self, supply: &Supply) -> Vec<Scenario> {
+    fn with_offsets(&self, bound: impl Fn(&Item) -> Bound) -> Vec<Scenario> {
         let opened_by = |opener: usize| {
             let first = &self.items[opener];
             let phase = |item: &Item| {
@@ -117,30 +134,34 @@ impl Problem {
                 (item.offset.unwrap_or(0) % step + step - from) % step
             };
             let phases = Some(self.items.iter().map(phase).collect());
-            Scenario { opener, phases, bound: supply.bound(first.grid(supply, false)) }
+            Scenario { opener, phases, bound: bound(first) }
         };
         (0..self.items.len()).map(opened_by).collect()
     }
 
-    /// All tasks released at once, on each of the grids that their periods and offsets make with
-    /// the server's period. There are no more grids than the period has divisors, times offsets.
-    fn on_grids(&self, supply: &Supply, jitter: bool) -> Vec<Scenario> {
-        let mut grids = BTreeMap::new();
+    /// All tasks released at once, at each of the phases of the server's period at which they can be.
+    /// There are no more kinds of them than the period has divisors, times offsets.
+    fn on_phases(&self, supply: &Supply, phases: &Phases) -> Vec<Scenario> {
+        let mut first_of_kind = BTreeMap::new();
         for (rank, item) in self.items.iter().enumerate() {
-            grids.entry(item.grid(supply, jitter)).or_insert(rank);
+            first_of_kind.entry(phases.kind(item)).or_insert(rank);
         }
-        let scenario =
-            |(grid, opener)| Scenario { opener, phases: None, bound: supply.bound(grid) };
-        grids.into_iter().map(scenario).collect()
+        let scenario = |(kind, opener)| Scenario {
+            opener,
+            phases: None,
+            bound: supply.bound(&phases.of(kind)),
+        };
+        first_of_kind.into_iter().map(scenario).collect()
     }
 }
 
-impl Item {
-    /// The phases at which the task's releases fall into the server's period. A release with
-    /// jitter can fall anywhere.
-    fn grid(&self, supply: &Supply, jitter: bool) -> Grid {
-        let period = supply.reservation().map_or(1, |r| r.period().as_nanos());
-        let step = if jitter { 1 } else { gcd(period, self.period) };
-        Grid { base: self.offset.unwrap_or(0) % step, step }
-    }
+/// The length after which demand and supply both repeat: the least common multiple of the periods;
+/// at least [`FOREVER`] where that is too long to be of use.
+pub(crate) fn cycle(items: &[Item], bound: &Bound) -> Ns {
+    items.iter().fold(bound.period(), |length, item| {
+        if length >= FOREVER {
+            return FOREVER;
+        }
+        (length / gcd(length, item.period)).saturating_mul(item.period).min(FOREVER)
+    })
 }

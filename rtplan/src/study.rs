@@ -69,11 +69,16 @@ fn part(workload: &Workload, members: &[usize]) -> Workload {
 /// The models that share a reservation's notation, the safest first.
 pub const MODELS: [Model; 3] = [Model::TwoGap, Model::OneGap, Model::Aligned];
 
-/// The supplies of `reservation` under each of [`MODELS`].
+/// Those of [`MODELS`] that hold beside as many other reservations as `costs` says.
+pub fn models(costs: Costs) -> impl Iterator<Item = Model> {
+    MODELS.into_iter().filter(move |model| costs.neighbours == 0 || model.allows_neighbours())
+}
+
+/// The supplies of `reservation` under each of [`models`].
 #[must_use]
 pub fn supplies(reservation: Reservation, costs: Costs) -> Vec<Supply> {
     let of = |model| Supply::new(model, Some(reservation)).expect("there is a reservation");
-    MODELS.into_iter().map(|model| of(model).with_costs(costs)).collect()
+    models(costs).map(|model| of(model).with_costs(costs)).collect()
 }
 
 /// The least budget and what it was asked for.

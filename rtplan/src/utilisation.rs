@@ -86,7 +86,7 @@ fn long_run_share(bound: &Bound) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supply::{Grid, Supply};
+    use crate::supply::Supply;
 
     fn of(tasks: &[(Ns, Ns)]) -> Utilisation {
         let mut sum = Utilisation::default();
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn tells_one_from_almost_one() {
-        let full = Supply::dedicated().bound(Grid { base: 0, step: 1 });
+        let full = Supply::dedicated().bound(&[]);
         assert_eq!(of(&[(1, 3), (1, 3), (1, 3)]).against(&full), Ordering::Equal);
         assert_eq!(of(&[(1, 3), (2, 3)]).against(&full), Ordering::Equal);
         // 1/2 + 1/3 + 1/7 = 41/42; the missing 1/42 is given in a period of 42 · 10^15.

@@ -2,9 +2,9 @@
 
 use crate::{
     edf,
+    fixed_priority::Worst,
     ns::Ns,
     problem::{Item, Problem, Scenario},
-    response::Response,
 };
 
 /// So many instants a person can be asked to check.
@@ -27,15 +27,19 @@ pub struct Point {
 /// Why a task's deadline holds, or does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Witness {
-    /// Fixed priorities: at this instant, before the deadline, the task's job and all more urgent
-    /// work released before are supplied.
+    /// Fixed priorities: at this instant, before the deadline, the task's job, its earlier ones and
+    /// all more urgent work released before are supplied.
     Finishes {
+        /// Which of its jobs since the window opened, counted from 0: the one that takes longest.
+        job: u128,
         /// The instant.
         point: Point,
     },
     /// Fixed priorities: at none of these instants is that so, and between two of them the demand
     /// does not change; the last one is the deadline.
     Starved {
+        /// Which of its jobs since the window opened, counted from 0: the first that misses.
+        job: u128,
         /// The instants, ascending.
         points: Vec<Point>,
         /// Whether these are all there are; else only the last ones are listed.
@@ -53,36 +57,37 @@ pub enum Witness {
     },
 }
 
-/// The evidence for a rank under fixed priorities; none where its offsets are used, since each
-/// opening of the window is another case then.
+/// The evidence for a rank under fixed priorities, from its worst case and its first job that
+/// misses; none where its offsets are used, since each opening of the window is another case then.
 pub(crate) fn of_rank(
     problem: &Problem,
     rank: usize,
-    response: Response,
-    schedulable: bool,
+    worst: Worst,
+    miss: Option<Ns>,
 ) -> Option<Witness> {
     let scenarios = concerned(problem, rank)?;
     let item = &problem.items[rank];
-    if schedulable {
-        let at = response.ns()?.checked_sub(item.jitter)?;
-        let point = scenarios.map(|scenario| point(problem, rank, scenario, at));
-        return point.min_by_key(|point| point.supply).map(|point| Witness::Finishes { point });
-    }
-    let deadline = item.deadline.checked_sub(item.jitter)?;
-    let worst = scenarios.min_by_key(|scenario| scenario.bound.provided(deadline))?;
+    let Some(job) = miss else {
+        let job = worst.job;
+        let at = (worst.response.ns()? + job * item.period).checked_sub(item.jitter)?;
+        let points = scenarios.map(|scenario| point(problem, rank, job, scenario, at));
+        let least = points.min_by_key(|point| point.supply);
+        return least.map(|point| Witness::Finishes { job, point });
+    };
+    let deadline = item.deadline_of(job)?;
+    let least = scenarios.min_by_key(|scenario| scenario.bound.provided(deadline))?;
     let (instants, complete) = scheduling_points(&problem.items[..rank], deadline);
     let points: Vec<Point> =
-        instants.into_iter().map(|at| point(problem, rank, worst, at)).collect();
+        instants.into_iter().map(|at| point(problem, rank, job, least, at)).collect();
     // Where windows open in several ways, one instant may suffice in the one and not in another.
     let starved = points.iter().all(|point| point.demand > point.supply);
-    starved.then_some(Witness::Starved { points, complete })
+    starved.then_some(Witness::Starved { job, points, complete })
 }
 
-/// Demand against supply of `rank` at its deadline.
-pub(crate) fn at_deadline(problem: &Problem, rank: usize) -> Option<Point> {
-    let item = &problem.items[rank];
-    let at = item.deadline.checked_sub(item.jitter)?;
-    let points = concerned(problem, rank)?.map(|scenario| point(problem, rank, scenario, at));
+/// Demand against supply of `rank` at the deadline of its `job`.
+pub(crate) fn at_deadline(problem: &Problem, rank: usize, job: Ns) -> Option<Point> {
+    let at = problem.items[rank].deadline_of(job)?;
+    let points = concerned(problem, rank)?.map(|scenario| point(problem, rank, job, scenario, at));
     points.min_by_key(|point| point.supply)
 }
 
@@ -92,11 +97,11 @@ fn concerned(problem: &Problem, rank: usize) -> Option<impl Iterator<Item = &Sce
     scenarios().all(|scenario| scenario.phases.is_none()).then(scenarios)
 }
 
-fn point(problem: &Problem, rank: usize, scenario: &Scenario, at: Ns) -> Point {
+fn point(problem: &Problem, rank: usize, job: Ns, scenario: &Scenario, at: Ns) -> Point {
     let item = &problem.items[rank];
     let above = problem.items[..rank].iter();
     let above: Ns = above.map(|item| item.releases(at, 0) * item.execution).sum();
-    let demand = item.blocking + item.execution + above;
+    let demand = item.blocking + (job + 1) * item.execution + above;
     Point { at, demand, supply: scenario.bound.provided(at) }
 }
 
@@ -119,10 +124,13 @@ fn scheduling_points(above: &[Item], deadline: Ns) -> (Vec<Ns>, bool) {
     (instants, complete)
 }
 
-/// All scheduling points of `rank` with the demand up to each; `None` where there are more than
-/// `most`.
+/// All scheduling points of the first job of `rank` with the demand up to each; `None` where there
+/// are more than `most`, or where later jobs decide, too.
 pub(crate) fn all_points(problem: &Problem, rank: usize, most: usize) -> Option<Vec<(Ns, Ns)>> {
     let (above, item) = (&problem.items[..rank], &problem.items[rank]);
+    if item.deadline > item.period {
+        return None;
+    }
     let deadline = item.deadline.checked_sub(item.jitter)?;
     let count: Ns = above.iter().map(|item| item.releases(deadline, 0)).sum();
     if count > most as Ns {
@@ -135,7 +143,7 @@ pub(crate) fn all_points(problem: &Problem, rank: usize, most: usize) -> Option<
     let mut instants: Vec<Ns> = above.iter().flat_map(of_item).filter(|&at| at > 0).collect();
     instants.push(deadline);
     let scenario = problem.scenarios.first()?;
-    let demand = |at| (at, point(problem, rank, scenario, at).demand);
+    let demand = |at| (at, point(problem, rank, 0, scenario, at).demand);
     Some(instants.into_iter().map(demand).collect())
 }
 
@@ -152,8 +160,7 @@ fn shorten(instants: &mut Vec<Ns>) -> bool {
 pub(crate) fn tightest_deadline(problem: &Problem, rank: usize) -> Option<Witness> {
     let item = &problem.items[rank];
     let jobs = if problem.items.len() > MOST_DEADLINES as usize { 1 } else { MOST_DEADLINES };
-    let instants = (0..jobs)
-        .filter_map(|job| (Ns::from(job) * item.period + item.deadline).checked_sub(item.jitter));
+    let instants = (0..jobs).filter_map(|job| item.deadline_of(job.into()));
     let points = instants.flat_map(|at| {
         let demand = edf::demand(&problem.items, at);
         let supply = problem.scenarios.iter().map(move |scenario| scenario.bound.provided(at));

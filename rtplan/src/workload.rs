@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use model::{Task, TaskSet, duration, duration::DurationError, task::TaskError};
 use thiserror::Error;
 
-/// A task with its release jitter, blocking, offset and priority.
+/// A task with what its releases, its blocking and its priority are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskSpec {
     /// (C, T, D).
@@ -16,6 +16,8 @@ pub struct TaskSpec {
     pub blocking: Duration,
     /// First release; `None` where it is not known, which is analysed as the worst one.
     pub offset: Option<Duration>,
+    /// How much later than T after one another arrivals can come; zero where they are periodic.
+    pub sporadic: Duration,
     /// For [`Scheduler::Priorities`]; the greater, the more urgent.
     pub priority: Option<u32>,
 }
@@ -23,7 +25,7 @@ pub struct TaskSpec {
 impl From<Task> for TaskSpec {
     fn from(task: Task) -> Self {
         let zero = Duration::ZERO;
-        Self { task, jitter: zero, blocking: zero, offset: None, priority: None }
+        Self { task, jitter: zero, blocking: zero, offset: None, sporadic: zero, priority: None }
     }
 }
 
@@ -88,8 +90,8 @@ pub enum WorkloadError {
     },
     /// No attribute of that name.
     #[error(
-        "task `{text}`: unknown attribute `{key}`; there are jitter, blocking, offset, priority, \
-         each written `name=value`"
+        "task `{text}`: unknown attribute `{key}`; there are jitter, blocking, offset, sporadic, \
+         priority, each written `name=value`"
     )]
     UnknownAttribute {
         /// The whole text.
@@ -165,7 +167,8 @@ impl Workload {
 impl FromStr for TaskSpec {
     type Err = WorkloadError;
 
-    /// `C/T[/D]` and then, each after a comma, `jitter=…`, `blocking=…`, `offset=…`, `priority=…`.
+    /// `C/T[/D]` and then, each after a comma, `jitter=…`, `blocking=…`, `offset=…`,
+    /// `sporadic=…`, `priority=…`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split(',');
         let mut spec = Self::from(parts.next().unwrap_or_default().trim().parse::<Task>()?);
@@ -183,6 +186,7 @@ impl FromStr for TaskSpec {
                 "jitter" => spec.jitter = time()?,
                 "blocking" => spec.blocking = time()?,
                 "offset" => spec.offset = Some(time()?),
+                "sporadic" => spec.sporadic = time()?,
                 "priority" => spec.priority = Some(priority(text, value.trim())?),
                 _ => {
                     let (text, key) = (text.to_owned(), key.to_owned());
@@ -208,11 +212,14 @@ mod tests {
     #[test]
     fn reads_attributes() {
         let spec: TaskSpec =
-            "30ms/150ms/100ms,jitter=1ms,blocking=2ms,offset=3ms,priority=80".parse().unwrap();
+            "30ms/150ms/100ms,jitter=1ms,blocking=2ms,offset=3ms,sporadic=4ms,priority=80"
+                .parse()
+                .unwrap();
         assert_eq!(spec.task.deadline(), Duration::from_millis(100));
         assert_eq!(spec.jitter, Duration::from_millis(1));
         assert_eq!(spec.blocking, Duration::from_millis(2));
         assert_eq!(spec.offset, Some(Duration::from_millis(3)));
+        assert_eq!(spec.sporadic, Duration::from_millis(4));
         assert_eq!(spec.priority, Some(80));
     }
 

@@ -52,8 +52,8 @@ pub struct Budget {
 /// The tasks.
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
-    /// A task C/T or C/T/D, then optionally `,jitter=…`, `,blocking=…`, `,offset=…`, `,priority=N`;
-    /// repeat for each task
+    /// A task C/T or C/T/D, then optionally `,jitter=…`, `,blocking=…`, `,offset=…`, `,sporadic=…`,
+    /// `,priority=N`; repeat for each task
     #[arg(long = "task", value_name = "TASK", allow_hyphen_values = true)]
     pub tasks: Vec<TaskSpec>,
     /// A file with one such task a line; `#` starts a comment
@@ -79,6 +79,10 @@ pub(super) struct Platform {
     /// Tick at which budgets are enforced, for example `4ms` at HZ=250 without HRTICK_DL; 0: exactly
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "0")]
     tick: Duration,
+    /// Other reservations on the same CPU; with a tick their overruns delay this one. Needed with
+    /// `--tick` for two-gap and explicit-deadline; the other models hold beside none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    neighbours: Option<u32>,
     /// How many times slower work is here than where it was measured, for example `1.07`
     #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, default_value_t = Ratio::default())]
     slow_down: Ratio,
@@ -184,7 +188,13 @@ impl Platform {
     }
 
     pub fn costs(&self) -> Costs {
-        Costs { overhead: self.overhead, tick: self.tick, slow_down: self.slow_down }
+        let (overhead, tick, slow_down) = (self.overhead, self.tick, self.slow_down);
+        Costs { overhead, tick, neighbours: self.neighbours.unwrap_or(0), slow_down }
+    }
+
+    /// As it was said.
+    pub fn neighbours(&self) -> Option<u32> {
+        self.neighbours
     }
 
     pub fn vcpus(&self) -> Vcpus {

@@ -14,7 +14,7 @@ use crate::{
     grid,
     output::{Curve, csv, json, plot, text},
     partition::{Fit, MOST_TASKS},
-    study::{Answer, MODELS, Study, Vcpus, answer, study, supplies},
+    study::{Answer, Study, Vcpus, answer, models, study, supplies},
     supply::{Model, Supply},
     workload::{Scheduler, TaskSpec, Workload},
 };
@@ -57,6 +57,9 @@ pub(super) fn analyse(args: &Analyse) -> Result<Exit, CliError> {
         (None, Some(reservation)) => supplies(reservation, costs),
         (None, None) => vec![Supply::dedicated().with_costs(costs)],
     };
+    for supply in &supplies {
+        supply.beside(args.platform.neighbours())?;
+    }
     let vcpus = vcpus(&args.platform, &workload)?;
     let table = write::reserve(&args.output)?;
     let studies: Vec<Study> = supplies
@@ -97,7 +100,7 @@ fn questions(args: &Budget, period: Duration) -> Result<Vec<Question>, CliError>
         if args.tasks.scheduler.is_none() {
             schedulers.push(Scheduler::Edf);
         }
-        let all = |scheduler| MODELS.map(|model| question(scheduler, model));
+        let all = |scheduler| models(costs).map(move |model| question(scheduler, model));
         return Ok(schedulers.into_iter().flat_map(all).collect());
     };
     Ok(vec![question(asked, model)])
@@ -109,7 +112,7 @@ pub(super) fn budget(args: &Budget) -> Result<Exit, CliError> {
     let questions = questions(args, period)?;
     // Every period and every deadline is checked before a file is touched.
     for question in &questions {
-        question.supply(question.greatest())?;
+        question.supply(question.greatest())?.beside(args.platform.neighbours())?;
     }
     let vcpus = vcpus(&args.platform, &workload)?;
     let table = write::reserve(&args.output)?;
@@ -161,10 +164,11 @@ pub(super) fn grid(args: &Budget) -> Result<Exit, CliError> {
         let range = "`--grid` must start at or above `--server-deadline`";
         return Err(usage(range));
     }
-    questions[0].supply(questions[0].greatest())?;
+    questions[0].supply(questions[0].greatest())?.beside(args.platform.neighbours())?;
     let table = write::reserve(&args.output)?;
     let curve = |question: Question| -> Result<Curve, BudgetError> {
-        Ok(Curve { model: question.model, cells: grid::grid(&workload, &question, &periods)? })
+        let cells = grid::grid(&workload, &question, &periods)?;
+        Ok(Curve { model: question.model, holds_if: question.holds_if(), cells })
     };
     let curves: Vec<Curve> = questions.into_iter().map(curve).collect::<Result<_, _>>()?;
     write::table(table, |file| csv::gridded(file, &curves))?;

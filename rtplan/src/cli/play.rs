@@ -27,7 +27,7 @@ use crate::{
         calibrate::Measured,
         experiment::LOAD_PRIORITY,
         simulate as run,
-        suite::{Plan, can_simulate, run as run_suite},
+        suite::{Plan, refusal, run as run_suite},
     },
     supply::Supply,
     workload::{Scheduler, TaskSpec, Workload},
@@ -230,11 +230,11 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
         suite.experiments.retain(|one| args.only.contains(&one.name));
     }
     suite.experiments.retain(|experiment| {
-        let known = can_simulate(experiment);
-        if !known {
-            model::say!("skipped {}: only periodic tasks can be simulated", experiment.name);
+        let refusal = refusal(experiment);
+        if let Some(reason) = &refusal {
+            model::say!("skipped {}: {reason}", experiment.name);
         }
-        known
+        refusal.is_none()
     });
     if suite.experiments.is_empty() {
         return Err(usage(format!("{}: nothing to simulate", file.display())));

@@ -130,6 +130,8 @@ pub(super) struct Run {
 pub(super) enum ServerName {
     /// Hard constant bandwidth server, as SCHED_DEADLINE
     HardCbs,
+    /// The same, its budgets ended on time where `--tick` ends others late
+    TimerServer,
     /// Soft constant bandwidth server: goes on with a later deadline
     SoftCbs,
     /// Periodic server: an unused budget passes
@@ -178,6 +180,7 @@ impl Vm {
                 ));
             }
             (None, Some(reservation)) => match name {
+                ServerName::TimerServer => Server::TimerServer(reservation),
                 ServerName::SoftCbs => Server::SoftCbs(reservation),
                 ServerName::Periodic => Server::Periodic(reservation),
                 ServerName::Deferrable => Server::Deferrable(reservation),

@@ -27,6 +27,8 @@ pub struct Analysed {
 #[derive(Debug, Serialize)]
 struct Verdict {
     supply: &'static str,
+    /// On what conditions the supply is surely delivered.
+    holds_if: String,
     budget_ns: Option<u64>,
     period_ns: Option<u64>,
     schedulable: bool,
@@ -101,6 +103,7 @@ impl Verdict {
         };
         Self {
             supply: study.supply.model().name(),
+            holds_if: study.supply.holds_if(),
             budget_ns: reservation.map(|r| duration::as_ns(r.budget())),
             period_ns: reservation.map(|r| duration::as_ns(r.period())),
             schedulable: study.analysis.schedulable,
@@ -125,6 +128,7 @@ pub struct Budgeted {
 struct AnswerRow {
     scheduler: &'static str,
     supply: &'static str,
+    holds_if: String,
     period_ns: u64,
     budget_ns: Option<u64>,
     /// The least real budget, for example `80/3 ms`.
@@ -164,6 +168,7 @@ impl AnswerRow {
         Self {
             scheduler: answer.question.scheduler.name(),
             supply: answer.question.model.name(),
+            holds_if: answer.question.holds_if(),
             period_ns: duration::as_ns(answer.question.period),
             budget_ns: answer.budget.map(|budget| duration::as_ns(budget.least)),
             budget_exact: exact.map(|exact| exact.to_string()),
@@ -182,6 +187,7 @@ pub struct Gridded {
 #[derive(Debug, Serialize)]
 struct Curve {
     supply: &'static str,
+    holds_if: String,
     /// The cell with the least bandwidth, overhead included.
     minimum: Option<CellRow>,
     cells: Vec<CellRow>,
@@ -210,6 +216,7 @@ impl Gridded {
     pub fn new(scheduler: Scheduler, curves: &[super::Curve]) -> Self {
         let curve = |curve: &super::Curve| Curve {
             supply: curve.model.name(),
+            holds_if: curve.holds_if.clone(),
             minimum: cheapest(&curve.cells).as_ref().map(CellRow::from),
             cells: curve.cells.iter().map(CellRow::from).collect(),
         };

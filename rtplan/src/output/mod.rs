@@ -16,6 +16,8 @@ use crate::{grid::Cell, supply::Model};
 pub struct Curve {
     /// The model.
     pub model: Model,
+    /// On what conditions its supply is surely delivered.
+    pub holds_if: String,
     /// One cell for each period, ascending.
     pub cells: Vec<Cell>,
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     grid::cheapest,
+    problem::Problem,
     study::Study,
-    supply::Grid,
     witness::Witness,
     workload::{Scheduler, Workload, WorkloadError},
 };
@@ -71,9 +71,8 @@ pub fn demand_and_supply(
     let marks = studies.first().map(marks).unwrap_or_default();
     let demands = lines.len();
     for supply in supplies {
-        let step = supply.reservation().map_or(1, |r| r.period().as_nanos());
         let name = format!("supply, {}", supply.model());
-        lines.push(series::supply(name, &supply.bound(Grid { base: 0, step }), horizon));
+        lines.push(series::supply(name, &Problem::new(workload, &supply, scheduler)?, horizon));
     }
     let budgets: BTreeSet<String> =
         studies.iter().filter_map(|study| study.supply.reservation()).map(in_words).collect();
@@ -89,7 +88,7 @@ type Mark = ((f64, f64), bool, String);
 fn marks(study: &Study) -> Vec<Mark> {
     let mark = |(index, verdict): (usize, &crate::TaskVerdict)| {
         let (point, missed) = match verdict.witness.as_ref()? {
-            Witness::Finishes { point } | Witness::Tightest { point } => (*point, false),
+            Witness::Finishes { point, .. } | Witness::Tightest { point } => (*point, false),
             Witness::Starved { points, .. } => (*points.last()?, true),
             Witness::Overrun { point } => (*point, true),
         };

@@ -6,7 +6,7 @@ use crate::{
     edf,
     ns::Ns,
     problem::Problem,
-    supply::{Bound, Supply},
+    supply::Supply,
     workload::{Scheduler, Workload, WorkloadError},
 };
 
@@ -37,10 +37,14 @@ pub(crate) fn horizon(workload: &Workload, supplies: &[Supply], scheduler: Sched
     (deadline.unwrap_or(0) * factor / 4).max(periods.max().unwrap_or(0) * 2)
 }
 
-/// The supply bound function up to `horizon`.
-pub(crate) fn supply(name: String, bound: &Bound, horizon: Ns) -> Line {
+/// The supply up to `horizon`, in whichever window of `problem` is supplied least.
+pub(crate) fn supply(name: String, problem: &Problem, horizon: Ns) -> Line {
     let at = |sample: u32| horizon * Ns::from(sample) / Ns::from(SAMPLES);
-    let points = (0..=SAMPLES).map(|s| (ms(at(s)), ms(bound.provided(at(s))))).collect();
+    let least = |t: Ns| {
+        let supplied = problem.scenarios.iter().map(|scenario| scenario.bound.provided(t));
+        supplied.min().unwrap_or(0)
+    };
+    let points = (0..=SAMPLES).map(|s| (ms(at(s)), ms(least(at(s))))).collect();
     Line { name, points }
 }
 

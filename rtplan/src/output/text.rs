@@ -6,6 +6,7 @@ use model::TaskSet;
 
 use super::{Curve, reading, words};
 use crate::{
+    budget::Question,
     grid::cheapest,
     study::{Answer, Study},
     workload::{Scheduler, Workload},
@@ -29,6 +30,7 @@ pub fn analysed(workload: &Workload, scheduler: Scheduler, studies: &[Study]) ->
     for study in studies {
         let verdict = if study.analysis.schedulable { "schedulable" } else { "NOT schedulable" };
         let _ = writeln!(text, "\n{}: {verdict}", words::supply(&study.supply));
+        let _ = writeln!(text, "  holds if {}", study.supply.holds_if());
         tasks(&mut text, workload, study);
         if let (Some(point), false) = (study.analysis.first_failure, study.analysis.schedulable) {
             let _ = writeln!(text, "  first failure: {}", words::overrun(point));
@@ -76,22 +78,19 @@ fn tasks(text: &mut String, workload: &Workload, study: &Study) {
 pub fn budgeted(workload: &Workload, answers: &[Answer]) -> String {
     let period = answers.first().map_or_else(String::new, |a| words::span(a.question.period));
     let mut text = heading(workload, &format!("least budget in every {period}"));
-    let _ = writeln!(
-        text,
-        "\n{:<26}{:<12}{:<28}{:>9}  holds when",
-        "scheduler", "supply", "budget", "bandwidth"
-    );
+    let _ =
+        writeln!(text, "\n{:<26}{:<12}{:<28}{:>9}", "scheduler", "supply", "budget", "bandwidth");
     for answer in answers {
         let _ = writeln!(
             text,
-            "{:<26}{:<12}{:<28}{:>9}  {}",
+            "{:<26}{:<12}{:<28}{:>9}",
             words::scheduler(answer.question.scheduler),
             answer.question.model.name(),
             budget(answer),
             answer.bandwidth().map_or("-".to_owned(), |share| format!("{share:.4}")),
-            words::holds_when(answer.question.model)
         );
     }
+    conditions(&mut text, answers.iter().map(|answer| answer.question));
     for (vcpu, (members, budget)) in answers.iter().take(1).flat_map(|a| a.vcpus.iter().enumerate())
     {
         let names: Vec<String> = members.iter().map(|&index| TaskSet::name(index)).collect();
@@ -102,6 +101,17 @@ pub fn budgeted(workload: &Workload, answers: &[Answer]) -> String {
         let _ = write!(text, "\n{reading}\n");
     }
     text
+}
+
+/// When each model holds, once for each.
+fn conditions(text: &mut String, questions: impl Iterator<Item = Question>) {
+    let mut told = Vec::new();
+    for question in questions {
+        if !told.contains(&question.model) {
+            told.push(question.model);
+            let _ = writeln!(text, "  {} holds if {}", question.model, question.holds_if());
+        }
+    }
 }
 
 /// `80/3 ms (27 in whole ms)`.
@@ -121,6 +131,7 @@ fn budget(answer: &Answer) -> String {
 pub fn gridded(workload: &Workload, scheduler: Scheduler, curves: &[Curve]) -> String {
     let mut text = heading(workload, words::scheduler(scheduler));
     for curve in curves {
+        let _ = writeln!(text, "{} holds if {}", curve.model, curve.holds_if);
         let (model, count) = (curve.model, curve.cells.len());
         let _ = match cheapest(&curve.cells) {
             Some(best) => writeln!(

@@ -6,7 +6,7 @@ use crate::{
     analysis::TaskVerdict,
     ns::duration as of_ns,
     response::Response,
-    supply::{Model, Supply},
+    supply::Supply,
     witness::{Point, Witness},
     workload::Scheduler,
 };
@@ -35,18 +35,6 @@ pub fn scheduler(scheduler: Scheduler) -> &'static str {
         Scheduler::DeadlineMonotonic => "deadline monotonic",
         Scheduler::Priorities => "the given priorities",
         Scheduler::Edf => "earliest deadline first",
-    }
-}
-
-/// When a model's promise is to be relied on.
-#[must_use]
-pub fn holds_when(model: Model) -> &'static str {
-    match model {
-        Model::Dedicated => "a CPU of one's own",
-        Model::TwoGap => "whatever else the host runs",
-        Model::OneGap => "nothing on the host delays the server",
-        Model::Aligned => "the same, and tasks start with a server period",
-        Model::ExplicitDeadline(_) => "the budget is served by the server's deadline",
     }
 }
 
@@ -81,14 +69,22 @@ pub fn why(name: &str, verdict: &TaskVerdict) -> String {
         };
     };
     match witness {
-        Witness::Finishes { point } => format!(
-            "{name}: {} after its release {} is supplied, and it and what is more urgent asked \
-             for {} until then.",
+        Witness::Finishes { job: 0, point } => format!(
+            "{name}: {} after its release {} is supplied, and it and all higher-priority tasks \
+             demand {} by then.",
             time(point.at),
             time(point.supply),
             time(point.demand)
         ),
-        Witness::Starved { points, complete } => starved(name, points, *complete),
+        Witness::Finishes { job, point } => format!(
+            "{name}: its job {} of a busy window takes longest: {} after the window opens {} is \
+             supplied, and its jobs so far and all higher-priority tasks demand {} by then.",
+            job + 1,
+            time(point.at),
+            time(point.supply),
+            time(point.demand)
+        ),
+        Witness::Starved { job, points, complete } => starved(name, *job, points, *complete),
         Witness::Tightest { point } => format!(
             "{name}: tightest at {}, where {} is due and {} is supplied.",
             time(point.at),
@@ -101,14 +97,16 @@ pub fn why(name: &str, verdict: &TaskVerdict) -> String {
     }
 }
 
-fn starved(name: &str, points: &[Point], complete: bool) -> String {
+fn starved(name: &str, job: u128, points: &[Point], complete: bool) -> String {
     let listed: Vec<String> = points
         .iter()
         .map(|p| format!("{} of {} at {}", time(p.supply), time(p.demand), time(p.at)))
         .collect();
-    let which = if complete { "no instant" } else { "no instant (the last ones are shown)" };
+    let among = if complete { "" } else { " (the last ones are shown)" };
+    let whose = if job == 0 { String::new() } else { format!("job {} of a busy window ", job + 1) };
     format!(
-        "{name}: misses its deadline: at {which} is all supplied that was asked for: {}.",
+        "{name}: {whose}misses its deadline: supply is below demand at every scheduling \
+         point{among}: {}.",
         listed.join(", ")
     )
 }

@@ -79,25 +79,25 @@ fn sentinel(look: Option<&Times>) -> Thread {
     thread
 }
 
-/// The server that does what a mechanism does, or the nearest there is: reclaiming is not modelled,
-/// and `timer-server` is a constant bandwidth server here as `deadline` is, only never at the tick
-/// ([`cpu`]).
-#[must_use]
-pub fn server(settings: Option<&ReservationSettings>) -> Server {
-    let Some(settings) = settings else { return Server::NONE };
+/// The server that does what a mechanism does.
+///
+/// # Errors
+/// [`SimError::Reclaiming`]: nothing here does what `deadline-reclaim` does.
+pub fn server(settings: Option<&ReservationSettings>) -> Result<Server, SimError> {
+    let Some(settings) = settings else { return Ok(Server::NONE) };
     let reservation = settings.reservation();
-    match settings.mechanism {
+    Ok(match settings.mechanism {
         Mechanism::None => Server::NONE,
         Mechanism::FifoAbove => Server::Fifo { priority: GUEST_PRIORITY },
         Mechanism::FifoBelow => Server::Fifo { priority: LOW_PRIORITY },
-        Mechanism::Deadline | Mechanism::DeadlineReclaim | Mechanism::TimerServer => {
-            Server::HardCbs(reservation)
-        }
+        Mechanism::Deadline => Server::HardCbs(reservation),
+        Mechanism::DeadlineReclaim => return Err(SimError::Reclaiming),
+        Mechanism::TimerServer => Server::TimerServer(reservation),
         Mechanism::RtGroup => Server::RtQuota { reservation, priority: GUEST_PRIORITY },
         Mechanism::CfsQuota => Server::Quota { reservation, weight: ORDINARY_WEIGHT },
         Mechanism::CfsWeight => Server::Share { weight: weight(reservation) },
         Mechanism::CfsQuotaWeight => Server::Quota { reservation, weight: weight(reservation) },
-    }
+    })
 }
 
 /// Gets Q/P of the CPU against one rival of ordinary weight.
@@ -114,7 +114,7 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
     let workload = Workload::of(&experiment.tasks)?;
     let server = match experiment.place {
         Place::Host => Server::Fifo { priority: HOST_PRIORITY },
-        Place::Guest => server(experiment.reservation.as_ref()),
+        Place::Guest => server(experiment.reservation.as_ref())?,
     };
     let mut measured = Thread::new(server, &workload, Scheduler::RateMonotonic)?;
     measured.timer_latency = conditions.timer_latency;

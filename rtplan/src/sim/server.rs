@@ -1,5 +1,7 @@
 //! The rules by which a thread's budget is spent and comes back.
 
+use std::time::Duration;
+
 use super::{
     ready::Ready,
     setup::{Server, Thread},
@@ -8,6 +10,13 @@ use model::{Reservation, duration::as_ns};
 
 /// Never.
 pub(super) const NEVER: u64 = u64::MAX;
+
+/// The period of the controlling thread that ends the budgets of `timer-server` by preempting: it has
+/// the earlier deadline only so long before the server's (`orchestrator::helper::enforcer`).
+fn looks(reservation: Reservation) -> Duration {
+    let slack = (reservation.period() - reservation.budget()) / 2;
+    slack.clamp(Duration::from_micros(500), Duration::from_millis(2))
+}
 
 /// What happens when the budget is used up, and when it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +51,8 @@ pub(super) struct Actor {
     pub timer: u64,
     /// So late a used-up one.
     latency: u64,
+    /// Its budget ends on time, whatever the tick, so long before the deadline or earlier.
+    sharp: Option<u64>,
     pub throttled: bool,
     pub ready: Ready,
     pub edf: bool,
@@ -57,7 +68,7 @@ pub(super) struct Actor {
 impl Actor {
     pub fn new(origin: usize, thread: &Thread, ready: Ready) -> Self {
         let rule = match thread.server {
-            Server::HardCbs(_) => Rule::HardCbs,
+            Server::HardCbs(_) | Server::TimerServer(_) => Rule::HardCbs,
             Server::SoftCbs(_) => Rule::SoftCbs,
             Server::Periodic(_) => Rule::Periodic,
             Server::Deferrable(_) | Server::RtQuota { .. } | Server::Quota { .. } => Rule::Kept,
@@ -80,6 +91,10 @@ impl Actor {
             deadline: 0,
             timer: if by_clock { thread.phase } else { NEVER },
             latency: thread.timer_latency,
+            sharp: match thread.server {
+                Server::TimerServer(reservation) => Some(as_ns(looks(reservation))),
+                _ => None,
+            },
             throttled: by_clock,
             ready,
             edf: thread.edf,
@@ -88,6 +103,12 @@ impl Actor {
             virtual_ns: 0,
             ran: 0,
         }
+    }
+
+    /// Whether a budget that is used up at `instant` ends there, whatever the tick.
+    #[inline]
+    pub fn ends_on_time(&self, instant: u64) -> bool {
+        self.sharp.is_some_and(|reach| instant.saturating_add(reach) < self.deadline)
     }
 
     #[inline]
@@ -206,6 +227,16 @@ mod tests {
         cbs.budget = -28;
         cbs.exhaust(110);
         assert_eq!((cbs.budget, cbs.deadline, cbs.throttled), (28, 200, false));
+    }
+
+    #[test]
+    fn a_timer_ends_budgets_but_for_those_close_to_the_deadline() {
+        let ms = 1_000_000;
+        let mut timer = actor(Server::TimerServer("28ms/50ms".parse().unwrap()));
+        timer.wake(0);
+        assert!(timer.ends_on_time(28 * ms) && timer.ends_on_time(48 * ms - 1));
+        assert!(!timer.ends_on_time(48 * ms));
+        assert!(!cbs().ends_on_time(0));
     }
 
     #[test]

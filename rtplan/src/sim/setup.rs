@@ -30,6 +30,9 @@ pub enum Server {
     /// Hard constant bandwidth server, as Linux's SCHED_DEADLINE: throttled until its deadline
     /// when the budget is used up.
     HardCbs(Reservation),
+    /// The same where budgets are enforced at a tick, but for a controlling thread that ends them on
+    /// time (`timer-server`). What ends too close to the deadline it leaves to the tick.
+    TimerServer(Reservation),
     /// Soft constant bandwidth server: its deadline is put off when the budget is used up.
     SoftCbs(Reservation),
     /// Periodic server: the budget comes each period, and passes whether used or not.
@@ -66,6 +69,7 @@ impl Server {
     pub fn reservation(self) -> Option<Reservation> {
         match self {
             Self::HardCbs(reservation)
+            | Self::TimerServer(reservation)
             | Self::SoftCbs(reservation)
             | Self::Periodic(reservation)
             | Self::Deferrable(reservation)
@@ -80,7 +84,11 @@ impl Server {
     pub fn is_deadline(self) -> bool {
         matches!(
             self,
-            Self::HardCbs(_) | Self::SoftCbs(_) | Self::Periodic(_) | Self::Deferrable(_)
+            Self::HardCbs(_)
+                | Self::TimerServer(_)
+                | Self::SoftCbs(_)
+                | Self::Periodic(_)
+                | Self::Deferrable(_)
         )
     }
 }
@@ -90,8 +98,10 @@ impl Server {
 pub struct Task {
     /// CPU time of a job.
     pub execution: Times,
-    /// T.
+    /// T, the least time between two arrivals.
     pub period: u64,
+    /// How much longer it is; nothing where arrivals are periodic.
+    pub gap: Times,
     /// D, from the arrival.
     pub deadline: u64,
     /// First arrival.
@@ -188,6 +198,7 @@ impl Thread {
         let task = Task {
             execution: Times::Constant(second),
             period: second,
+            gap: Times::Constant(0),
             deadline: second,
             offset: 0,
             delay: Times::Constant(0),
@@ -213,6 +224,7 @@ impl Thread {
         let tick = Task {
             execution: Times::Constant(work),
             period,
+            gap: Times::Constant(0),
             deadline: period,
             offset: 0,
             delay: Times::Constant(0),
@@ -237,13 +249,17 @@ impl Task {
         if !spec.blocking.is_zero() {
             return Err(SimError::Blocking(TaskSet::name(index)));
         }
-        let jitter = as_ns(spec.jitter);
+        let up_to = |most: Duration| match as_ns(most) {
+            0 => Times::Constant(0),
+            most => Times::Uniform(0, most),
+        };
         Ok(Self {
             execution: Times::Constant(as_ns(spec.task.execution())),
             period: as_ns(spec.task.period()),
+            gap: up_to(spec.sporadic),
             deadline: as_ns(spec.task.deadline()),
             offset: spec.offset.map_or(0, as_ns),
-            delay: if jitter == 0 { Times::Constant(0) } else { Times::Uniform(0, jitter) },
+            delay: up_to(spec.jitter),
             entry: Entry::FREE,
             backlog: Backlog::Keep,
         })
@@ -343,10 +359,18 @@ pub enum SimError {
     #[error(transparent)]
     Workload(#[from] crate::workload::WorkloadError),
     /// Blocking is for the analysis only.
-    #[error("{0}: the simulator knows no blocking; leave `blocking` out, or use `rtplan analyse`")]
+    #[error(
+        "{0}: the simulator does not model blocking; leave `blocking` out, or use `rtplan analyse`"
+    )]
     Blocking(String),
+    /// Reclaiming has a rule of its own, which would have to be played.
+    #[error(
+        "the simulator does not model how `deadline-reclaim` gives out unreserved bandwidth (GRUB); \
+         simulate `deadline`, or measure it"
+    )]
+    Reclaiming,
     /// Nothing would happen.
-    #[error("the duration is 0; it is above zero, for example 60s")]
+    #[error("the duration must be above zero, for example `60s`")]
     NoDuration,
     /// Instants would not fit.
     #[error("the duration and what follows are too long; together at most 292 years")]

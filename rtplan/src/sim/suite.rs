@@ -89,10 +89,19 @@ pub enum SuiteRunError {
     Samples(#[from] SampleError),
 }
 
-/// Whether the simulator knows this kind of workload.
+/// Whether the simulator can play this experiment.
 #[must_use]
 pub fn can_simulate(experiment: &Experiment) -> bool {
-    !experiment.tasks.is_empty()
+    refusal(experiment).is_none()
+}
+
+/// Why the simulator cannot play this experiment, if so.
+#[must_use]
+pub fn refusal(experiment: &Experiment) -> Option<String> {
+    if experiment.tasks.is_empty() {
+        return Some("only periodic tasks can be simulated".to_owned());
+    }
+    experiment::server(experiment.reservation.as_ref()).err().map(|error| error.to_string())
 }
 
 /// Simulates every repetition of the plan below `out` and returns the result folder.

@@ -3,8 +3,8 @@
 use super::{Model, Ratio, Supply};
 use crate::ns::{FOREVER, Ns, ceil_div, div_rem};
 
-/// Where in the server's period a busy window can open: at `base` + m·`step`, modulo the period.
-/// Only the aligned model asks.
+/// Phases of the server's period at which releases fall: `base` + m·`step`, modulo the period, which
+/// `step` divides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Grid {
     pub base: Ns,
@@ -35,8 +35,8 @@ enum Shape {
 }
 
 impl Supply {
-    /// The function for windows that open on `grid`.
-    pub(crate) fn bound(&self, grid: Grid) -> Bound {
+    /// The function for windows that open on one of `grids`; only the aligned model asks where.
+    pub(crate) fn bound(&self, grids: &[Grid]) -> Bound {
         let slow_down = self.costs.slow_down;
         let full = Bound { shape: Shape::Full, ahead: 0, slow_down };
         let Some(reservation) = self.reservation else { return full };
@@ -50,24 +50,41 @@ impl Supply {
         }
         let shape = match self.model {
             Model::Dedicated => Shape::Full,
-            Model::TwoGap => Shape::Gaps { q, p, first: p - q },
+            Model::TwoGap => self.within(p, q, p),
             Model::OneGap => Shape::Gaps { q, p, first: 0 },
-            Model::ExplicitDeadline(deadline) => {
-                Shape::Gaps { q, p, first: deadline.as_nanos() - q }
-            }
-            Model::Aligned => served(q, p, grid),
+            Model::ExplicitDeadline(deadline) => self.within(deadline.as_nanos(), q, p),
+            Model::Aligned => served(q, p, grids),
         };
         Bound { shape, ahead: ahead(q, self.costs.tick.as_nanos()), slow_down }
     }
+
+    /// Budget `q` in the first `deadline` of every `p`, but for what neighbours overrun theirs: less
+    /// than a tick each, which delays every budget by `late` at most, and none of the next ones by
+    /// more. A server that comes so late that its next deadline has passed as its overrun is seen
+    /// starts a new period: then all that is sure is `q` in every p + late.
+    fn within(&self, deadline: Ns, q: Ns, p: Ns) -> Shape {
+        let tick = self.costs.tick.as_nanos();
+        let late = tick * Ns::from(self.costs.neighbours);
+        if late > 0 && late + tick > p {
+            let p = p + late;
+            return Shape::Gaps { q, p, first: p - q };
+        }
+        Shape::Gaps { q, p, first: deadline - q + late }
+    }
 }
 
-/// Of all phases on the grid only two can be the worst: the last one before the budget ends (least
-/// is left of it) and the first one after (the longest wait); see `docs/analysis.md`.
-fn served(q: Ns, p: Ns, grid: Grid) -> Shape {
-    let Grid { base, step } = grid;
-    let early = (base <= q).then(|| base + (q - base) / step * step);
-    let late = base + ceil_div(q.saturating_sub(base), step) * step;
-    Shape::Served { q, p, early, late: (late < p).then_some(late) }
+/// Of all phases only two can be the worst: the last one before the budget ends (least is left of
+/// it) and the first one after (the longest wait); see `docs/analysis.md`.
+fn served(q: Ns, p: Ns, grids: &[Grid]) -> Shape {
+    let last =
+        |&Grid { base, step }: &Grid| (base <= q).then(|| base + div_rem(q - base, step).0 * step);
+    let first = |&Grid { base, step }: &Grid| {
+        let phase = base + ceil_div(q.saturating_sub(base), step) * step;
+        (phase < p).then_some(phase)
+    };
+    let early = grids.iter().filter_map(last).max();
+    let late = grids.iter().filter_map(first).min();
+    Shape::Served { q, p, early, late }
 }
 
 /// A budget enforced at ticks is overrun by up to one tick, and the overrun taken back later; where
@@ -111,6 +128,14 @@ impl Bound {
                 let late = late.map(|phase| served_by(cpu.saturating_add(q), q, p) - phase);
                 early.into_iter().chain(late).max().expect("one phase at least")
             }
+        }
+    }
+
+    /// The length after which the supply repeats.
+    pub(crate) fn period(&self) -> Ns {
+        match self.shape {
+            Shape::Full | Shape::Nothing => 1,
+            Shape::Gaps { p, .. } | Shape::Served { p, .. } => p,
         }
     }
 

@@ -4,6 +4,7 @@
 //! interval of length t that matters to them. `docs/analysis.md` derives the formulas.
 
 mod bound;
+mod holds;
 mod ratio;
 
 use std::{fmt, time::Duration};
@@ -17,20 +18,29 @@ pub use ratio::{Ratio, RatioError};
 use crate::ns::{Ns, duration};
 
 /// Where the budget lies in the server's period, as seen from the release of the tasks.
+///
+/// Each holds on conditions only, which [`Supply::holds_if`] tells with every answer;
+/// `docs/analysis.md` proves them, and `tests/it/supply_models.rs` tries them on each kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Model {
-    /// A CPU of one's own: sbf(t) = t.
+    /// A CPU of one's own: sbf(t) = t. Holds if nothing else runs there.
     Dedicated,
     /// Anywhere in each period: the periodic resource model, blackout 2(P − Q) (Shin and Lee,
-    /// *Periodic resource model for compositional real-time guarantees*, RTSS 2003).
+    /// *Periodic resource model for compositional real-time guarantees*, RTSS 2003). Holds if all
+    /// reservations on the CPU are hard constant bandwidth servers (or periodic ones, where budgets
+    /// end exactly) and add up to one CPU at most.
     TwoGap,
-    /// At the start of each period; tasks released at the worst instant: blackout P − Q.
+    /// At the start of each period; tasks released at the worst instant: blackout P − Q. Holds if
+    /// nothing delays the server: no other reservation, no more urgent thread.
     OneGap,
-    /// At the start of each period; tasks first released at the start of a period (then at their
-    /// own period, which drifts against the server's where it is no multiple of it).
+    /// At the start of each period; tasks released at the phases of it that their periods and
+    /// offsets allow. Holds if nothing delays the server, releases are strictly periodic, and
+    /// server periods start with a release (SCHED_DEADLINE) or at time 0 (periodic and deferrable
+    /// servers). Where a release can come at any time, the same as [`Self::OneGap`].
     Aligned,
     /// Anywhere in the first Δ of each period: the explicit-deadline periodic resource, blackout
-    /// P + Δ − 2Q (Easwaran, Anand and Lee, RTSS 2007).
+    /// P + Δ − 2Q (Easwaran, Anand and Lee, RTSS 2007). Holds if the server gets its budget within
+    /// Δ of each period.
     ExplicitDeadline(Duration),
 }
 
@@ -45,6 +55,12 @@ impl Model {
             Self::Aligned => "aligned",
             Self::ExplicitDeadline(_) => "explicit-deadline",
         }
+    }
+
+    /// Whether it holds beside other reservations on the same CPU.
+    #[must_use]
+    pub fn allows_neighbours(self) -> bool {
+        matches!(self, Self::TwoGap | Self::ExplicitDeadline(_))
     }
 }
 
@@ -62,6 +78,9 @@ pub struct Costs {
     /// The scheduler's tick where budgets are enforced only there (4 ms at HZ=250 without
     /// HRTICK_DL); zero where they are enforced exactly.
     pub tick: Duration,
+    /// Other reservations on the same CPU. At a tick each of them can overrun its budget as well,
+    /// and delay this one by that much.
+    pub neighbours: u32,
     /// CPU time that a nanosecond of work takes here; 1 where nothing is emulated.
     pub slow_down: Ratio,
 }
@@ -90,6 +109,23 @@ pub enum SupplyError {
         deadline: String,
         /// (Q, P).
         reservation: Reservation,
+    },
+    /// A tick, and nothing said of the other reservations.
+    #[error(
+        "the {0} supply with a tick: other reservations on the CPU overrun their budgets at ticks, \
+         too, and delay this one; say how many there are with `--neighbours N`, 0 if none"
+    )]
+    NeighboursUnknown(Model),
+    /// A model of an undelayed server beside others.
+    #[error(
+        "the {model} supply holds only if nothing delays the server, and there are {neighbours} \
+         other reservations (`--neighbours`); use two-gap"
+    )]
+    Delayed {
+        /// The model.
+        model: Model,
+        /// How many others there are.
+        neighbours: u32,
     },
 }
 
@@ -165,14 +201,32 @@ impl Supply {
     /// server period.
     #[must_use]
     pub fn provided(&self, t: Duration) -> Duration {
-        duration(self.bound(self.own_grid()).provided(t.as_nanos()))
+        duration(self.bound(&[self.own_grid()]).provided(t.as_nanos()))
     }
 
     /// The shortest interval that surely supplies `work`; `None` where none does.
     #[must_use]
     pub fn time_for(&self, work: Duration) -> Option<Duration> {
-        let time = self.bound(self.own_grid()).time_for(work.as_nanos());
+        let time = self.bound(&[self.own_grid()]).time_for(work.as_nanos());
         (time < crate::ns::FOREVER).then(|| duration(time))
+    }
+
+    /// Refuses a model that does not hold beside so many other reservations, or that has to know how
+    /// many there are and is not told.
+    ///
+    /// # Errors
+    /// [`SupplyError::NeighboursUnknown`], [`SupplyError::Delayed`].
+    pub fn beside(&self, neighbours: Option<u32>) -> Result<(), SupplyError> {
+        let model = self.model;
+        match neighbours {
+            None if model.allows_neighbours() && !self.costs.tick.is_zero() => {
+                Err(SupplyError::NeighboursUnknown(model))
+            }
+            Some(neighbours) if neighbours > 0 && !model.allows_neighbours() => {
+                Err(SupplyError::Delayed { model, neighbours })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The grid of releases that all fall on the start of a server period.

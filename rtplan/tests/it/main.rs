@@ -1,5 +1,6 @@
 //! All integration tests, as one program: it links once.
 
+mod counter_examples;
 mod oracle;
 mod printing;
 mod program;
@@ -11,5 +12,6 @@ mod sim_program;
 mod sim_steps;
 mod sim_suite;
 mod simulated;
+mod supply_models;
 mod support;
 mod tick;

@@ -18,9 +18,10 @@ use rtplan::{Model, Scheduler, Supply, wcrt};
 const LIMIT: u64 = 1_000_000;
 
 fn sets() -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
-    let task = (1..30_u64, 1..200_u64, 0..100_u64).prop_map(|(c, extra, early)| {
+    // Deadlines up to twice the period.
+    let task = (1..30_u64, 1..200_u64, 0..300_u64).prop_map(|(c, extra, early)| {
         let period = c + extra;
-        (c, period, (period - early.min(period)).max(c))
+        (c, period, (2 * period).saturating_sub(early).max(c))
     });
     prop::collection::vec(task, 1..6)
 }

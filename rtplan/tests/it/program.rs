@@ -91,15 +91,18 @@ fn budget_in_words() {
     insta::assert_snapshot!(text(&paper(&["budget", "--period", "50ms"])), @r#"
     2 tasks, utilisation 0.4500, least budget in every 50ms
 
-    scheduler                 supply      budget                      bandwidth  holds when
-    rate monotonic            two-gap     32ms                           0.6400  whatever else the host runs
-    rate monotonic            one-gap     80/3 ms (27 in whole ms)       0.5333  nothing on the host delays the server
-    rate monotonic            aligned     80/3 ms (27 in whole ms)       0.5333  the same, and tasks start with a server period
-    earliest deadline first   two-gap     26ms                           0.5200  whatever else the host runs
-    earliest deadline first   one-gap     22.5ms (23 in whole ms)        0.4500  nothing on the host delays the server
-    earliest deadline first   aligned     22.5ms (23 in whole ms)        0.4500  the same, and tasks start with a server period
+    scheduler                 supply      budget                      bandwidth
+    rate monotonic            two-gap     32ms                           0.6400
+    rate monotonic            one-gap     80/3 ms (27 in whole ms)       0.5333
+    rate monotonic            aligned     80/3 ms (27 in whole ms)       0.5333
+    earliest deadline first   two-gap     26ms                           0.5200
+    earliest deadline first   one-gap     22.5ms (23 in whole ms)        0.4500
+    earliest deadline first   aligned     22.5ms (23 in whole ms)        0.4500
+      two-gap holds if all reservations on the CPU are hard constant bandwidth servers (SCHED_DEADLINE) or periodic servers, and together at most one CPU
+      one-gap holds if nothing delays the server: no other reservation and no more urgent thread on its CPU
+      aligned holds if nothing delays the server: no other reservation and no more urgent thread on its CPU, tasks are released strictly periodically from their offsets on (absent: 0), and server periods start with a release (SCHED_DEADLINE) or at 0
 
-    What that means: (28ms, 50ms) is enough where the server gets its budget as soon as each period starts, that is, where no other reservation and no more urgent host task delays it. It is not enough in the worst case that a reservation as such allows (the budget once early, once late in its period): tau2: misses its deadline: at no instant is all supplied that was asked for: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
+    What that means: (28ms, 50ms) is enough where the server gets its budget as soon as each period starts, that is, where no other reservation and no more urgent host task delays it. It is not enough in the worst case that a reservation as such allows (the budget once early, once late in its period): tau2: misses its deadline: supply is below demand at every scheduling point: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
     "#);
 }
 
@@ -109,25 +112,28 @@ fn analyse_in_words() {
     2 tasks, utilisation 0.4500, rate monotonic
 
     two-gap (28ms in every 50ms): NOT schedulable
+      holds if all reservations on the CPU are hard constant bandwidth servers (SCHED_DEADLINE) or periodic servers, and together at most one CPU
       tau1 30ms/150ms: worst response 96ms, deadline 150ms: met
-        tau1: 96ms after its release 30ms is supplied, and it and what is more urgent asked for 30ms until then.
+        tau1: 96ms after its release 30ms is supplied, and it and all higher-priority tasks demand 30ms by then.
       tau2 50ms/200ms: worst response 220ms, deadline 200ms: MISSED
-        tau2: misses its deadline: at no instant is all supplied that was asked for: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
+        tau2: misses its deadline: supply is below demand at every scheduling point: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
       first failure: 200ms after a worst-case start 110ms of work is due and only 90ms is supplied
 
     one-gap (28ms in every 50ms): schedulable
+      holds if nothing delays the server: no other reservation and no more urgent thread on its CPU
       tau1 30ms/150ms: worst response 74ms, deadline 150ms: met
-        tau1: 74ms after its release 30ms is supplied, and it and what is more urgent asked for 30ms until then.
+        tau1: 74ms after its release 30ms is supplied, and it and all higher-priority tasks demand 30ms by then.
       tau2 50ms/200ms: worst response 146ms, deadline 200ms: met
-        tau2: 146ms after its release 80ms is supplied, and it and what is more urgent asked for 80ms until then.
+        tau2: 146ms after its release 80ms is supplied, and it and all higher-priority tasks demand 80ms by then.
 
     aligned (28ms in every 50ms): schedulable
+      holds if nothing delays the server: no other reservation and no more urgent thread on its CPU, tasks are released strictly periodically from their offsets on (absent: 0), and server periods start with a release (SCHED_DEADLINE) or at 0
       tau1 30ms/150ms: worst response 52ms, deadline 150ms: met
-        tau1: 52ms after its release 30ms is supplied, and it and what is more urgent asked for 30ms until then.
+        tau1: 52ms after its release 30ms is supplied, and it and all higher-priority tasks demand 30ms by then.
       tau2 50ms/200ms: worst response 124ms, deadline 200ms: met
-        tau2: 124ms after its release 80ms is supplied, and it and what is more urgent asked for 80ms until then.
+        tau2: 124ms after its release 80ms is supplied, and it and all higher-priority tasks demand 80ms by then.
 
-    What that means: (28ms, 50ms) is enough where the server gets its budget as soon as each period starts, that is, where no other reservation and no more urgent host task delays it. It is not enough in the worst case that a reservation as such allows (the budget once early, once late in its period): tau2: misses its deadline: at no instant is all supplied that was asked for: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
+    What that means: (28ms, 50ms) is enough where the server gets its budget as soon as each period starts, that is, where no other reservation and no more urgent host task delays it. It is not enough in the worst case that a reservation as such allows (the budget once early, once late in its period): tau2: misses its deadline: supply is below demand at every scheduling point: 62ms of 80ms at 150ms, 90ms of 110ms at 200ms.
     "#);
 }
 

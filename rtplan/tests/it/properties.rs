@@ -15,7 +15,8 @@ fn supplies() -> impl Strategy<Value = [Supply; 5]> {
         |(a, b, c, tick, overhead, slow_down)| {
             let (q, p) = (a.min(b), a.max(b));
             let slow_down = ["1", "1.07", "2.5"][slow_down].parse().unwrap();
-            let costs = Costs { overhead: ns(overhead), tick: ns(tick), slow_down };
+            let costs =
+                Costs { overhead: ns(overhead), tick: ns(tick), slow_down, ..Costs::default() };
             let deadline = ns(q + c % (p - q + 1));
             [
                 Model::TwoGap,
@@ -162,7 +163,7 @@ proptest! {
                     continue;
                 };
                 match witness {
-                    Witness::Finishes { point } | Witness::Tightest { point } => {
+                    Witness::Finishes { point, .. } | Witness::Tightest { point } => {
                         prop_assert!(verdict.schedulable && point.supply >= point.demand);
                     }
                     Witness::Starved { points, .. } => prop_assert!(

@@ -9,25 +9,9 @@ use rtplan::{
     sim::{Cpu, Done, Observer, Server, Stalls, Thread, Tick, Times, simulate},
 };
 
-use crate::support::{ns, reservation};
+use crate::support::{ns, reservation, uunifast};
 
 const SETS: u64 = 10_000;
-
-/// UUniFast (Bini and Buttazzo 2005): shares of `total`, evenly spread over all that add up to it.
-fn uunifast(rng: &mut Rng, count: usize, total: f64) -> Vec<f64> {
-    let mut left = total;
-    let mut shares: Vec<f64> = (1..count)
-        .rev()
-        .map(|others| {
-            let next = left * rng.f64().powf(1.0 / others as f64);
-            let share = left - next;
-            left = next;
-            share
-        })
-        .collect();
-    shares.push(left);
-    shares
-}
 
 /// Periods of 20 to 400 ns, a third with shorter deadlines; multiples of `grid`.
 fn tasks(rng: &mut Rng, total: f64, grid: u64) -> Workload {

@@ -169,13 +169,13 @@ fn bad_input_is_refused_in_one_line() {
         (&[&task[..], &["--reservation", "0/50ms"]].concat(), "above zero"),
         (&[&task[..], &["--server", "quota"]].concat(), "needs a `--reservation`"),
         (&[&task[..], &["--server", "none", "--reservation", "1ms/5ms"]].concat(), "takes no"),
-        (&[&task[..], &["--duration", "0"]].concat(), "duration is 0"),
+        (&[&task[..], &["--duration", "0"]].concat(), "duration must be above zero"),
         (&[&task[..], &["--duration", "290000000h"]].concat(), "too long"),
         (&["--task", "1ns/2ns", "--duration", "1h"], "shorten the duration"),
         (&[&task[..], &["--reservation", "1ns/2ns", "--duration", "1h"]].concat(), "shorten"),
         (&[&task[..], &["--execution", "1..0.5"]].concat(), "range of shares"),
         (&[&task[..], &["--stall", "5ms"]].concat(), "start+length"),
-        (&["--task", "30ms/150ms,blocking=1ms"], "knows no blocking"),
+        (&["--task", "30ms/150ms,blocking=1ms"], "does not model blocking"),
     ];
     for (args, what) in cases {
         let start = Instant::now();

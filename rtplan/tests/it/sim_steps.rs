@@ -222,6 +222,7 @@ fn cpu(plans: &[Plan], tick: Option<(i64, i64)>, stalls: &[(i64, i64)], end: i64
         let task = |&(c, t, offset): &(i64, i64, i64)| Task {
             execution: Times::Constant(c as u64),
             period: t as u64,
+            gap: Times::Constant(0),
             deadline: t as u64,
             offset: offset as u64,
             delay: Times::Constant(0),

@@ -1,8 +1,8 @@
 //! No verdict is contradicted by a simulation of what the model describes.
 
-use crate::support::{HYPERPERIOD, Small, reservation, simulate, small_sets, workload};
+use crate::support::{HYPERPERIOD, Small, ns, reservation, simulate, small_sets, workload};
 use proptest::prelude::*;
-use rtplan::{Response, Scheduler, Supply, Workload, responses, schedulable};
+use rtplan::{Model, Response, Scheduler, Supply, Workload, responses, schedulable};
 
 fn bounded(worst: &[u64], bounds: &[Response]) -> bool {
     worst.iter().zip(bounds).all(|(&worst, bound)| match bound {
@@ -88,6 +88,25 @@ proptest! {
         let serves = |now: u64| {
             let (period, at) = ((now + phase) / p, (now + phase) % p);
             if seed >> (period % 64) & 1 == 0 { at < q } else { at >= p - q }
+        };
+        for scheduler in SCHEDULERS {
+            check(&set, &workload(&set, false), &supply, scheduler, serves)?;
+        }
+    }
+
+    #[test]
+    fn explicit_deadline_wherever_in_it_the_budget_lies(
+        set in small_sets(), (q, p) in reservations(), within in 0..20_u64, phase in 0..20_u64,
+        seed in any::<u64>(),
+    ) {
+        let deadline = q + within % (p - q + 1);
+        let model = Model::ExplicitDeadline(ns(deadline));
+        let supply = Supply::new(model, Some(reservation(q, p))).unwrap();
+        // In each period the budget lies at the start of Δ or at its end.
+        let serves = |now: u64| {
+            let (period, at) = ((now + phase) / p, (now + phase) % p);
+            let from = if seed >> (period % 64) & 1 == 0 { 0 } else { deadline - q };
+            (from..from + q).contains(&at)
         };
         for scheduler in SCHEDULERS {
             check(&set, &workload(&set, false), &supply, scheduler, serves)?;

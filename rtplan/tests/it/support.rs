@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use model::{Reservation, Task};
 use proptest::prelude::*;
 use rtplan::{TaskSpec, Workload};
@@ -26,12 +27,28 @@ pub fn reservation(budget: u64, period: u64) -> Reservation {
     Reservation::new(ns(budget), ns(period)).unwrap()
 }
 
-/// Tasks whose periods divide [`HYPERPERIOD`]; offsets below the periods.
+/// UUniFast (Bini and Buttazzo 2005): shares of `total`, evenly spread over all that add up to it.
+pub fn uunifast(rng: &mut Rng, count: usize, total: f64) -> Vec<f64> {
+    let mut left = total;
+    let mut shares: Vec<f64> = (1..count)
+        .rev()
+        .map(|others| {
+            let next = left * rng.f64().powf(1.0 / others as f64);
+            let share = left - next;
+            left = next;
+            share
+        })
+        .collect();
+    shares.push(left);
+    shares
+}
+
+/// Tasks whose periods divide [`HYPERPERIOD`]; deadlines up to twice the period, offsets below it.
 pub fn small_sets() -> impl Strategy<Value = Vec<Small>> {
     let period = prop::sample::select(vec![6, 8, 10, 12, 15, 20, 24, 30, 40, 60]);
     let task = period.prop_flat_map(|period: u64| {
         (1..=(period / 3).max(1)).prop_flat_map(move |execution| {
-            (execution..=period, 0..period).prop_map(move |(deadline, offset)| Small {
+            (execution..=2 * period, 0..period).prop_map(move |(deadline, offset)| Small {
                 execution,
                 period,
                 deadline,

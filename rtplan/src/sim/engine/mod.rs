@@ -135,6 +135,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                 drop: task.backlog == Backlog::Drop,
                 name: if above { u32::MAX } else { thread.names[rank - thread.above] as u32 },
                 period: task.period,
+                gap: task.gap.clone(),
+                gaps: [generator(seed, stream | 1 << 31), generator(seed, stream | 1 << 31)],
                 deadline: task.deadline,
                 arrival: task.offset,
                 ready_at: task.offset.saturating_add(delay),
@@ -187,7 +189,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             next = next.min(self.now.saturating_add(work));
             if actor.rule != Rule::Free {
                 let empty = self.now.saturating_add(actor.budget.max(0) as u64);
-                self.exhaust_at = self.tick_from(empty);
+                self.exhaust_at =
+                    if actor.ends_on_time(empty) { empty } else { self.tick_from(empty) };
                 next = next.min(self.exhaust_at);
             }
             if self.current >= self.ordinary && self.actors.len() - self.ordinary > 1 {

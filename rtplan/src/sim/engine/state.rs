@@ -17,6 +17,9 @@ pub struct State {
     /// Place in the report.
     pub name: u32,
     pub period: u64,
+    pub gap: Times,
+    /// Of the gaps between arrivals, and once more between jobs that end: a backlog needs no list.
+    pub gaps: [Rng; 2],
     pub deadline: u64,
     /// The next arrival, and when its job becomes ready.
     pub arrival: u64,
@@ -41,6 +44,18 @@ pub struct State {
 }
 
 impl State {
+    /// From an arrival to the next.
+    #[inline]
+    pub fn to_next_arrival(&mut self) -> u64 {
+        self.period.saturating_add(self.gap.draw(&mut self.gaps[0]))
+    }
+
+    /// From the arrival of the oldest unfinished job to that of the next.
+    #[inline]
+    pub fn to_next_head(&mut self) -> u64 {
+        self.period.saturating_add(self.gap.draw(&mut self.gaps[1]))
+    }
+
     /// The next job becomes the oldest.
     #[inline]
     pub fn begin(&mut self) {
