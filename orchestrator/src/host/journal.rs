@@ -132,6 +132,12 @@ impl Journal {
         Ok(paths)
     }
 
+    /// What the names of all journals of a run begin with.
+    pub fn run_of(path: &Path) -> String {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        name.rsplit_once('-').map_or(name.clone(), |(run, _serial)| run.to_owned())
+    }
+
     /// The journals in `dir` whose process is no longer there.
     ///
     /// # Errors
