@@ -56,14 +56,16 @@ impl Journal {
         fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
         let pid = std::process::id();
         let start_time = Proc::default().start_time(pid as i32)?;
-        let serial = fs::read_dir(dir)?.count();
-        let path = dir.join(format!("{pid}-{start_time}-{serial}.jsonl"));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&path)
-            .map_err(|error| at(&path, &error))?;
-        Ok(Self { path, file })
+        // A run can have several journals; the numbers say in which order they were begun.
+        for serial in 0u32.. {
+            let path = dir.join(format!("{pid}-{start_time}-{serial}.jsonl"));
+            match OpenOptions::new().create_new(true).append(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at(&path, &error)),
+                Ok(file) => return Ok(Self { path, file }),
+            }
+        }
+        unreachable!("there are more numbers than files")
     }
 
     /// Writes down what would undo the change that is about to be made.
