@@ -41,7 +41,7 @@ enum Command {
     /// Show what this host can and cannot do, and what to do about it
     #[command(after_help = EXIT_HELP)]
     Check {
-        /// The CPU to measure on; the last by default
+        /// The CPU to measure on; the best by default, which `check` explains
         #[arg(long)]
         cpu: Option<u32>,
         /// Form of the report on standard output
@@ -221,7 +221,7 @@ fn run_sweep(
 
 fn restore() -> Result<Exit> {
     let restored = host::restore(&Linux::default(), &state_dir())?;
-    match restored.journals {
+    match restored.runs {
         0 => answer!("nothing to undo")?,
         runs => answer!("undone: {} changes of {runs} killed runs", restored.changes)?,
     };

@@ -62,6 +62,35 @@ pub fn format_list(cpus: &[u32]) -> String {
     cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Parses the kernel's mask format: `5` is 0, 2; words of 32 bits are separated by commas, the
+/// highest first. `None` where it is malformed.
+#[must_use]
+pub fn parse_mask(text: &str) -> Option<Vec<u32>> {
+    let words: Vec<u32> = text
+        .trim()
+        .split(',')
+        .map(|word| u32::from_str_radix(word, 16).ok())
+        .collect::<Option<_>>()?;
+    let bit = |word: u32, bit: u32| (word >> bit & 1 == 1).then_some(bit);
+    let cpus = words.iter().rev().zip(0u32..);
+    Some(
+        cpus.flat_map(|(&word, index)| {
+            (0..32).filter_map(move |own| bit(word, own).map(|own| index * 32 + own))
+        })
+        .collect(),
+    )
+}
+
+/// Writes CPUs in the kernel's mask format.
+#[must_use]
+pub fn format_mask(cpus: &[u32]) -> String {
+    let words = cpus.iter().max().map_or(1, |most| most / 32 + 1);
+    let word = |index: u32| {
+        cpus.iter().filter(|&&cpu| cpu / 32 == index).fold(0u32, |word, cpu| word | 1 << (cpu % 32))
+    };
+    (0..words).rev().map(|index| format!("{:x}", word(index))).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +112,14 @@ mod tests {
         assert_eq!(parse_list(""), Some(vec![]));
         assert_eq!(parse_list("x"), None);
         assert_eq!(format_list(&[0, 1, 3]), "0,1,3");
+    }
+
+    #[test]
+    fn masks_are_read_and_written() {
+        assert_eq!(parse_mask("5\n"), Some(vec![0, 2]));
+        assert_eq!(parse_mask("00000001,80000000"), Some(vec![31, 32]));
+        assert_eq!(parse_mask("x"), None);
+        assert_eq!((&*format_mask(&[0, 2]), &*format_mask(&[31, 32])), ("5", "1,80000000"));
+        assert_eq!(format_mask(&[64]), "1,0,0");
     }
 }

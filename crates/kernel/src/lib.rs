@@ -8,6 +8,7 @@ pub mod affinity;
 pub mod cgroup;
 pub mod clock;
 pub mod cpu_group;
+pub mod cpuid;
 pub mod cpuset;
 pub mod deadline_state;
 pub mod dma_latency;

@@ -41,6 +41,18 @@ pub struct ThreadTimes {
     pub wait_ns: u64,
 }
 
+/// What kind of thread one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// It is the kernel's own (PF_KTHREAD).
+    pub kernel: bool,
+    /// It is bound to its CPUs for good (PF_NO_SETAFFINITY).
+    pub bound: bool,
+}
+
+const PF_KTHREAD: u32 = 0x0020_0000;
+const PF_NO_SETAFFINITY: u32 = 0x0400_0000;
+
 const TICK_NS: u64 = 10_000_000;
 
 fn malformed(path: &Path) -> io::Error {
@@ -92,6 +104,18 @@ impl Proc {
         Ok(tids)
     }
 
+    /// The ids of all processes, ascending; those of the kernel's threads among them.
+    ///
+    /// # Errors
+    /// Where there is no such tree.
+    pub fn processes(&self) -> io::Result<Vec<i32>> {
+        let mut pids: Vec<i32> = fs::read_dir(&self.root)?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
     /// The name of a thread.
     ///
     /// # Errors
@@ -106,11 +130,25 @@ impl Proc {
     /// # Errors
     /// Where it is gone.
     pub fn start_time(&self, tid: Tid) -> io::Result<u64> {
+        self.stat(tid, 22)
+    }
+
+    /// Whose a thread is, and whether it can be moved.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn kind(&self, tid: Tid) -> io::Result<Kind> {
+        let flags: u32 = self.stat(tid, 9)?;
+        Ok(Kind { kernel: flags & PF_KTHREAD != 0, bound: flags & PF_NO_SETAFFINITY != 0 })
+    }
+
+    /// A field of `/proc/<tid>/stat`, numbered from 1 as in proc(5); from the third on.
+    fn stat<T: std::str::FromStr>(&self, tid: Tid, field: usize) -> io::Result<T> {
         let below = format!("{tid}/stat");
         let text = self.text(&below)?;
         // The name stands in parentheses and may hold anything, so count from the last one.
         text.rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok())
+            .and_then(|(_, rest)| rest.split_whitespace().nth(field - 3)?.parse().ok())
             .ok_or_else(|| malformed(&self.path(&below)))
     }
 
@@ -182,6 +220,20 @@ mod tests {
     }
 
     #[test]
+    fn the_kernels_threads_are_told_from_others() {
+        let proc = Proc::default();
+        let own = proc.kind(std::process::id() as i32).unwrap();
+        assert_eq!(own, Kind { kernel: false, bound: false });
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("18")).unwrap();
+        // migration/0, as Linux 6.1 shows it.
+        let stat = "18 (migration/0) S 2 0 0 0 -1 69238848 0 0 0 0 0 0 0 0 -100 0 1 0 2 0 0";
+        fs::write(root.path().join("18/stat"), stat).unwrap();
+        let kind = Proc::at(root.path()).kind(18).unwrap();
+        assert_eq!(kind, Kind { kernel: true, bound: true });
+    }
+
+    #[test]
     fn a_made_up_tree_is_read() {
         let root = tempfile::tempdir().unwrap();
         fs::write(
@@ -198,6 +250,8 @@ mod tests {
         assert_eq!((times.idle_ns, times.steal_ns), (1_200_000_000, 50_000_000));
         assert_eq!(proc.interrupts_and_switches().unwrap(), (77, 99));
         assert_eq!(proc.start_time(7).unwrap(), 22);
+        assert_eq!(proc.kind(7).unwrap(), Kind { kernel: false, bound: false });
+        assert_eq!(proc.processes().unwrap(), [7]);
         assert!(proc.cpu_times(3).is_err());
     }
 }

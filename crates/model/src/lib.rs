@@ -9,6 +9,7 @@ pub mod clock;
 pub mod duration;
 pub mod exit;
 pub mod hist;
+pub mod host;
 pub mod load;
 pub mod manifest;
 pub mod mechanism;

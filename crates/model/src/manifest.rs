@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::host::{
+    Cleared, CoreType, HostFacts, KvmFacts, KvmRun, Platform, Quiet, VhostThread,
+};
 use crate::{Suite, analysis::ExperimentAnalysis, clock::ClockMap};
 
 /// The version of the result folder's layout that this code writes.
@@ -28,6 +31,9 @@ pub struct Manifest {
     pub accelerator: Option<AcceleratorFacts>,
     /// How the measured CPU was kept awake.
     pub keep_awake: KeepAwake,
+    /// Who was kept away from the measured CPU; none in folders of earlier versions.
+    #[serde(default)]
+    pub cleared: Option<Cleared>,
     /// What the analysis says of each experiment with tasks; none in folders of earlier versions.
     #[serde(default)]
     pub analyses: Vec<ExperimentAnalysis>,
@@ -45,41 +51,6 @@ pub struct Impossible {
     pub experiment: String,
     /// What the host lacks, and the remedy.
     pub reason: String,
-}
-
-/// The machine that the figures come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HostFacts {
-    /// The processor, as /proc/cpuinfo calls it.
-    pub cpu_model: Option<String>,
-    /// CPUs online.
-    pub cpus: u32,
-    /// Memory in bytes.
-    pub memory_bytes: Option<u64>,
-    /// Kernel release.
-    pub kernel: String,
-    /// Distribution, from os-release.
-    pub os: Option<String>,
-    /// The kernel's tick rate in Hz, where it can be told.
-    pub tick_hz: Option<u32>,
-    /// `true` where SCHED_DEADLINE budgets are enforced to better than a tick.
-    pub hrtick_dl: Option<bool>,
-    /// The clock source in use.
-    pub clock_source: Option<String>,
-    /// The hypervisor under this host, where it is itself a virtual machine.
-    pub hypervisor: Option<String>,
-    /// `kernel.sched_rt_runtime_us`.
-    pub rt_runtime_us: Option<i64>,
-    /// `kernel.sched_rt_period_us`.
-    pub rt_period_us: Option<i64>,
-    /// Cgroup version whose cpuset controller is used: 1 or 2.
-    pub cpuset_version: Option<u32>,
-    /// The CPU on which everything was measured.
-    pub measured_cpu: u32,
-    /// The CPUs for everything else.
-    pub housekeeping_cpus: Vec<u32>,
-    /// The machine's boot, so that `--resume` can tell it from another.
-    pub boot_id: Option<String>,
 }
 
 /// What produced the results.
@@ -175,6 +146,9 @@ pub struct Facts {
     /// What the kernel's trace saw of the VM's threads; none where nothing was traced.
     #[serde(default)]
     pub trace: Option<TraceFacts>,
+    /// What KVM counted; none where the guest did not run under KVM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kvm: Option<KvmRun>,
     /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
     #[serde(default)]
     pub mechanism: Vec<String>,

@@ -1,6 +1,8 @@
 //! What this host can and cannot do, and what to do about it. Nothing is changed for good.
 
 pub mod drill;
+mod kvm;
+mod machine;
 mod policies;
 mod render;
 mod system;
@@ -109,7 +111,9 @@ pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
     let (partition, idle_cost) = on_stage(&cpus, stop);
     stop.check()?;
     rows.extend(partition);
+    rows.extend(machine::rows(&roots, &cpus));
     rows.extend(system::kernel(&roots, &cpus));
+    rows.extend(kvm::rows(&roots, cpus.measured));
     rows.extend(system::guests(stop));
     stop.check()?;
     let ready = rows.iter().all(|row| !row.required || row.state != State::Missing);

@@ -18,7 +18,7 @@ pub(super) fn privilege() -> Row {
 }
 
 pub(super) fn cpus(cpus: &Cpus) -> Row {
-    let found = format!("measured: {}; housekeeping: {:?}", cpus.measured, cpus.housekeeping);
+    let found = format!("{}; housekeeping: {:?}", cpus.reason, cpus.housekeeping);
     Row::new("CPUs", State::Good, found).required()
 }
 
@@ -43,7 +43,6 @@ pub(super) fn kernel(roots: &Roots, cpus: &Cpus) -> Vec<Row> {
         fair_server(roots, cpus.measured),
         clock_source(roots),
         governor(roots, cpus.measured),
-        smt(roots),
         tracefs(roots),
     ]
 }
@@ -114,15 +113,6 @@ fn governor(roots: &Roots, cpu: u32) -> Row {
         Some(name) => Row::new("frequency governor", State::Limited, name)
             .advise("cpupower frequency-set -g performance"),
         None => Row::new("frequency governor", State::Unknown, "no cpufreq (a VM?)"),
-    }
-}
-
-fn smt(roots: &Roots) -> Row {
-    match line_of(&roots.sys.join("devices/system/cpu/smt/active")).as_deref() {
-        Some("0") => Row::new("SMT", State::Good, "off"),
-        Some("1") => Row::new("SMT", State::Limited, "on")
-            .advise("the sibling of the measured CPU slows it down: keep it idle, or use nosmt"),
-        _ => Row::new("SMT", State::Unknown, "sysfs does not say"),
     }
 }
 

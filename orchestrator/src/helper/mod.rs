@@ -71,7 +71,7 @@ pub enum Helper {
         /// How long each is watched.
         #[arg(long, default_value = "2s", value_parser = model::duration::parse)]
         duration: Duration,
-        /// The CPU to measure on; the last by default.
+        /// The CPU to measure on; the best by default, which `check` explains.
         #[arg(long)]
         cpu: Option<u32>,
         /// Have SCHED_DEADLINE bandwidth leak first.
@@ -80,7 +80,7 @@ pub enum Helper {
     },
     /// Prepare the host as a run does, reserve, and end in a given way.
     Drill {
-        /// The CPU to measure on; the last by default.
+        /// The CPU to measure on; the best by default, which `check` explains.
         #[arg(long)]
         cpu: Option<u32>,
         /// The way.

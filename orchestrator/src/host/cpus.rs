@@ -1,9 +1,11 @@
 //! Which CPU is measured and which do everything else.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use kernel::affinity;
+use model::manifest::CoreType;
 
+use super::Topology;
 use crate::error::Refusal;
 
 /// The host's CPUs, divided.
@@ -11,84 +13,299 @@ use crate::error::Refusal;
 pub struct Cpus {
     /// The one on which everything is measured.
     pub measured: u32,
-    /// All others that are online.
+    /// Those of this program and what it starts.
     pub housekeeping: Vec<u32>,
+    /// SMT siblings of the measured CPU, left idle because they would slow it down.
+    pub idle: Vec<u32>,
+    /// Why that one is measured, in one sentence.
+    pub reason: String,
+    online: Vec<u32>,
 }
 
 impl Cpus {
-    /// Divides the CPUs that are online below `sys` (`/sys`): `wanted`, or the last, is measured.
+    /// Divides the CPUs that are online below `sys` (`/sys`): `wanted` is measured, or the best.
     ///
     /// # Errors
     /// [`Refusal::Usage`] where `wanted` does not exist or is the only one; [`Refusal::Lacking`]
     /// where the host has but one.
     pub fn divide(sys: &Path, wanted: Option<u32>) -> Result<Self, Refusal> {
-        let online = online(sys)?;
-        let measured = wanted.or(online.last().copied()).unwrap_or_default();
-        if !online.contains(&measured) {
-            return Err(Refusal::Usage(format!(
-                "measured_cpu is {measured}, but the CPUs online are {}",
-                affinity::format_list(&online)
-            )));
-        }
-        let housekeeping: Vec<u32> = online.into_iter().filter(|cpu| *cpu != measured).collect();
-        if housekeeping.is_empty() {
-            let text = format!(
-                "CPU {measured} is the only one of this host; measuring needs one, and everything \
-                 else another"
-            );
-            return Err(if wanted.is_some() {
-                Refusal::Usage(text)
-            } else {
-                Refusal::Lacking(text)
-            });
-        }
-        Ok(Self { measured, housekeeping })
+        let topology = Topology::at(sys);
+        let allowed = affinity::get(affinity::SELF).map_or_else(|_| topology.online(), Ok)?;
+        choose(&topology, &allowed, wanted)
     }
 
-    /// All CPUs, ascending.
+    /// All CPUs online, ascending.
     #[must_use]
     pub fn all(&self) -> Vec<u32> {
-        let mut all = self.housekeeping.clone();
-        all.push(self.measured);
-        all.sort_unstable();
-        all
+        self.online.clone()
+    }
+
+    /// All CPUs online but those that are left idle.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<u32> {
+        self.online.iter().copied().filter(|cpu| !self.idle.contains(cpu)).collect()
+    }
+
+    /// Two sets of CPUs, divided already.
+    #[cfg(test)]
+    pub(crate) fn made_up(measured: u32, housekeeping: &[u32]) -> Self {
+        let mut online = [housekeeping, &[measured]].concat();
+        online.sort_unstable();
+        let housekeeping = housekeeping.to_vec();
+        Self { measured, housekeeping, idle: Vec::new(), reason: "made up".to_owned(), online }
     }
 }
 
-fn online(sys: &Path) -> Result<Vec<u32>, Refusal> {
-    let path = sys.join("devices/system/cpu/online");
-    let text = fs::read_to_string(&path)
-        .map_err(|error| Refusal::Lacking(format!("{}: {error}", path.display())))?;
-    affinity::parse_list(&text).filter(|cpus| !cpus.is_empty()).ok_or_else(|| {
-        Refusal::Lacking(format!("{}: `{}` is not a list of CPUs", path.display(), text.trim()))
-    })
+/// What decides between two CPUs, the most important first.
+type Merit = (bool, bool, bool, u32);
+
+fn choose(topology: &Topology, allowed: &[u32], wanted: Option<u32>) -> Result<Cpus, Refusal> {
+    let online = topology.online()?;
+    // `isolcpus` takes the isolated CPUs from the affinity of every process, this one included.
+    let isolated = topology.isolated().unwrap_or_default();
+    let may = |cpu: &u32| allowed.contains(cpu) || isolated.contains(cpu);
+    let mine: Vec<u32> = online.iter().copied().filter(may).collect();
+    // A process that may use one CPU only, or none of these, says nothing about which to measure.
+    let (candidates, confined) =
+        if mine.len() < 2 { (&online, true) } else { (&mine, mine.len() < online.len()) };
+    let measured = match wanted {
+        Some(cpu) => cpu,
+        None => candidates.iter().copied().max_by_key(|&cpu| merit(topology, cpu)).unwrap_or(0),
+    };
+    if !online.contains(&measured) {
+        return Err(Refusal::Usage(format!(
+            "measured_cpu is {measured}, but the CPUs online are {}",
+            affinity::format_list(&online)
+        )));
+    }
+    if online.len() == 1 {
+        let text = format!(
+            "CPU {measured} is the only one of this host; measuring needs one, and everything \
+             else another"
+        );
+        let refuse = if wanted.is_some() { Refusal::Usage } else { Refusal::Lacking };
+        return Err(refuse(text));
+    }
+    let siblings = siblings(topology, measured);
+    let without = |taken: &[u32]| -> Vec<u32> {
+        let free = |cpu: &u32| *cpu != measured && !taken.contains(cpu);
+        online.iter().copied().filter(free).collect()
+    };
+    let idle = if without(&siblings).is_empty() { Vec::new() } else { siblings.clone() };
+    let housekeeping = housekeeping(topology, &without(&idle), &mine);
+    let whence = if wanted.is_some() {
+        Whence::Wanted
+    } else if confined {
+        Whence::Allowed(mine)
+    } else {
+        Whence::Online
+    };
+    let reason = reason(topology, measured, &whence, &siblings, &idle);
+    Ok(Cpus { measured, housekeeping, idle, reason, online })
+}
+
+/// What the measured CPU was chosen from.
+enum Whence {
+    Wanted,
+    Online,
+    /// What this process may use, which is not all.
+    Allowed(Vec<u32>),
+}
+
+fn reason(
+    topology: &Topology,
+    measured: u32,
+    whence: &Whence,
+    siblings: &[u32],
+    idle: &[u32],
+) -> String {
+    let mut parts = vec![match whence {
+        Whence::Wanted => "it was asked for".to_owned(),
+        Whence::Online => "the last of the best CPUs online".to_owned(),
+        Whence::Allowed(mine) => {
+            let mine = affinity::format_list(mine);
+            format!("the last of the best CPUs; this process was started on CPUs {mine}")
+        }
+    }];
+    parts.extend(traits(topology, measured));
+    if !idle.is_empty() {
+        let idle = affinity::format_list(idle);
+        parts.push(format!("its SMT sibling (CPU {idle}) is left idle"));
+    } else if !siblings.is_empty() {
+        parts.push("its SMT sibling does the housekeeping, as this host has one core".to_owned());
+    }
+    format!("CPU {measured} is measured: {}", parts.join("; "))
+}
+
+/// A performance core, isolated at boot, not on the core of CPU 0, which the kernel prefers for its
+/// own work; the last of those.
+fn merit(topology: &Topology, cpu: u32) -> Merit {
+    (
+        topology.core_type(cpu) != Some(CoreType::Efficiency),
+        is_in(topology.isolated(), cpu) || is_in(topology.nohz_full(), cpu),
+        cpu != 0 && !siblings(topology, cpu).contains(&0),
+        cpu,
+    )
+}
+
+/// The other CPUs of its core that are online.
+fn siblings(topology: &Topology, cpu: u32) -> Vec<u32> {
+    let online = topology.online().unwrap_or_default();
+    let other = |sibling: &u32| *sibling != cpu && online.contains(sibling);
+    topology.siblings(cpu).unwrap_or_default().into_iter().filter(other).collect()
+}
+
+fn is_in(list: Option<Vec<u32>>, cpu: u32) -> bool {
+    list.is_some_and(|cpus| cpus.contains(&cpu))
+}
+
+/// Those of `rest` that this process may use and that are not isolated, as far as there are any.
+fn housekeeping(topology: &Topology, rest: &[u32], mine: &[u32]) -> Vec<u32> {
+    let isolated = topology.isolated().unwrap_or_default();
+    let keep = |good: &dyn Fn(&u32) -> bool| -> Vec<u32> {
+        rest.iter().copied().filter(|cpu| good(cpu)).collect()
+    };
+    let choices = [
+        keep(&|cpu| mine.contains(cpu) && !isolated.contains(cpu)),
+        keep(&|cpu| !isolated.contains(cpu)),
+        rest.to_vec(),
+    ];
+    choices.into_iter().find(|cpus| !cpus.is_empty()).unwrap_or_default()
+}
+
+/// What is to be said of a CPU.
+fn traits(topology: &Topology, cpu: u32) -> Vec<String> {
+    let mut parts = Vec::new();
+    match topology.core_type(cpu) {
+        Some(CoreType::Performance) => parts.push("a performance core".to_owned()),
+        Some(CoreType::Efficiency) => parts.push("an efficiency core".to_owned()),
+        None => {}
+    }
+    if is_in(topology.isolated(), cpu) {
+        parts.push("isolated".to_owned());
+    }
+    if is_in(topology.nohz_full(), cpu) {
+        parts.push("without a tick (nohz_full)".to_owned());
+    }
+    parts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::topology::tests::tree;
 
-    fn sys(online: &str) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        let cpu = root.path().join("devices/system/cpu");
-        fs::create_dir_all(&cpu).unwrap();
-        fs::write(cpu.join("online"), online).unwrap();
-        root
+    const ONLINE: &str = "devices/system/cpu/online";
+
+    /// Divides made-up CPUs, of which this process may use `allowed`.
+    fn divided(files: &[(&str, &str)], allowed: &[u32], wanted: Option<u32>) -> Cpus {
+        choose(&Topology::at(tree(files).path()), allowed, wanted).unwrap()
+    }
+
+    /// Files that make cores of these CPUs.
+    fn cores(siblings: &[&'static str]) -> Vec<(String, &'static str)> {
+        siblings
+            .iter()
+            .flat_map(|list| {
+                affinity::parse_list(list).unwrap().into_iter().map(move |c| (c, *list))
+            })
+            .map(|(cpu, list)| {
+                (format!("devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"), list)
+            })
+            .collect()
+    }
+
+    fn with<'a>(
+        files: &'a [(String, &'static str)],
+        more: &[(&'a str, &'a str)],
+    ) -> Vec<(&'a str, &'a str)> {
+        files.iter().map(|(path, text)| (&**path, *text)).chain(more.iter().copied()).collect()
     }
 
     #[test]
-    fn the_last_cpu_is_measured_unless_another_is_wanted() {
-        let root = sys("0-3\n");
-        let cpus = Cpus::divide(root.path(), None).unwrap();
-        assert_eq!((cpus.measured, cpus.housekeeping), (3, vec![0, 1, 2]));
-        assert_eq!(Cpus::divide(root.path(), Some(1)).unwrap().housekeeping, [0, 2, 3]);
+    fn the_last_of_equal_cpus_is_measured_unless_another_is_wanted() {
+        let cpus = divided(&[(ONLINE, "0-3\n")], &[0, 1, 2, 3], None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping, &*cpus.idle), (3, &[0, 1, 2][..], &[][..]));
+        let cpus = divided(&[(ONLINE, "0-3\n")], &[0, 1, 2, 3], Some(1));
+        assert_eq!(cpus.housekeeping, [0, 2, 3]);
+        assert_eq!(cpus.reason, "CPU 1 is measured: it was asked for");
+    }
+
+    #[test]
+    fn the_cpus_of_this_process_are_kept_to() {
+        let cpus = divided(&[(ONLINE, "0-7\n")], &[2, 3, 4], None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (4, &[2, 3][..]));
+        assert!(cpus.reason.contains("started on CPUs 2,3,4"), "{}", cpus.reason);
+        // One alone says nothing: a shell that a kept reservation confines is such a process.
+        let cpus = divided(&[(ONLINE, "0-1\n")], &[0], None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (1, &[0][..]));
+    }
+
+    #[test]
+    fn the_sibling_of_the_measured_cpu_is_left_idle() {
+        for (pairs, idle, rest) in [(["0,2", "1,3"], 1, [0, 2]), (["0-1", "2-3"], 2, [0, 1])] {
+            let cores = cores(&pairs);
+            let cpus = divided(&with(&cores, &[(ONLINE, "0-3\n")]), &[0, 1, 2, 3], None);
+            assert_eq!(
+                (cpus.measured, &*cpus.idle, &*cpus.housekeeping),
+                (3, &[idle][..], &rest[..])
+            );
+            assert_eq!(cpus.in_use(), [&rest[..], &[3]].concat());
+            assert!(cpus.reason.contains(&format!("(CPU {idle}) is left idle")), "{}", cpus.reason);
+        }
+    }
+
+    #[test]
+    fn the_core_of_cpu_0_is_not_measured_where_there_is_another() {
+        let cores = cores(&["0,3", "1,2"]);
+        let cpus = divided(&with(&cores, &[(ONLINE, "0-3\n")]), &[0, 1, 2, 3], None);
+        assert_eq!((cpus.measured, &*cpus.idle, &*cpus.housekeeping), (2, &[1][..], &[0, 3][..]));
+    }
+
+    #[test]
+    fn one_core_has_to_do() {
+        let cores = cores(&["0-1"]);
+        let cpus = divided(&with(&cores, &[(ONLINE, "0-1\n")]), &[0, 1], None);
+        assert_eq!((cpus.measured, &*cpus.idle, &*cpus.housekeeping), (1, &[][..], &[0][..]));
+        assert!(cpus.reason.contains("this host has one core"), "{}", cpus.reason);
+    }
+
+    #[test]
+    fn a_performance_core_is_measured_and_of_those_one_that_is_isolated() {
+        let hybrid = [
+            (ONLINE, "0-7\n"),
+            ("devices/cpu_core/cpus", "0-3\n"),
+            ("devices/cpu_atom/cpus", "4-7\n"),
+        ];
+        let all: Vec<u32> = (0..8).collect();
+        let cpus = divided(&hybrid, &all, None);
+        assert_eq!(cpus.measured, 3);
+        assert!(cpus.reason.contains("a performance core"), "{}", cpus.reason);
+        let isolated = ("devices/system/cpu/isolated", "1-2\n");
+        let cpus = divided(&[&hybrid[..], &[isolated]].concat(), &all, None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (2, &[0, 3, 4, 5, 6, 7][..]));
+        assert!(cpus.reason.contains("isolated"), "{}", cpus.reason);
+        let quiet = ("devices/system/cpu/nohz_full", "1\n");
+        assert_eq!(divided(&[&hybrid[..], &[quiet]].concat(), &all, None).measured, 1);
+    }
+
+    #[test]
+    fn a_boot_that_isolates_takes_the_isolated_cpus_out_of_this_programs_affinity() {
+        // What `isolcpus=2,3` leaves to every process.
+        let files = [(ONLINE, "0-3\n"), ("devices/system/cpu/isolated", "2-3\n")];
+        let cpus = divided(&files, &[0, 1], None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (3, &[0, 1][..]));
     }
 
     #[test]
     fn a_cpu_that_is_not_there_and_the_only_one_are_refused() {
-        let error = Cpus::divide(sys("0-1\n").path(), Some(7)).unwrap_err();
+        let refused = |online, wanted| {
+            let sys = tree(&[(ONLINE, online)]);
+            choose(&Topology::at(sys.path()), &[0, 1], wanted).unwrap_err()
+        };
+        let error = refused("0-1\n", Some(7));
         assert!(matches!(&error, Refusal::Usage(text) if text.contains("online are 0,1")));
-        assert!(matches!(Cpus::divide(sys("0\n").path(), Some(0)), Err(Refusal::Usage(_))));
-        assert!(matches!(Cpus::divide(sys("0\n").path(), None), Err(Refusal::Lacking(_))));
+        assert!(matches!(refused("0\n", Some(0)), Refusal::Usage(_)));
+        assert!(matches!(refused("0\n", None), Refusal::Lacking(_)));
     }
 }

@@ -9,10 +9,10 @@ use kernel::{
     cpuset::Cpusets,
     procfs::{CpuTimes, Proc},
 };
-use model::manifest::HostFacts;
+use model::manifest::{HostFacts, KvmFacts};
 use serde::Serialize;
 
-use super::Cpus;
+use super::{Cpus, Topology, platform};
 
 /// Where a host's facts are read.
 #[derive(Debug, Clone)]
@@ -46,6 +46,7 @@ impl Roots {
         let sysctl = |name: &str| line_of(&self.proc.path(&format!("sys/kernel/{name}")));
         let clock = self.sys.join("devices/system/clocksource/clocksource0/current_clocksource");
         let mounts = self.proc.text("mounts").unwrap_or_default();
+        let (topology, cpu) = (Topology::at(&self.sys), cpus.measured);
         HostFacts {
             cpu_model: self.cpuinfo("model name"),
             cpus: cpus.all().len() as u32,
@@ -62,10 +63,22 @@ impl Roots {
             measured_cpu: cpus.measured,
             housekeeping_cpus: cpus.housekeeping.clone(),
             boot_id: sysctl("random/boot_id"),
+            platform: platform(self, kernel::cpuid::hypervisor().as_deref()),
+            measured_cpu_reason: Some(cpus.reason.clone()),
+            idle_cpus: cpus.idle.clone(),
+            smt_siblings: topology.siblings(cpu),
+            numa_node: topology.node(cpu),
+            core_type: topology.core_type(cpu),
+            governor: topology.governor(cpu),
+            preempt_rt: self.preempt_rt(),
+            kernel_command_line: line_of(&self.proc.path("cmdline")),
+            isolated_cpus: topology.isolated(),
+            nohz_full_cpus: topology.nohz_full(),
+            kvm: self.kvm(),
         }
     }
 
-    fn cpuinfo(&self, key: &str) -> Option<String> {
+    pub(super) fn cpuinfo(&self, key: &str) -> Option<String> {
         let text = self.proc.text("cpuinfo").ok()?;
         text.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -113,6 +126,31 @@ impl Roots {
             "HRTICK_DL" => Some(true),
             "NO_HRTICK_DL" => Some(false),
             _ => None,
+        })
+    }
+
+    /// Whether the kernel is PREEMPT_RT: it has a file that says so, or its version does.
+    #[must_use]
+    pub fn preempt_rt(&self) -> Option<bool> {
+        if let Some(flag) = line_of(&self.sys.join("kernel/realtime")) {
+            return Some(flag == "1");
+        }
+        let version = line_of(&self.proc.path("sys/kernel/version"))?;
+        Some(version.split_whitespace().any(|word| word == "PREEMPT_RT"))
+    }
+
+    /// How KVM is set; none where it is not loaded.
+    #[must_use]
+    pub fn kvm(&self) -> Option<KvmFacts> {
+        let parameter = |path: &str| line_of(&self.sys.join("module").join(path));
+        let modules = self.sys.join("module");
+        modules.join("kvm").exists().then(|| KvmFacts {
+            halt_poll_ns: parameter("kvm/parameters/halt_poll_ns")
+                .and_then(|text| text.parse().ok()),
+            nested_paging: ["kvm_amd/parameters/npt", "kvm_intel/parameters/ept"]
+                .into_iter()
+                .find_map(parameter)
+                .map(|text| matches!(&*text, "Y" | "1")),
         })
     }
 
@@ -164,11 +202,14 @@ pub struct Counters {
 
 #[cfg(test)]
 mod tests {
+    use model::manifest::CoreType;
+
     use super::*;
+    use crate::host::topology::tests::tree;
 
     #[test]
     fn this_host_has_a_kernel_and_a_clock() {
-        let cpus = Cpus { measured: 0, housekeeping: vec![] };
+        let cpus = Cpus::made_up(0, &[]);
         let facts = Roots::default().host_facts(&cpus);
         assert_ne!(facts.kernel, "unknown");
         assert!(facts.memory_bytes.unwrap() > 1 << 20);
@@ -182,8 +223,54 @@ mod tests {
             sys: root.path().to_owned(),
             root: root.path().to_owned(),
         };
-        let facts = roots.host_facts(&Cpus { measured: 0, housekeeping: vec![] });
+        let facts = roots.host_facts(&Cpus::made_up(0, &[]));
         assert_eq!((facts.cpu_model, facts.memory_bytes, facts.tick_hz), (None, None, None));
+        assert_eq!((facts.kvm, facts.preempt_rt, facts.smt_siblings), (None, None, None));
+        assert_eq!((facts.isolated_cpus, facts.governor, facts.numa_node), (None, None, None));
         assert_eq!(roots.counters(0).cpu, None);
+    }
+
+    /// Facts of a made-up host, CPU 1 measured.
+    fn made_up(files: &[(&str, &str)]) -> HostFacts {
+        let root = tree(files);
+        let proc = Proc::at(&root.path().join("proc"));
+        let roots = Roots { proc, sys: root.path().join("sys"), root: root.path().to_owned() };
+        roots.host_facts(&Cpus::made_up(1, &[0]))
+    }
+
+    #[test]
+    fn a_made_up_host_is_read() {
+        let facts = made_up(&[
+            ("sys/kernel/realtime", "1\n"),
+            ("proc/cmdline", "quiet isolcpus=domain,1 nohz_full=1\n"),
+            ("sys/devices/system/cpu/isolated", "1\n"),
+            ("sys/devices/system/cpu/nohz_full", "1\n"),
+            ("sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "1,3\n"),
+            ("sys/devices/system/cpu/cpu1/node0/cpulist", "0-3\n"),
+            ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "schedutil\n"),
+            ("sys/devices/cpu_core/cpus", "0-1\n"),
+            ("sys/devices/cpu_atom/cpus", "2-3\n"),
+            ("sys/module/kvm/parameters/halt_poll_ns", "200000\n"),
+            ("sys/module/kvm_amd/parameters/npt", "Y\n"),
+        ]);
+        assert_eq!(facts.preempt_rt, Some(true));
+        let line = facts.kernel_command_line.unwrap();
+        assert_eq!(line, "quiet isolcpus=domain,1 nohz_full=1");
+        assert_eq!((facts.isolated_cpus, facts.nohz_full_cpus), (Some(vec![1]), Some(vec![1])));
+        assert_eq!((facts.smt_siblings, facts.numa_node), (Some(vec![1, 3]), Some(0)));
+        assert_eq!(facts.governor.as_deref(), Some("schedutil"));
+        assert_eq!(facts.core_type, Some(CoreType::Performance));
+        let kvm = KvmFacts { halt_poll_ns: Some(200_000), nested_paging: Some(true) };
+        assert_eq!(facts.kvm, Some(kvm));
+    }
+
+    #[test]
+    fn a_kernel_names_its_preemption_where_it_has_no_file_for_it() {
+        let version = |text| made_up(&[("proc/sys/kernel/version", text)]).preempt_rt;
+        assert_eq!(version("#1 SMP PREEMPT_RT Debian 6.1.115-1\n"), Some(true));
+        assert_eq!(version("#1 SMP PREEMPT_DYNAMIC Debian 6.1.115-1\n"), Some(false));
+        let off = [("sys/module/kvm/x", ""), ("sys/module/kvm_intel/parameters/ept", "N\n")];
+        let kvm = KvmFacts { halt_poll_ns: None, nested_paging: Some(false) };
+        assert_eq!(made_up(&off).kvm, Some(kvm));
     }
 }

@@ -16,6 +16,9 @@ use nix::errno::Errno;
 
 use super::Actions;
 
+/// Where its cpusets are mounted.
+pub const ROOT: &str = "/c";
+
 /// All that a test can see of the host; equal before and after when everything was undone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -23,6 +26,8 @@ pub struct State {
     pub policies: BTreeMap<Tid, Attributes>,
     pub affinities: BTreeMap<Tid, Vec<u32>>,
     pub processes: BTreeMap<i32, String>,
+    /// The v1 cpuset group of each thread that has moved or may move.
+    pub groups: BTreeMap<Tid, PathBuf>,
 }
 
 /// A fake host; clones share their state.
@@ -57,7 +62,13 @@ impl Actions for Fake {
         if self.refuse.as_deref() == Some(path) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        self.state.borrow_mut().files.insert(path.to_owned(), value.to_owned());
+        let mut state = self.state.borrow_mut();
+        let member = value.parse().ok().filter(|tid| state.groups.contains_key(tid));
+        if let (Some(tid), true) = (member, path.ends_with("tasks")) {
+            state.groups.insert(tid, path.parent().unwrap_or(path).to_owned());
+        } else {
+            state.files.insert(path.to_owned(), value.to_owned());
+        }
         Ok(())
     }
 
@@ -107,8 +118,13 @@ impl Actions for Fake {
         self.scheduling(tid).map(|_| 1)
     }
 
-    fn cgroup(&self, _tid: Tid) -> io::Result<String> {
-        Ok("3:cpuset:/\n".to_owned())
+    fn cgroup(&self, tid: Tid) -> io::Result<String> {
+        let state = self.state.borrow();
+        let group = state
+            .groups
+            .get(&tid)
+            .map_or(Path::new("/"), |group| group.strip_prefix(ROOT).unwrap_or(group));
+        Ok(format!("3:cpuset:/{}\n", group.display()))
     }
 
     fn marked(&self, mark: &str) -> Vec<i32> {

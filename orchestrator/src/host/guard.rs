@@ -135,6 +135,21 @@ impl Guard {
         Ok(self.host.write(path, value)?)
     }
 
+    /// Like [`Guard::write`], where the host may refuse: whether it took the value.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn try_write(&mut self, path: &Path, value: &str) -> Result<bool> {
+        let mark = self.mark();
+        let Ok(before) = self.host.read(path) else { return Ok(false) };
+        self.before(Undo::File { path: path.to_owned(), value: before })?;
+        if self.host.write(path, value).is_err() {
+            self.forget_to(mark)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     fn thread(&self, tid: Tid) -> Result<Thread> {
         let start_time =
             self.host.start_time(tid).with_context(|| format!("thread {tid} is gone"))?;
@@ -189,6 +204,27 @@ impl Guard {
         }
         let (path, value) = hierarchy.attach_thread(group, tid);
         Ok(self.host.write(&path, &value)?)
+    }
+
+    /// Moves a thread of somebody else out of the way, into `group` of a v1 hierarchy, which takes
+    /// its affinity from it. Where the kernel refuses, nothing is left to undo.
+    ///
+    /// # Errors
+    /// Where the thread is gone or the kernel refuses.
+    pub fn move_aside(&mut self, hierarchy: &Hierarchy, group: &Path, tid: Tid) -> Result<()> {
+        let thread = self.thread(tid)?;
+        let cpus = self.host.affinity(tid)?;
+        let old = hierarchy.group_of(&self.host.cgroup(tid)?).context("it is in no group")?;
+        let mark = self.mark();
+        // Undone last change first: the group gives it all of the group's CPUs, then come its own.
+        self.before(Undo::Affinity { thread, cpus })?;
+        self.before(Undo::Group { thread, file: hierarchy.threads_file(&old) })?;
+        let (path, value) = hierarchy.attach_thread(group, tid);
+        let moved = self.host.write(&path, &value);
+        if moved.is_err() {
+            self.forget_to(mark)?;
+        }
+        Ok(moved?)
     }
 
     /// On v2 a thread moves only within the threaded domain of its process, and ours is the root's:
@@ -324,10 +360,10 @@ mod tests {
         change(&mut guard).unwrap();
         let changed = host.state.borrow().clone();
         guard.keep(7).unwrap();
-        assert_eq!(restore(&host, dir.path()).unwrap().journals, 0);
-        assert_eq!(release(&host, dir.path(), Some(8)).unwrap().journals, 0);
+        assert_eq!(restore(&host, dir.path()).unwrap().runs, 0);
+        assert_eq!(release(&host, dir.path(), Some(8)).unwrap().runs, 0);
         assert_eq!(*host.state.borrow(), changed);
-        assert_eq!(release(&host, dir.path(), Some(7)).unwrap().journals, 1);
+        assert_eq!(release(&host, dir.path(), Some(7)).unwrap().runs, 1);
         assert_eq!(*host.state.borrow(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
     }
@@ -369,7 +405,7 @@ mod tests {
         let journal = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
         std::fs::rename(&journal, dir.path().join("1-999999999999-0.jsonl")).unwrap();
         let restored = restore(&host, dir.path()).unwrap();
-        assert_eq!(restored.journals, 1);
+        assert_eq!(restored.runs, 1);
         assert_eq!(*host.state.borrow(), before);
     }
 }

@@ -56,14 +56,16 @@ impl Journal {
         fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
         let pid = std::process::id();
         let start_time = Proc::default().start_time(pid as i32)?;
-        let serial = fs::read_dir(dir)?.count();
-        let path = dir.join(format!("{pid}-{start_time}-{serial}.jsonl"));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&path)
-            .map_err(|error| at(&path, &error))?;
-        Ok(Self { path, file })
+        // A run can have several journals; the numbers say in which order they were begun.
+        for serial in 0u32.. {
+            let path = dir.join(format!("{pid}-{start_time}-{serial}.jsonl"));
+            match OpenOptions::new().create_new(true).append(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at(&path, &error)),
+                Ok(file) => return Ok(Self { path, file }),
+            }
+        }
+        unreachable!("there are more numbers than files")
     }
 
     /// Writes down what would undo the change that is about to be made.
@@ -130,6 +132,12 @@ impl Journal {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// What the names of all journals of a run begin with.
+    pub fn run_of(path: &Path) -> String {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        name.rsplit_once('-').map_or(name.clone(), |(run, _serial)| run.to_owned())
     }
 
     /// The journals in `dir` whose process is no longer there.

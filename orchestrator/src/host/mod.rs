@@ -6,27 +6,37 @@
 
 mod actions;
 mod background;
+mod clear;
 mod cpus;
 mod facts;
 mod guard;
 mod journal;
+mod platform;
 mod programs;
+mod quiet;
 mod restore;
 mod signals;
 mod stage;
+mod topology;
 mod undo;
+mod vhost;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
 pub use actions::{Actions, Linux};
 pub use background::Background;
+pub use clear::Clearing;
 pub use cpus::Cpus;
 pub use facts::{Counters, Roots, line_of};
 pub use guard::{Guard, Mark};
 pub use journal::{Journal, state_dir};
+pub use platform::platform;
 pub use programs::program;
+pub use quiet::interrupts_on;
 pub use restore::{Restored, release, restore};
 pub use signals::{Stop, pause};
 pub use stage::{Stage, deadline_bandwidth_limit};
+pub use topology::Topology;
 pub use undo::Undo;
+pub use vhost::{all_vhost_threads, vhost_threads};

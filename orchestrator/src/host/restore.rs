@@ -1,6 +1,7 @@
 //! Undoes what a killed run left changed, or what was kept on purpose.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -12,8 +13,8 @@ use super::{Actions, Journal};
 /// What [`restore`] or [`release`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Journals found.
-    pub journals: usize,
+    /// Runs that had left something; one run can have several journals.
+    pub runs: usize,
     /// Changes undone.
     pub changes: usize,
 }
@@ -36,15 +37,17 @@ pub fn release(host: &dyn Actions, state_dir: &Path, pid: Option<i32>) -> Result
 }
 
 fn undo_all(host: &dyn Actions, journals: &[PathBuf]) -> Result<Restored> {
-    let mut restored = Restored { journals: 0, changes: 0 };
-    for path in journals {
+    let mut restored = Restored { runs: 0, changes: 0 };
+    let runs: BTreeSet<_> = journals.iter().map(|path| Journal::run_of(path)).collect();
+    restored.runs = runs.len();
+    // What came last is undone first, as within a journal.
+    for path in journals.iter().rev() {
         let undos = Journal::pending(path)?;
         // The first entry of a journal kills the run's processes: see `Guard::drop`.
         for undo in undos.iter().take(1).chain(undos.iter().rev()) {
             undo.apply(host).with_context(|| format!("{}: undoing {undo:?}", path.display()))?;
         }
         fs::remove_file(path).with_context(|| path.display().to_string())?;
-        restored.journals += 1;
         restored.changes += undos.len();
     }
     Ok(restored)

@@ -10,14 +10,19 @@ use std::{
 
 use anyhow::{Context, Result};
 use kernel::{affinity, cpuset::Cpusets, dma_latency::DmaLatency};
+use model::manifest::{Cleared, Quiet};
 
-use super::{Background, Cpus, Guard, Linux, Roots, Stop, state_dir};
+use super::{Background, Clearing, Cpus, Guard, Linux, Roots, Stop, quiet::quiet, state_dir};
 use crate::error::Refusal;
 
 /// The host while a run goes on. Dropping it undoes everything.
 pub struct Stage {
+    // Dropped in this order: whoever was put on the measured CPU leaves it, then the others come
+    // back, then the partition goes.
     /// Journals and undoes.
     pub guard: Guard,
+    clearing: Option<Clearing>,
+    partition: Option<Guard>,
     /// How the CPUs are divided.
     pub cpus: Cpus,
     /// Where facts are read.
@@ -28,6 +33,7 @@ pub struct Stage {
     pub cpusets: Cpusets,
     /// What keeps the measured CPU awake.
     awake: Option<(Background, Option<DmaLatency>)>,
+    quiet: Option<Quiet>,
 }
 
 impl Stage {
@@ -40,20 +46,34 @@ impl Stage {
         let mounts = roots.proc.text("mounts")?;
         let cpusets =
             Cpusets::find(&mounts).map_err(|error| Refusal::Lacking(error.to_string()))?;
-        let steps = cpusets.isolate(cpus.measured, &cpus.all())?;
+        let steps = cpusets.isolate(cpus.measured, &cpus.in_use())?;
         affinity::set(affinity::SELF, &cpus.housekeeping)
             .context("keeping orchestrator on the housekeeping CPUs")?;
-        let mut guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
-        guard.take(&steps).map_err(|error| privilege(error, &cpusets))?;
+        let mut partition = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        partition.take(&steps).map_err(|error| privilege(error, &cpusets))?;
         cpusets.verify()?;
-        Ok(Self { guard, cpus, roots, stop, cpusets, awake: None })
+        let clearing = Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?;
+        let guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        let (clearing, partition) = (Some(clearing), Some(partition));
+        Ok(Self {
+            guard,
+            clearing,
+            partition,
+            cpus,
+            roots,
+            stop,
+            cpusets,
+            awake: None,
+            quiet: None,
+        })
     }
 
     /// A stage on a made-up host.
     #[cfg(test)]
     pub(crate) fn made_up(guard: Guard, roots: Roots, cpusets: Cpusets) -> Self {
-        let cpus = Cpus { measured: 1, housekeeping: vec![0] };
-        Self { guard, cpus, roots, stop: Stop::default(), cpusets, awake: None }
+        let cpus = Cpus::made_up(1, &[0]);
+        let (clearing, partition, stop) = (None, None, Stop::default());
+        Self { guard, clearing, partition, cpus, roots, stop, cpusets, awake: None, quiet: None }
     }
 
     /// Leaves everything as it is, for process `pid`, until `orchestrator release`.
@@ -61,7 +81,26 @@ impl Stage {
     /// # Errors
     /// Where the journal cannot be kept; then everything is undone.
     pub fn keep(self, pid: i32) -> Result<()> {
+        // The outermost first: where one fails, what lies inside it is undone.
+        self.partition.map_or(Ok(()), |partition| partition.keep(pid))?;
+        self.clearing.map_or(Ok(()), |clearing| clearing.keep(pid))?;
         self.guard.keep(pid)
+    }
+
+    /// Who was kept away from the measured CPU, and who could not be.
+    #[must_use]
+    pub fn cleared(&self) -> Option<Cleared> {
+        let cleared = self.clearing.as_ref().map(Clearing::cleared)?;
+        Some(Cleared { quiet: self.quiet.clone(), ..cleared })
+    }
+
+    /// Moves interrupts away from the measured CPU and fixes its frequency, as far as the host lets.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn make_quiet(&mut self) -> Result<()> {
+        self.quiet = Some(quiet(&mut self.guard, &self.roots, &self.cpus)?);
+        Ok(())
     }
 
     /// The cpuset group of the measured CPU.

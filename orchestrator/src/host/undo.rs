@@ -100,11 +100,20 @@ impl Undo {
             Self::Scheduling { thread, attributes } => if_alive(host, *thread, || {
                 patiently(|| Ok(host.set_scheduling(thread.tid, *attributes)?))
             }),
-            Self::Affinity { thread, cpus } => {
-                if_alive(host, *thread, || host.set_affinity(thread.tid, cpus))
-            }
+            // Asked for explicitly, CPUs outlast a change of the group: not where it gave them.
+            Self::Affinity { thread, cpus } => if_alive(host, *thread, || {
+                if host.affinity(thread.tid)? == *cpus {
+                    return Ok(());
+                }
+                host.set_affinity(thread.tid, cpus)
+            }),
+            // A group that somebody removed meanwhile takes nobody back: the thread stays with the
+            // group that it is in, and goes up with it.
             Self::Group { thread, file } => {
-                if_alive(host, *thread, || host.write(file, &thread.tid.to_string()))
+                if_alive(host, *thread, || match host.write(file, &thread.tid.to_string()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    result => result,
+                })
             }
         }
     }
@@ -127,9 +136,14 @@ fn if_alive(
     thread: Thread,
     undo: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    match host.start_time(thread.tid) {
-        Ok(start_time) if start_time == thread.start_time => undo(),
-        _ => Ok(()),
+    let alive = || host.start_time(thread.tid).is_ok_and(|since| since == thread.start_time);
+    if !alive() {
+        return Ok(());
+    }
+    match undo() {
+        // It ended in this moment.
+        Err(_) if !alive() => Ok(()),
+        result => result,
     }
 }
 

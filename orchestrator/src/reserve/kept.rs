@@ -14,7 +14,7 @@ use crate::{
 /// [`Refusal::Usage`] where none is kept for `pid`; the first change that could not be undone.
 pub fn release(pid: Option<i32>) -> Result<Exit> {
     let released = host::release(&Linux::default(), &state_dir(), pid)?;
-    match (released.journals, pid) {
+    match (released.runs, pid) {
         (0, Some(pid)) => {
             return Err(
                 Refusal::Usage(format!("--pid: no reservation of process {pid} is kept")).into()

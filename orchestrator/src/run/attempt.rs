@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     guests::{Booted, Guests},
-    stalls, tasks,
+    kvm, stalls, tasks,
     warm::WarmGuest,
 };
 use crate::{
@@ -180,7 +180,7 @@ impl Bench {
         let load = load.map(Background::stop).transpose();
         let ended = booted.guest.shutdown();
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
-        let traced = traced.map(|facts| account_for_trace(facts, measured));
+        let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
         result.and(enforced.map(drop)).and(load.map(drop)).and(ended).and(traced)
     }
 
@@ -243,13 +243,25 @@ impl Bench {
     }
 }
 
-/// Adds the trace's facts, with the time in which the workload ran.
-pub(super) fn account_for_trace(facts: Option<TraceFacts>, measured: &mut Measured) {
-    let Some(mut facts) = facts else { return };
+/// Adds the trace's facts, with the time in which the workload ran, and what a VM under KVM waited
+/// for meanwhile.
+///
+/// # Errors
+/// Where `supply.csv` in `folder` cannot be read.
+pub(super) fn account_for_trace(
+    facts: Option<TraceFacts>,
+    folder: &Path,
+    measured: &mut Measured,
+) -> Result<()> {
+    let Some(mut facts) = facts else { return Ok(()) };
+    if let (Some(kvm), Some((from, to))) = (&mut measured.facts.kvm, measured.window) {
+        kvm.unsupplied_ns = Some(kvm::unsupplied_ns(&folder.join("supply.csv"), from, to)?);
+    }
     facts.workload_from_ns = measured.window.map(|(from_ns, _)| from_ns);
     facts.workload_to_ns = measured.window.map(|(_, to_ns)| to_ns);
     measured.facts.warnings.extend(trace::warnings(&facts));
     measured.facts.trace = Some(facts);
+    Ok(())
 }
 
 /// Writes `stalled_ns` into the rows of the jobs; returns the stalled share of the window.

@@ -13,9 +13,10 @@ use model::{
     suite::{AcceleratorChoice, GuestSettings},
 };
 
+use super::kvm;
 use crate::{
     guest::{
-        Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
+        Accelerator, Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
         default_cache, ensure_kernel, find_qemu,
     },
     host::{Roots, Stage, Stop, program},
@@ -37,13 +38,15 @@ pub struct Booted {
     pub guest: Guest,
     /// From QEMU's start to the agent's hello.
     pub boot_ns: u64,
+    accelerator: Accelerator,
 }
 
-/// CPU time used by the vCPU threads and by QEMU's others.
-#[derive(Debug, Clone, Copy)]
+/// CPU time used by the vCPU threads and by QEMU's others, and what KVM counted.
+#[derive(Debug, Clone)]
 pub struct Usage {
     vcpus_ns: u64,
     others_ns: u64,
+    kvm: Option<kvm::Counted>,
 }
 
 impl Guests {
@@ -106,7 +109,7 @@ impl Guests {
         let guest =
             Guest::launch(&stage.guard, &self.qemu, &spec, accelerator, limit, stage.stop.flag())?;
         let boot_ns = duration::as_ns(guest.boot);
-        Ok(Booted { guest, boot_ns })
+        Ok(Booted { guest, boot_ns, accelerator })
     }
 
     /// QEMU's version.
@@ -141,11 +144,24 @@ impl Booted {
     /// What QEMU's threads have used until now; none where the kernel does not say.
     #[must_use]
     pub fn usage(&self, roots: &Roots) -> Option<Usage> {
+        // The guest answers first: what that takes belongs to no workload.
+        let steal_ns = self.guest_steal_ns();
+        self.usage_with(roots, steal_ns)
+    }
+
+    fn guest_steal_ns(&self) -> Option<u64> {
+        (self.accelerator == Accelerator::Kvm).then(|| kvm::guest_steal_ns(&self.guest)).flatten()
+    }
+
+    fn usage_with(&self, roots: &Roots, guest_steal_ns: Option<u64>) -> Option<Usage> {
         let vcpus = self.guest.vcpu_threads();
         let cpu_ns = |tid: Tid| roots.proc.thread_times(tid).ok().map(|times| times.cpu_ns);
         let vcpus_ns: u64 = vcpus.iter().map(|&tid| cpu_ns(tid)).sum::<Option<_>>()?;
         let others_ns = self.guest.other_threads().ok()?.into_iter().filter_map(cpu_ns).sum();
-        Some(Usage { vcpus_ns, others_ns })
+        let kvm = (self.accelerator == Accelerator::Kvm).then(|| {
+            kvm::Counted::on_host(roots, self.guest.pid(), &vcpus).with_guest(guest_steal_ns)
+        });
+        Some(Usage { vcpus_ns, others_ns, kvm })
     }
 
     /// Writes down the shares of a CPU used since `before`, `elapsed_ns` ago.
@@ -156,10 +172,15 @@ impl Booted {
         elapsed_ns: u64,
         facts: &mut Facts,
     ) {
-        if let Some((before, now)) = before.zip(self.usage(roots)) {
+        // Here the guest answers last, for the same reason.
+        if let Some((before, now)) = before.zip(self.usage_with(roots, None)) {
             let share = |then: u64, now: u64| now.saturating_sub(then) as f64 / elapsed_ns as f64;
             facts.vcpu_share = Some(share(before.vcpus_ns, now.vcpus_ns));
             facts.emulator_share = Some(share(before.others_ns, now.others_ns));
+            facts.kvm = now
+                .kvm
+                .zip(before.kvm)
+                .map(|(now, before)| now.with_guest(self.guest_steal_ns()).since(&before));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod attempt;
 pub mod folder;
 mod guests;
+mod kvm;
 mod noise;
 pub mod plan;
 mod progress;
@@ -70,6 +71,9 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
         None => (Folder::create(out, &plan.suite.name, &plan.text)?, None),
     };
     let mut stage = Stage::prepare(plan.cpus.clone(), stop.clone())?;
+    if plan.suite.host.quiet {
+        stage.make_quiet()?;
+    }
     let keep_awake = keep_awake(plan, &mut stage)?;
     let mut manifest = record::begin(plan, keep_awake, guests.as_ref());
     if let Some(earlier) = earlier {
@@ -77,6 +81,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
             .map_err(|why| Refusal::Usage(format!("{}: {why}", folder.path().display())))?;
         manifest = earlier;
     }
+    manifest.cleared = stage.cleared();
     folder.save(&manifest)?;
     let calibration = folder.path().join("calibration.json");
     tasks::calibrate_host(&stage, &calibration, &folder.path().join("calibration.log"))?;
@@ -179,6 +184,7 @@ fn repetition(
             progress.note(&note);
         }
         manifest.repetitions.push(record);
+        manifest.cleared = bench.stage.cleared();
         noise::choose(&mut manifest.repetitions, name, *repetition);
         folder.save(manifest).context("after a repetition")?;
         if !noise::wants_another(&manifest.repetitions[before..], name, *repetition, noise.retries)

@@ -118,8 +118,8 @@ impl Plan {
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = format!(
-            "suite {}: measured on CPU {}, everything else on {:?}\n",
-            self.suite.name, self.cpus.measured, self.cpus.housekeeping
+            "suite {}: measured on CPU {}, everything else on {:?}\n{}\n",
+            self.suite.name, self.cpus.measured, self.cpus.housekeeping, self.cpus.reason
         );
         for (index, planned) in self.repetitions.iter().enumerate() {
             let experiment = self.experiment(planned);

@@ -33,6 +33,7 @@ pub fn begin(plan: &Plan, keep_awake: KeepAwake, guests: Option<&Guests>) -> Man
         seed: 0,
         accelerator: guests.map(Guests::accelerator),
         keep_awake,
+        cleared: None,
         analyses: plan.suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect(),
         impossible: plan.impossible.clone(),
         repetitions: Vec::new(),

@@ -111,7 +111,7 @@ impl Bench {
         let enforced = attached.map(Attached::finish).transpose();
         let load = load.map(Background::stop).transpose();
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
-        let traced = traced.map(|facts| account_for_trace(facts, measured));
+        let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
         // Its end explains every failed request.
         if asked.is_err() {
             booted.guest.clock_offset(self.stage.stop.flag())?;

@@ -3,6 +3,7 @@
 
 mod guest;
 mod mechanisms;
+mod neighbours;
 mod reservations;
 mod reserve;
 mod restore;

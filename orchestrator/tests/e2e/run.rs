@@ -24,6 +24,7 @@ const SUITE: &str = r#"
 name = "small"
 [host]
 keep_awake = true
+quiet = true
 [guest]
 accelerator = "tcg"
 [noise]
@@ -149,6 +150,15 @@ fn has_everything(folder: &Path) {
     assert!(guest.boot_ns.is_some() && guest.guest_clock_offset_ns.is_some());
     assert!(guest.vcpu_share.unwrap() < 0.9, "not reserved: {guest:?}");
     assert!(folder.join("reserved/rep-000/console.log").exists());
+    let host = &manifest.host;
+    assert!(host.platform.is_some() && host.kernel_command_line.is_some(), "{host:?}");
+    let reason = host.measured_cpu_reason.as_ref().unwrap();
+    assert!(reason.starts_with(&format!("CPU {} is measured", host.measured_cpu)), "{reason}");
+    let cleared = manifest.cleared.as_ref().unwrap();
+    let on_v1 = host.cpuset_version == Some(1);
+    assert_eq!(cleared.moved_threads > 0, on_v1, "{cleared:?}");
+    assert!(cleared.kernel_threads_left > 0, "each CPU has threads of its own: {cleared:?}");
+    assert!(cleared.quiet.is_some(), "{cleared:?}");
 }
 
 #[test]

@@ -72,6 +72,10 @@ pub struct HostState {
     sysctls: BTreeMap<String, String>,
     policies: BTreeMap<i32, String>,
     processes: Vec<String>,
+    interrupts: BTreeMap<PathBuf, String>,
+    workqueues: Option<String>,
+    /// Where this program's main thread is, and on which CPUs it may run.
+    own: (String, Vec<u32>),
 }
 
 impl HostState {
@@ -89,6 +93,9 @@ impl HostState {
             sysctls: ["sched_rt_runtime_us", "sched_rt_period_us"].map(sysctl).into(),
             policies: real_time_threads(&proc),
             processes: ours(&proc),
+            interrupts: interrupts(&proc),
+            workqueues: fs::read_to_string("/sys/devices/virtual/workqueue/cpumask").ok(),
+            own: placed(&proc),
         }
     }
 }
@@ -118,6 +125,23 @@ fn real_time_threads(proc: &Proc) -> BTreeMap<i32, String> {
         .filter_map(|tid| Some((tid, sched::get(tid).ok()?.policy.to_string())))
         .filter(|(_, policy)| !policy.starts_with("SCHED_OTHER"))
         .collect()
+}
+
+/// Where each interrupt may arrive.
+fn interrupts(proc: &Proc) -> BTreeMap<PathBuf, String> {
+    let Ok(entries) = fs::read_dir(proc.path("irq")) else { return BTreeMap::new() };
+    let lists = entries.filter_map(|entry| Some(entry.ok()?.path().join("smp_affinity_list")));
+    lists
+        .chain([proc.path("irq/default_smp_affinity")])
+        .filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?)))
+        .collect()
+}
+
+/// The groups and the CPUs of this program's main thread.
+fn placed(proc: &Proc) -> (String, Vec<u32>) {
+    let main = std::process::id() as i32;
+    let groups = proc.text(&format!("{main}/cgroup")).unwrap_or_default();
+    (groups, kernel::affinity::get(main).unwrap_or_default())
 }
 
 /// Processes that a run started.

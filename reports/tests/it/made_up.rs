@@ -279,7 +279,7 @@ fn manifest(suite: Suite) -> Manifest {
             cpuset_version: Some(1),
             measured_cpu: 1,
             housekeeping_cpus: vec![0],
-            boot_id: None,
+            ..HostFacts::default()
         },
         versions: Versions {
             bench: "0.1.0".to_owned(),
@@ -292,6 +292,7 @@ fn manifest(suite: Suite) -> Manifest {
             reason: "the guest did not boot under KVM within 10 s".to_owned(),
         }),
         keep_awake: KeepAwake { on: true, reason: "measured".to_owned(), idle_cost: Some(0.35) },
+        cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),
         repetitions: Vec::new(),

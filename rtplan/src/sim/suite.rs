@@ -217,19 +217,10 @@ impl Plan {
             host: HostFacts {
                 cpu_model: Some(simulated()),
                 cpus: 1,
-                memory_bytes: None,
                 kernel: simulated(),
-                os: None,
                 tick_hz: tick.and_then(|ns| u32::try_from(1_000_000_000 / ns).ok()),
                 hrtick_dl: Some(tick.is_none()),
-                clock_source: None,
-                hypervisor: None,
-                rt_runtime_us: None,
-                rt_period_us: None,
-                cpuset_version: None,
-                measured_cpu: 0,
-                housekeeping_cpus: Vec::new(),
-                boot_id: None,
+                ..HostFacts::default()
             },
             versions: Versions {
                 bench: env!("CARGO_PKG_VERSION").to_owned(),
@@ -248,6 +239,7 @@ impl Plan {
                 reason: format!("computed by `rtplan simulate` with seed {}", self.seed),
             }),
             keep_awake: KeepAwake { on: false, reason: simulated(), idle_cost: None },
+            cleared: None,
             impossible: Vec::new(),
             repetitions: Vec::new(),
         }

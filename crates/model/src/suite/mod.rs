@@ -51,7 +51,7 @@ pub struct Suite {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSettings {
-    /// The CPU on which everything is measured; the host's last where absent.
+    /// The CPU on which everything is measured; where absent, the best (`docs/host-setup.md`).
     pub measured_cpu: Option<u32>,
     /// Keep the measured CPU out of idle; where absent, as `orchestrator check` finds it needed.
     pub keep_awake: Option<bool>,
@@ -59,11 +59,13 @@ pub struct HostSettings {
     pub sentinel: bool,
     /// Trace when the VM's threads ran; where absent, where tracefs works.
     pub trace: Option<bool>,
+    /// Move interrupts away from the measured CPU and fix its frequency, as far as the host lets.
+    pub quiet: bool,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { measured_cpu: None, keep_awake: None, sentinel: true, trace: None }
+        Self { measured_cpu: None, keep_awake: None, sentinel: true, trace: None, quiet: false }
     }
 }
 
