@@ -1,5 +1,6 @@
 //! Runs a suite: plan, prepare, measure, collect, restore.
 
+mod admission;
 mod attempt;
 pub mod folder;
 mod guests;
@@ -64,6 +65,9 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
     } else {
         None
     };
+    if let Some(advice) = guests.as_ref().and_then(Guests::advice) {
+        eprintln!("note: {advice}");
+    }
     let apache = plan.has_service().then(service::find).transpose()?;
     let (folder, earlier) = match earlier {
         Some((folder, manifest)) => (folder, Some(manifest)),

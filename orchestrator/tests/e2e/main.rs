@@ -7,6 +7,7 @@ mod reservations;
 mod reserve;
 mod restore;
 mod run;
+mod sentinel;
 mod support;
 mod sweep;
 mod traced;
