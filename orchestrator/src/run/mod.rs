@@ -36,7 +36,7 @@ use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
     host::{Roots, Stage, Stop},
-    service, trace,
+    sentinel, service, trace,
 };
 
 /// What a run left behind.
@@ -197,6 +197,9 @@ fn note(record: &model::manifest::RepetitionRecord, max_stalled: f64) -> Option<
     let name = format!("{} rep-{:03}", record.experiment, record.attempt);
     if let Some(error) = &record.error {
         return Some(format!("{name} failed: {error}"));
+    }
+    if let Some(why) = record.facts.sentinel.as_ref().and_then(sentinel::blind) {
+        return Some(format!("{name}: {why}"));
     }
     let share = record.stalled_share.filter(|_| record.noisy)?;
     Some(format!(

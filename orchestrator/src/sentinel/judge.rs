@@ -45,7 +45,7 @@ impl Judge {
 
     pub fn judge(&mut self, look: Look) -> Seen {
         let Look { due_ns, now_ns, ran_ns } = look;
-        let threshold = as_ns(THRESHOLD);
+        let threshold = as_ns(THRESHOLD).max(2 * self.look_ns);
         let late_ns = now_ns.saturating_sub(due_ns);
         self.account.spend(ran_ns);
         let woken = self.account.wake(due_ns, now_ns, self.look_ns);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn late_looks_of_a_sentinel_whose_budget_is_too_small_are_none() {
-        // As a slow host has it: 100 µs a look, 25 µs in 500 µs: it wakes when it may.
+        // As a slow host has it: 100 µs a look, 25 µs in 800 µs: it wakes when it may.
         let series: Vec<_> =
             (0..200).map(|look| (if look % 2 == 0 { 900 } else { 20 }, 100)).collect();
         let (stalled, held_back) = told(25, 100, &series);

@@ -26,16 +26,17 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// Its reservation's period, and so its relative deadline: shorter than any VM's, so that it goes
 /// first under EDF, and shorter than [`INTERVAL`], so that each wake-up begins a period of its own
 /// (a deadline below the period would have the kernel hold it back between the two).
-pub const PERIOD: Duration = Duration::from_micros(500);
+pub const PERIOD: Duration = Duration::from_micros(800);
 
 /// Its reservation's budget at the least: on a processor of today a look takes some 10 µs.
 pub const LEAST: Duration = Duration::from_micros(25);
 
-/// Its budget at the most, 20 % of the CPU: enough on a host that is itself emulated, and little
-/// enough that (3, 5) fits beside it.
-pub const MOST: Duration = Duration::from_micros(100);
+/// Its budget at the most, 25 % of the CPU: enough on a host that is itself emulated, where a look
+/// takes 80 to 150 µs, and little enough that (3, 5) fits beside it.
+pub const MOST: Duration = Duration::from_micros(200);
 
-/// A wake-up later than this is a stall; leaving idle takes less.
+/// A wake-up later than this is a stall; leaving idle takes less. Where looks are slow, wake-ups
+/// are: it is twice a look at the least.
 const THRESHOLD: Duration = Duration::from_micros(200);
 
 /// Where more than this share of the time could not be judged, how much the CPU was stalled is not
@@ -82,7 +83,7 @@ mod tests {
     fn a_sentinel_that_was_held_back_says_that_it_knows_nothing() {
         let facts = |held_back_ns| SentinelFacts {
             budget_ns: 25_000,
-            period_ns: 500_000,
+            period_ns: 800_000,
             look_ns: 60_000,
             looks: 1000,
             held_back_ns,

@@ -68,7 +68,7 @@ pub struct Conditions {
 }
 
 /// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::sentinel`.
-const SENTINEL: &str = "25us/500us";
+const SENTINEL: &str = "25us/800us";
 pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
 pub(super) const SENTINEL_WORK_NS: u64 = 20_000;
 
