@@ -13,6 +13,7 @@ pub mod lab;
 pub mod mechanism;
 pub mod reserve;
 pub mod run;
+pub mod sentinel;
 pub mod service;
 pub mod sweep;
 pub mod trace;

@@ -149,6 +149,9 @@ pub struct Facts {
     /// What KVM counted; none where the guest did not run under KVM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kvm: Option<KvmRun>,
+    /// How the stall sentinel watched; none where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<SentinelFacts>,
     /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
     #[serde(default)]
     pub mechanism: Vec<String>,
@@ -168,6 +171,23 @@ impl Facts {
             drift: self.guest_clock_drift.unwrap_or(0.0),
         }
     }
+}
+
+/// How the stall sentinel watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentinelFacts {
+    /// Budget of its reservation, by what a look takes.
+    pub budget_ns: u64,
+    /// Period of its reservation.
+    pub period_ns: u64,
+    /// CPU time of a look, measured before it watched: nine of ten take no longer.
+    pub look_ns: u64,
+    /// How often it looked.
+    pub looks: u64,
+    /// By how much it was late where its own budget may be the reason: stalls there go unseen.
+    pub held_back_ns: u64,
+    /// How long it watched.
+    pub watched_ns: u64,
 }
 
 /// What the rows of `requests.csv` do not say.

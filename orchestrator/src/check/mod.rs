@@ -7,6 +7,7 @@ mod policies;
 mod render;
 mod system;
 pub mod trial;
+pub mod watch;
 
 use anyhow::Result;
 use model::Exit;
@@ -134,7 +135,7 @@ fn on_stage(cpus: &Cpus, stop: &Stop) -> (Vec<Row>, Option<f64>) {
     let idle_cost = stage.idle_cost().ok();
     let mut rows = vec![
         Row::new("cpuset partition", State::Good, found).required(),
-        policies::deadline_in_partition(&stage).required(),
+        policies::deadline_in_partition(&mut stage).required(),
         policies::delivered(&mut stage).required(),
         system::idle(idle_cost),
     ];

@@ -1,6 +1,6 @@
 //! Each scheduling policy, tried by setting it.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use kernel::{
     affinity::SELF,
@@ -11,8 +11,12 @@ use model::{Mechanism, Reservation};
 use super::{
     Row, State, drill,
     trial::{self, promise},
+    watch::watched,
 };
-use crate::host::{Stage, pause};
+use crate::{
+    host::{Stage, pause},
+    sentinel,
+};
 
 /// The policies that need no partition, tried on a thread that ends with the trial.
 pub(super) fn ordinary() -> Vec<Row> {
@@ -43,27 +47,23 @@ fn attempt(name: &str, policy: Policy) -> Row {
 }
 
 /// SCHED_DEADLINE on the measured CPU, tried with the stall sentinel.
-pub(super) fn deadline_in_partition(stage: &Stage) -> Row {
+pub(super) fn deadline_in_partition(stage: &mut Stage) -> Row {
     const NAME: &str = "SCHED_DEADLINE, partition";
-    let folder = std::env::temp_dir().join(format!("rtvm-check-{}", std::process::id()));
-    let result = fs::create_dir_all(&folder).map_err(anyhow::Error::from).and_then(|()| {
-        let (out, log) = (folder.join("stalls.csv"), folder.join("sentinel.log"));
-        let sentinel = stage.start_sentinel(&out, &log)?;
-        pause(Duration::from_secs(1), &stage.stop)?;
-        sentinel.stop()?;
-        Ok(model::sample::read_csv::<model::sample::Stall>(&out)?)
-    });
-    // Left behind at worst: an empty folder below the temporary one.
-    let _ = fs::remove_dir_all(&folder);
-    match result {
-        Ok(stalls) => {
-            let stalled: u64 = stalls.iter().map(|stall| stall.length_ns).sum();
-            let found = format!(
-                "works; the CPU ran nobody for {:.2} % of a second while idle",
-                stalled as f64 / 1e7
-            );
-            Row::new(NAME, State::Good, found)
-        }
+    let said =
+        watched(stage, sentinel::MOST, |stage, _| Ok(pause(Duration::from_secs(1), &stage.stop)?));
+    match said {
+        Ok(said) => match sentinel::blind(&said.facts) {
+            None => {
+                let stalled = said.stalled_ns() as f64 / said.facts.watched_ns.max(1) as f64;
+                let found = format!(
+                    "works; the CPU was stalled for {:.2} % of a second while idle",
+                    stalled * 100.0
+                );
+                Row::new(NAME, State::Good, found)
+            }
+            Some(why) => Row::new(NAME, State::Limited, format!("works; {why}"))
+                .advise("the processor is too slow to tell stalls from its own reservation"),
+        },
         Err(error) => Row::new(NAME, State::Missing, format!("{error:#}"))
             .advise("see docs/host-setup.md on SCHED_DEADLINE"),
     }

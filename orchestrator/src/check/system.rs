@@ -139,7 +139,8 @@ pub(super) fn guests(stop: &Stop) -> Vec<Row> {
                 Row::new("guest kernel", State::Good, guests.kernel_version()).required(),
                 Row::new(BOOTED, state, format!("{}: {}", chosen.name, chosen.reason)).advise(
                     "results say that guests are emulated; for KVM use a host whose processor \
-                     virtualises, with the kvm module loaded",
+                     virtualises, with the kvm module loaded, or `make kvm` in a checkout, which \
+                     runs the figures under real KVM in an emulated host",
                 ),
             ]
         }

@@ -1,13 +1,19 @@
-//! KVM or TCG. That /dev/kvm exists proves nothing: only a guest that booted does.
+//! KVM or TCG.
 
 use std::{fmt, fs, path::Path, sync::atomic::AtomicBool, time::Duration};
 
-use anyhow::Context;
 use model::suite::AcceleratorChoice;
 use serde::{Deserialize, Serialize};
 
-use super::{Guest, GuestSpec, Launch, Qemu, process::check};
+use super::{
+    Guest, GuestSpec, Launch, Qemu,
+    kvm_probe::{self, Key},
+    process::check,
+};
 use crate::error::Refusal;
+
+/// The device behind `-accel kvm`.
+const KVM: &str = "/dev/kvm";
 
 /// How long the real guest may take to boot under KVM.
 const KVM_LIMIT: Duration = Duration::from_secs(30);
@@ -69,21 +75,26 @@ pub struct Chosen {
     pub reason: String,
 }
 
-/// What a remembered result of the probe holds for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Remembered {
-    boot_id: String,
-    guest_kernel: String,
-    qemu: String,
-    /// Why KVM does not work; none if it does.
-    kvm_fails: Option<String>,
+impl Chosen {
+    /// What to tell the user at once: guests are emulated though the suite would have taken KVM.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        self.reason.starts_with(WITHOUT_KVM).then(|| {
+            format!(
+                "{}; guests are emulated (in a checkout, `make kvm` runs the figures under real KVM \
+                 in an emulated host)",
+                self.reason
+            )
+        })
+    }
 }
 
 /// Chooses the accelerator by booting `spec` under KVM, unless the outcome for this boot of the
 /// host, this kernel and this QEMU is remembered in the cache.
 ///
 /// # Errors
-/// [`Refusal::Lacking`] where KVM is asked for and does not boot the guest, with the reason.
+/// [`Refusal::Lacking`] where KVM is asked for and does not work, with the reason; what keeps the
+/// guest from being started or from booting under TCG.
 pub fn choose(
     choice: AcceleratorChoice,
     host: &dyn Launch,
@@ -98,6 +109,9 @@ pub fn choose(
     decide(choice, kvm_fails).map_err(anyhow::Error::from)
 }
 
+/// How the reason for emulation begins where KVM was tried.
+const WITHOUT_KVM: &str = "KVM does not work on this host";
+
 fn decide(choice: AcceleratorChoice, kvm_fails: Option<String>) -> Result<Chosen, Refusal> {
     match kvm_fails {
         None => {
@@ -105,11 +119,10 @@ fn decide(choice: AcceleratorChoice, kvm_fails: Option<String>) -> Result<Chosen
             Ok(Chosen { accelerator: Accelerator::Kvm, reason })
         }
         Some(why) if choice == AcceleratorChoice::Kvm => Err(Refusal::Lacking(format!(
-            "accelerator = \"kvm\", but this host cannot boot a guest under KVM: {why}; use \
-             \"tcg\" or \"auto\""
+            "accelerator = \"kvm\", but {WITHOUT_KVM}: {why}; use \"tcg\" or \"auto\""
         ))),
         Some(why) => {
-            let reason = format!("KVM does not boot the guest: {why}");
+            let reason = format!("{WITHOUT_KVM}: {why}");
             Ok(Chosen { accelerator: Accelerator::Tcg, reason })
         }
     }
@@ -122,52 +135,28 @@ fn probe(
     spec: &GuestSpec,
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<String>> {
-    if let Err(error) = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        return Ok(Some(format!("/dev/kvm: {error}")));
-    }
-    let file = spec.cache.join("accelerator.json");
-    let mut now = Remembered {
+    let key = Key {
         boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
         guest_kernel: spec.kernel.release.clone(),
         qemu: qemu.version.clone(),
-        kvm_fails: None,
     };
-    if let Some(before) = recall(&file, &now) {
-        return Ok(before.kvm_fails);
-    }
     let logs = tempfile::tempdir()?;
-    let spec = GuestSpec {
+    let guest = GuestSpec {
         name: "kvm-probe".to_owned(),
         logs: logs.path().to_owned(),
         network: super::Network::None,
         ..spec.clone()
     };
-    match Guest::launch(host, qemu, &spec, Accelerator::Kvm, KVM_LIMIT, stop) {
-        Ok(guest) => guest.shutdown()?,
-        Err(error) => {
-            check(stop)?;
-            now.kvm_fails = Some(format!("{error:#}"));
+    kvm_probe::probe(Path::new(KVM), &spec.cache, key, &mut |accelerator| {
+        let limit = accelerator.boot_limit();
+        match Guest::launch(host, qemu, &guest, accelerator, limit, stop) {
+            Ok(booted) => booted.shutdown(),
+            Err(error) => {
+                check(stop)?;
+                Err(error)
+            }
         }
-    }
-    remember(&file, &now)?;
-    Ok(now.kvm_fails)
-}
-
-/// The remembered outcome, if it holds for `now`.
-fn recall(file: &Path, now: &Remembered) -> Option<Remembered> {
-    let before: Remembered = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    let same = (&before.boot_id, &before.guest_kernel, &before.qemu)
-        == (&now.boot_id, &now.guest_kernel, &now.qemu);
-    same.then_some(before)
-}
-
-fn remember(file: &Path, outcome: &Remembered) -> anyhow::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let aside =
-        tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
-    serde_json::to_writer_pretty(&aside, outcome)?;
-    aside.persist(file).with_context(|| file.display().to_string())?;
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -184,28 +173,5 @@ mod tests {
         assert!(matches!(&refused, Refusal::Lacking(text) if text.contains("it hangs")));
         let works = decide(AcceleratorChoice::Kvm, None).unwrap();
         assert_eq!(works.accelerator, Accelerator::Kvm);
-    }
-
-    #[test]
-    fn an_outcome_holds_for_one_boot_kernel_and_qemu() {
-        let cache = tempfile::tempdir().unwrap();
-        let file = cache.path().join("accelerator.json");
-        let outcome = Remembered {
-            boot_id: "b".into(),
-            guest_kernel: "k".into(),
-            qemu: "q".into(),
-            kvm_fails: Some("it hangs".into()),
-        };
-        assert_eq!(recall(&file, &outcome), None);
-        remember(&file, &outcome).unwrap();
-        let now = Remembered { kvm_fails: None, ..outcome.clone() };
-        assert_eq!(recall(&file, &now), Some(outcome.clone()));
-        for other in [
-            Remembered { boot_id: "other".into(), ..now.clone() },
-            Remembered { guest_kernel: "other".into(), ..now.clone() },
-            Remembered { qemu: "other".into(), ..now.clone() },
-        ] {
-            assert_eq!(recall(&file, &other), None);
-        }
     }
 }

@@ -12,10 +12,11 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tempfile::TempDir;
+use thiserror::Error;
 
 use super::{
     Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp, initramfs, modules,
-    process::{Process, check},
+    process::{End, Process, check},
     qemu,
 };
 use crate::host::program;
@@ -141,6 +142,16 @@ pub(super) struct Launched {
     pub boot: Duration,
 }
 
+/// A guest that was started and did not say hello. It stands in the error chain above what was
+/// waited for and what QEMU and the console said.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the guest `{guest}` did not boot under {accelerator}")]
+pub(super) struct NotBooted {
+    pub guest: String,
+    pub accelerator: Accelerator,
+    pub end: End,
+}
+
 /// Launches a guest and waits for the agent's hello, at most `limit`.
 pub(super) fn launch(
     host: &dyn Launch,
@@ -172,9 +183,11 @@ pub(super) fn launch(
             let boot = begin.elapsed();
             Ok(Launched { process, qmp, agent, hello, sockets: folder, boot })
         }
-        Err(error) => Err(process
-            .explain(error)
-            .context(format!("the guest `{}` did not boot under {accelerator}", spec.name))),
+        Err(error) => {
+            let error = process.explain(error);
+            let (guest, end) = (spec.name.clone(), process.end());
+            Err(error.context(NotBooted { guest, accelerator, end }))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod boot_sector;
 mod clock;
 mod initramfs;
 mod kernel_image;
+mod kvm_probe;
 mod launch;
 mod libraries;
 mod machine;

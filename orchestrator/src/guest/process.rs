@@ -1,7 +1,7 @@
 //! Starting QEMU, watching whether it lives, and quoting what it said.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
@@ -42,6 +42,30 @@ impl Launch for Plain {
 /// An error once the user or the system asked the run to end.
 pub(super) fn check(stop: &AtomicBool) -> Result<(), Refusal> {
     if stop.load(Ordering::Relaxed) { Err(Refusal::Interrupted) } else { Ok(()) }
+}
+
+/// What became of QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It still ran when the time was up.
+    None,
+    /// It ended after the guest's kernel had panicked.
+    Panic,
+    /// It ended by itself.
+    Code(i32),
+    /// A signal ended it: a failed assertion, for example.
+    Signal(i32),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("the guest did not answer in time"),
+            Self::Panic => f.write_str("the guest's kernel panicked"),
+            Self::Code(code) => write!(f, "QEMU ended with exit code {code}"),
+            Self::Signal(signal) => write!(f, "QEMU crashed with signal {signal}"),
+        }
+    }
 }
 
 /// A QEMU process and the files that it writes to. Killed when dropped.
@@ -108,6 +132,18 @@ impl Process {
         error.context(text + &self.last_words())
     }
 
+    /// How a guest that did not boot ended, as of now.
+    pub fn end(&mut self) -> End {
+        let console = fs::read(&self.console_log).unwrap_or_default();
+        let panicked = String::from_utf8_lossy(&console).contains(PANIC);
+        match self.ended.map(|status| (status.code(), status.signal())) {
+            None => End::None,
+            Some((_, Some(signal))) => End::Signal(signal),
+            Some((Some(0), None)) if panicked => End::Panic,
+            Some((code, None)) => End::Code(code.unwrap_or(0)),
+        }
+    }
+
     /// The last lines of QEMU's messages and of the console.
     pub fn last_words(&self) -> String {
         quote("QEMU", &self.qemu_log) + &quote("console", &self.console_log)
@@ -119,6 +155,9 @@ impl Drop for Process {
         self.kill();
     }
 }
+
+/// What the guest's kernel says on the console before it stops, and QEMU with it.
+const PANIC: &str = "Kernel panic";
 
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
@@ -135,7 +174,7 @@ fn quote(name: &str, path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+    let panic = lines.iter().position(|line| line.contains(PANIC));
     let first = panic.unwrap_or(lines.len().saturating_sub(LINES));
     let quoted: Vec<_> = lines.into_iter().skip(first).take(LINES).collect();
     if quoted.is_empty() { String::new() } else { format!("; {name}: {}", quoted.join(" | ")) }
@@ -157,6 +196,24 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_millis(450), "waited for nothing");
         assert!(text.contains("exit code 3; QEMU: unhappy; console: 2 | 3 | 4 | 5 | 6"), "{text}");
         assert!(text.ends_with("no hello"), "{text}");
+    }
+
+    #[test]
+    fn how_a_guest_ended_is_told_apart() {
+        let ended = |script: &str, console: &str| {
+            let logs = tempfile::tempdir().unwrap();
+            fs::write(logs.path().join("console.log"), console).unwrap();
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let mut process = Process::start(&Plain, &mut command, logs.path()).unwrap();
+            process.wait(Duration::from_millis(500));
+            process.end()
+        };
+        assert_eq!(ended("kill -ABRT $$", ""), End::Signal(6));
+        assert_eq!(ended("exit 1", ""), End::Code(1));
+        assert_eq!(ended("exit 0", "Kernel panic - not syncing"), End::Panic);
+        assert_eq!(ended("exit 0", ""), End::Code(0));
+        assert_eq!(ended("exec sleep 60", ""), End::None);
     }
 
     #[test]

@@ -5,7 +5,6 @@ pub mod enforcer;
 pub mod hog;
 pub mod idle_cost;
 pub mod join;
-pub mod sentinel;
 pub mod spin;
 
 use std::{path::PathBuf, time::Duration};
@@ -18,7 +17,9 @@ use crate::{
     check::{
         drill::{self, End},
         trial,
+        watch::Watch,
     },
+    sentinel,
     trace::recorder::Recorder,
 };
 
@@ -26,11 +27,9 @@ use crate::{
 #[derive(Debug, Clone, Subcommand)]
 pub enum Helper {
     /// Watch the CPU for stalls until SIGTERM, then write them down.
-    Sentinel {
-        /// Where to.
-        #[arg(long)]
-        out: PathBuf,
-    },
+    Sentinel(sentinel::Orders),
+    /// Prepare the host as a run does, let the sentinel watch, and print what it says.
+    Watch(Watch),
     /// Keep the CPU out of idle until killed.
     Spin,
     /// Print what leaving idle costs on this CPU.
@@ -111,7 +110,8 @@ impl Helper {
     /// Where the kernel refuses, with what it refused.
     pub fn run(self) -> Result<Exit> {
         match self {
-            Self::Sentinel { out } => sentinel::run(&out)?,
+            Self::Sentinel(orders) => sentinel::run(&orders)?,
+            Self::Watch(watch) => watch.run()?,
             Self::IdleCost => idle_cost::run()?,
             Self::Record(recorder) => recorder.run()?,
             Self::Spin => spin::run()?,

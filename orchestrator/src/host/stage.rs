@@ -146,17 +146,6 @@ impl Stage {
         Ok(command)
     }
 
-    /// Starts the stall sentinel, which writes `out` when it is stopped.
-    ///
-    /// # Errors
-    /// Where it cannot be started.
-    pub fn start_sentinel(&self, out: &Path, log: &Path) -> Result<Background> {
-        let arguments = ["helper", "sentinel", "--out"].map(OsStr::new);
-        let arguments = arguments.into_iter().chain([out.as_os_str()]);
-        let mut command = self.on_measured(&env::current_exe()?, arguments)?;
-        Background::start(&self.guard, "the stall sentinel", &mut command, log)
-    }
-
     /// Measures what leaving idle costs on the measured CPU, as a share of a burst's length.
     ///
     /// # Errors

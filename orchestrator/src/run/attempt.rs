@@ -17,13 +17,15 @@ use model::{
 use serde::Serialize;
 
 use super::{
+    admission,
     guests::{Booted, Guests},
     kvm, stalls, tasks,
     warm::WarmGuest,
 };
 use crate::{
-    host::{Background, Counters, Stage},
+    host::{Background, Counters, Stage, deadline_bandwidth_limit},
     mechanism::{self, Attached, Request, Vm, place_emulator},
+    sentinel::{self, Sentinel},
     service::Apache,
     trace::{self, Tracer},
 };
@@ -100,11 +102,7 @@ impl Bench {
     ) -> Result<()> {
         let before = self.stage.roots.counters(self.stage.cpus.measured);
         let stalls_csv = folder.join("stalls.csv");
-        let sentinel = if self.sentinel {
-            Some(self.stage.start_sentinel(&stalls_csv, &folder.join("sentinel.log"))?)
-        } else {
-            None
-        };
+        let sentinel = self.start_sentinel(experiment, &stalls_csv, folder)?;
         let mut measured = Measured::default();
         let out = &mut measured;
         let result = match (experiment.place, &experiment.web) {
@@ -113,16 +111,36 @@ impl Bench {
             (Place::Host, Some(web)) => self.web_on_host(experiment, web, attempt, folder, out),
             (Place::Guest, Some(web)) => self.web_in_guest(experiment, web, attempt, folder, out),
         };
-        let watched = sentinel.map(Background::stop).transpose();
+        let watched = sentinel.map(Sentinel::stop).transpose();
         let after = self.stage.roots.counters(self.stage.cpus.measured);
         let counters = serde_json::to_string_pretty(&BeforeAndAfter { before, after })?;
         fs::write(folder.join("host.json"), counters + "\n")?;
         attempted.facts = measured.facts;
-        if watched.as_ref().is_ok_and(Option::is_some) {
-            attempted.stalled_share =
-                account_for_stalls(folder, &stalls_csv, measured.window, measured.clock)?;
+        if let Ok(Some(facts)) = &watched {
+            attempted.facts.sentinel = Some(facts.clone());
+            match sentinel::blind(facts) {
+                Some(why) => attempted.facts.warnings.push(why),
+                None => {
+                    attempted.stalled_share =
+                        account_for_stalls(folder, &stalls_csv, measured.window, measured.clock)?;
+                }
+            }
         }
         result.and(watched.map(drop))
+    }
+
+    /// Starts the sentinel, with as much of the CPU as `experiment` leaves it.
+    fn start_sentinel(
+        &self,
+        experiment: &Experiment,
+        stalls_csv: &Path,
+        folder: &Path,
+    ) -> Result<Option<Sentinel>> {
+        if !self.sentinel {
+            return Ok(None);
+        }
+        let most = admission::sentinel(experiment, deadline_bandwidth_limit(&self.stage.roots));
+        Sentinel::start(&self.stage, most, stalls_csv, &folder.join("sentinel.log")).map(Some)
     }
 
     fn on_host(

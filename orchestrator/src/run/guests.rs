@@ -124,6 +124,12 @@ impl Guests {
         self.kernel.release.clone()
     }
 
+    /// What to tell the user of the accelerator at once, if anything.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        self.chosen.advice()
+    }
+
     /// KVM or TCG, and why.
     #[must_use]
     pub fn accelerator(&self) -> AcceleratorFacts {

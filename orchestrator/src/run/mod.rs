@@ -1,5 +1,6 @@
 //! Runs a suite: plan, prepare, measure, collect, restore.
 
+mod admission;
 mod attempt;
 pub mod folder;
 mod guests;
@@ -36,7 +37,7 @@ use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
     host::{Roots, Stage, Stop},
-    service, trace,
+    sentinel, service, trace,
 };
 
 /// What a run left behind.
@@ -65,6 +66,9 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
     } else {
         None
     };
+    if let Some(advice) = guests.as_ref().and_then(Guests::advice) {
+        eprintln!("note: {advice}");
+    }
     let apache = plan.has_service().then(service::find).transpose()?;
     let (folder, earlier) = match earlier {
         Some((folder, manifest)) => (folder, Some(manifest)),
@@ -199,6 +203,9 @@ fn note(record: &model::manifest::RepetitionRecord, max_stalled: f64) -> Option<
     let name = format!("{} rep-{:03}", record.experiment, record.attempt);
     if let Some(error) = &record.error {
         return Some(format!("{name} failed: {error}"));
+    }
+    if let Some(why) = record.facts.sentinel.as_ref().and_then(sentinel::blind) {
+        return Some(format!("{name}: {why}"));
     }
     let share = record.stalled_share.filter(|_| record.noisy)?;
     Some(format!(

@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use model::{
-    Mechanism, Suite, duration,
+    Suite, duration,
     manifest::Impossible,
-    suite::{self, Emulator, Experiment, Network, Place, Sweep},
+    suite::{self, Experiment, Network, Place, Sweep},
 };
 
+use super::admission;
 use crate::{
     error::Refusal,
-    helper::{enforcer, sentinel},
     host::{Cpus, Roots, deadline_bandwidth_limit},
     mechanism, service,
 };
@@ -87,7 +87,7 @@ impl Plan {
         for experiment in &suite.experiments {
             servable(experiment, &suite.guest.network)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
-            admissible(experiment, suite.host.sentinel, limit)
+            admission::check(experiment, suite.host.sentinel, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
         }
         let impossible = impossible(&suite, &roots, &file)?;
@@ -229,37 +229,6 @@ fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
     Ok(())
 }
 
-/// All that is reserved on the measured CPU has to fit below the kernel's limit.
-fn admissible(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(), String> {
-    let Some(settings) = &experiment.reservation else { return Ok(()) };
-    if !settings.mechanism.is_deadline() {
-        return Ok(());
-    }
-    let reservation = settings.reservation();
-    let share = |budget: Duration, period: Duration| budget.as_secs_f64() / period.as_secs_f64();
-    let mut watch = if sentinel { share(sentinel::BUDGET, sentinel::PERIOD) } else { 0.0 };
-    if settings.mechanism == Mechanism::TimerServer {
-        let (budget, period) = enforcer::own_reservation(reservation);
-        watch += share(budget, period);
-    }
-    let emulator = match experiment.emulator {
-        Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
-        Emulator::Place(_) => 0.0,
-    };
-    let left = limit - watch - emulator;
-    // A sum of shares is a little off; the kernel counts in units of 2^-20.
-    if reservation.bandwidth() <= left + 1e-6 {
-        return Ok(());
-    }
-    Err(format!(
-        "experiment `{}`: key `reservation`: {reservation} is {:.3} of the CPU, above the \
-         admissible {left:.3} (the kernel's limit {limit:.3}, less {watch:.3} for the stall \
-         sentinel and a controlling thread, and {emulator:.3} for the emulator)",
-        experiment.name,
-        reservation.bandwidth()
-    ))
-}
-
 /// The experiments whose mechanism this host lacks, as long as others are left.
 ///
 /// # Errors
@@ -359,16 +328,6 @@ mod tests {
         let order: Vec<_> =
             rounds(&suite()).iter().map(|p| format!("{}{}", p.experiment, p.repetition)).collect();
         assert_eq!(order, ["a0", "b0", "a1"]);
-    }
-
-    #[test]
-    fn what_does_not_fit_below_the_kernels_limit_is_refused() {
-        let suite = suite();
-        let reserved = suite.experiment("b").unwrap();
-        assert!(admissible(reserved, false, 0.95).is_ok());
-        let error = admissible(reserved, true, 0.95).unwrap_err();
-        assert!(error.contains("0.920") && error.contains("0.900"), "{error}");
-        assert!(admissible(suite.experiment("a").unwrap(), true, 0.95).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Real guests, under TCG, and a spinning one under KVM.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
     sync::{
@@ -272,6 +273,54 @@ fn the_accelerator_is_chosen_by_booting_and_remembered() {
         (other, _) => panic!("{other:?} after {auto:?}"),
     }
     assert_eq!(pick(AcceleratorChoice::Tcg, &Never).unwrap().accelerator, Accelerator::Tcg);
+}
+
+/// This host's QEMU, which crashes where KVM is asked for.
+fn crashing(qemu: &Qemu, folder: &Path) -> Qemu {
+    let program = folder.join("qemu");
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *'-accel kvm'*) echo 'Assertion failed' >&2; kill -ABRT $$;; \
+         esac\nexec '{}' \"$@\"\n",
+        qemu.program.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Qemu { program, ..qemu.clone() }
+}
+
+#[test]
+fn the_probe_remembers_a_crash_of_qemu_and_nothing_that_is_not_kvms_fault() {
+    const TEST: &str = "the_probe_remembers_a_crash_of_qemu_and_nothing_that_is_not_kvms_fault";
+    let Some(mut bench) = bench(TEST) else { return };
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        eprintln!("SKIPPED: {TEST}: /dev/kvm: {error}");
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    bench.spec.cache = cache.path().to_owned();
+    let stop = AtomicBool::new(false);
+    let auto = AcceleratorChoice::Auto;
+
+    let missing = Qemu { program: cache.path().join("no-qemu"), ..bench.qemu.clone() };
+    let error = choose(auto, &Plain, &missing, &bench.spec, &stop).unwrap_err();
+    assert!(format!("{error:#}").contains("no-qemu"), "{error:#}");
+
+    let script = cache.path().join("not-a-program");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    let contents = bench.spec.contents.clone().with_program(&script);
+    let broken = GuestSpec { contents, ..bench.spec.clone() };
+    let error = choose(auto, &Never, &bench.qemu, &broken, &stop).unwrap_err();
+    assert!(format!("{error:#}").contains("not-a-program"), "{error:#}");
+
+    let qemu = crashing(&bench.qemu, cache.path());
+    let chosen = choose(auto, &Plain, &qemu, &bench.spec, &stop).unwrap();
+    assert_eq!(chosen.accelerator, Accelerator::Tcg);
+    assert!(chosen.reason.contains("QEMU crashed with signal 6; see "), "{}", chosen.reason);
+    assert!(!chosen.reason.contains("Assertion"), "{}", chosen.reason);
+    assert!(chosen.advice().unwrap().contains("make kvm"));
+    let log = std::fs::read_to_string(chosen.reason.split_once("see ").unwrap().1).unwrap();
+    assert!(log.contains("Assertion failed"), "{log}");
+    assert_eq!(choose(auto, &Never, &qemu, &bench.spec, &stop).unwrap(), chosen);
 }
 
 struct Never;

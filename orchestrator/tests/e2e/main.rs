@@ -8,6 +8,7 @@ mod reservations;
 mod reserve;
 mod restore;
 mod run;
+mod sentinel;
 mod support;
 mod sweep;
 mod traced;

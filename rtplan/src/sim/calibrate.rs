@@ -6,10 +6,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use model::{
-    Manifest, Task,
+    Manifest, Reservation, Task,
     manifest::{RepetitionRecord, SCHEMA_VERSION},
     sample::{Job, SampleError, Stall, read_csv},
     stats::percentile,
@@ -116,6 +117,7 @@ impl Measured {
                 .collect(),
             stalls: stalls.clone(),
             tick: self.tick_ns(),
+            sentinel_reservation: self.sentinel(&experiment.name),
             look: traced.and_then(Traced::look),
             timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
             phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
@@ -205,6 +207,15 @@ impl Measured {
 
     fn place(&self, record: &RepetitionRecord) -> PathBuf {
         self.folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
+    }
+
+    /// The sentinel's reservation in an attempt that counts.
+    fn sentinel(&self, experiment: &str) -> Option<Reservation> {
+        let counted = |record: &&RepetitionRecord| record.counts && record.experiment == experiment;
+        let mut records = self.manifest.repetitions.iter().filter(counted);
+        let facts = records.find_map(|record| record.facts.sentinel.as_ref())?;
+        let (budget, period) = (facts.budget_ns, facts.period_ns);
+        Reservation::new(Duration::from_nanos(budget), Duration::from_nanos(period)).ok()
     }
 
     /// Gaps and lengths of the stalls while the experiment was measured.

@@ -57,6 +57,8 @@ pub struct Conditions {
     /// kernel looks at the budget of a thread that is preempted: where budgets are enforced at the
     /// tick, the sentinel makes them sharper.
     pub sentinel: bool,
+    /// Its reservation, where it is known; else the one of a host of usual speed.
+    pub sentinel_reservation: Option<Reservation>,
     /// CPU time of one of its looks, where it is known.
     pub look: Option<Times>,
     /// When budgets are looked at.
@@ -65,16 +67,17 @@ pub struct Conditions {
     pub timer_latency: u64,
 }
 
-/// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::helper`.
-const SENTINEL: &str = "25us/500us";
+/// The sentinel's reservation, how often it wakes, and for how long: `orchestrator::sentinel`.
+const SENTINEL: &str = "25us/800us";
 pub(super) const SENTINEL_INTERVAL_NS: u64 = 1_000_000;
 pub(super) const SENTINEL_WORK_NS: u64 = 20_000;
 
-fn sentinel(look: Option<&Times>) -> Thread {
-    let server = Server::HardCbs(SENTINEL.parse().expect("a valid reservation"));
+fn sentinel(conditions: &Conditions) -> Thread {
+    let usual = || SENTINEL.parse().expect("a valid reservation");
+    let server = Server::HardCbs(conditions.sentinel_reservation.unwrap_or_else(usual));
     let mut thread = Thread::hog(server);
     let task = &mut thread.tasks[0];
-    task.execution = look.cloned().unwrap_or(Times::Constant(SENTINEL_WORK_NS));
+    task.execution = conditions.look.clone().unwrap_or(Times::Constant(SENTINEL_WORK_NS));
     (task.period, task.deadline) = (SENTINEL_INTERVAL_NS, SENTINEL_INTERVAL_NS);
     thread
 }
@@ -136,7 +139,7 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
     if let Some(load) = &experiment.load {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
-    threads.extend(conditions.sentinel.then(|| sentinel(conditions.look.as_ref())));
+    threads.extend(conditions.sentinel.then(|| sentinel(conditions)));
     Ok(Cpu {
         stalls: conditions.stalls.clone(),
         tick: conditions.tick.map(|period| Tick { period, phase: 0 }),

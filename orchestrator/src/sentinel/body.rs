@@ -1,0 +1,145 @@
+//! The sentinel's own process.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kernel::{affinity::SELF, clock, memory, process, sched};
+use model::{
+    duration::as_ns,
+    manifest::SentinelFacts,
+    sample::{Stall, write_csv},
+};
+use nix::errno::Errno;
+
+use super::{
+    INTERVAL, LEAST, PERIOD,
+    judge::{Judge, Look, Seen, next_ns},
+    size,
+};
+
+/// Room for stalls, taken before it starts; 16 MiB.
+const CAPACITY: usize = 1 << 20;
+
+/// Looks by which it measures what one costs: a tenth of a second.
+const TRIALS: usize = 100;
+
+/// What it says once it watches.
+pub(super) const READY: &str = "watching";
+
+/// What the sentinel is told.
+#[derive(Debug, Clone, Args)]
+pub struct Orders {
+    /// Where to write stalls.csv.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Where to write how it watched.
+    #[arg(long)]
+    pub report: PathBuf,
+    /// Its budget at the most.
+    #[arg(long, value_name = "DURATION", value_parser = model::duration::parse)]
+    pub most: Duration,
+}
+
+/// Watches until SIGTERM, then writes what it saw and how it watched.
+///
+/// # Errors
+/// Where SCHED_DEADLINE is refused or a file cannot be written.
+pub fn run(orders: &Orders) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
+    // Without the lock a page fault could look like a stall; with too small a limit, so be it.
+    let _ = memory::lock_all();
+    process::set_name("rtvm-sentinel")?;
+    let mut stalls = Vec::with_capacity(CAPACITY);
+    let most = enter(orders.most)?;
+    let look = cost(&stop);
+    let budget = size(look, most);
+    sched::set(SELF, sched::Policy::deadline(budget, PERIOD))?;
+    println!("{READY}");
+    let facts = watch(look, budget, &stop, &mut stalls);
+    sched::set(SELF, sched::Policy::Other { nice: 0 })?;
+    write_csv(&orders.out, &stalls)?;
+    let text = serde_json::to_vec(&facts)?;
+    fs::write(&orders.report, text).with_context(|| orders.report.display().to_string())
+}
+
+/// Enters SCHED_DEADLINE with the budget `most`, or with the least where that much is not to be had;
+/// returns the budget.
+fn enter(most: Duration) -> Result<Duration> {
+    match sched::set(SELF, sched::Policy::deadline(most, PERIOD)) {
+        Ok(()) => Ok(most),
+        Err(refused) if refused.errno == Errno::EBUSY && most > LEAST => {
+            sched::set(SELF, sched::Policy::deadline(LEAST, PERIOD))?;
+            Ok(LEAST)
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// CPU time of a look: nine of ten take no longer.
+fn cost(stop: &AtomicBool) -> Duration {
+    let mut looks = Looks::begin();
+    let mut ran: Vec<u64> = Vec::with_capacity(TRIALS);
+    while !stop.load(Ordering::Relaxed) && ran.len() < TRIALS {
+        let Some(look) = looks.next() else { continue };
+        ran.push(look.ran_ns);
+    }
+    ran.sort_unstable();
+    Duration::from_nanos(ran.get(ran.len() * 9 / 10).copied().unwrap_or(0))
+}
+
+fn watch(
+    look: Duration,
+    budget: Duration,
+    stop: &AtomicBool,
+    stalls: &mut Vec<Stall>,
+) -> SentinelFacts {
+    let (look_ns, budget_ns, period_ns) = (as_ns(look), as_ns(budget), as_ns(PERIOD));
+    let mut facts = SentinelFacts { budget_ns, period_ns, look_ns, ..SentinelFacts::default() };
+    let mut judge = Judge::new(look_ns, budget_ns);
+    let mut looks = Looks::begin();
+    let begin = clock::monotonic_ns();
+    while !stop.load(Ordering::Relaxed) && stalls.len() < CAPACITY {
+        let Some(look) = looks.next() else { continue };
+        facts.looks += 1;
+        match judge.judge(look) {
+            Seen::Nothing => {}
+            Seen::Stall(stall) => stalls.push(stall),
+            Seen::HeldBack(length_ns) => facts.held_back_ns += length_ns,
+        }
+    }
+    facts.watched_ns = clock::monotonic_ns() - begin;
+    facts
+}
+
+/// Looks, one after the other.
+struct Looks {
+    due_ns: u64,
+    used_ns: u64,
+}
+
+impl Looks {
+    fn begin() -> Self {
+        let due_ns = clock::monotonic_ns() + as_ns(INTERVAL);
+        Self { due_ns, used_ns: clock::thread_cpu_ns() }
+    }
+
+    /// Sleeps until the next; none where a signal came first.
+    fn next(&mut self) -> Option<Look> {
+        clock::sleep_until(self.due_ns).ok()?;
+        let (now_ns, used_ns) = (clock::monotonic_ns(), clock::thread_cpu_ns());
+        let look = Look { due_ns: self.due_ns, now_ns, ran_ns: used_ns - self.used_ns };
+        self.used_ns = used_ns;
+        self.due_ns = next_ns(look);
+        Some(look)
+    }
+}
