@@ -134,7 +134,8 @@ fn settle(
     links: &BTreeMap<PathBuf, PathBuf>,
 ) -> BTreeMap<PathBuf, Node> {
     let place = |path: PathBuf| {
-        let found = links.iter().find_map(|(link, to)| Some(to.join(path.strip_prefix(link).ok()?)));
+        let found =
+            links.iter().find_map(|(link, to)| Some(to.join(path.strip_prefix(link).ok()?)));
         found.unwrap_or(path)
     };
     let settled = nodes.into_iter().map(|(path, node)| (place(path), node));
@@ -276,7 +277,8 @@ mod tests {
     fn holds_what_the_guest_needs_folders_first() {
         let cache = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
-        let modules = [Module { name: "virtio".into(), path: "x".into(), content: b"ELF".to_vec() }];
+        let modules =
+            [Module { name: "virtio".into(), path: "x".into(), content: b"ELF".to_vec() }];
         let path = build(cache.path(), &own, &modules, &contents()).unwrap();
         let names = names(&path);
         let place = |name: &str| {

@@ -26,8 +26,8 @@ pub use clock::ClockOffset;
 pub use guest_agent::message::{Hello, Status, Stream};
 pub use initramfs::{Contents, build};
 pub use kernel_image::{
-    KernelChoice, KernelImage, default_cache, ensure as ensure_kernel, ensure_kind, files as
-    kernel_files,
+    KernelChoice, KernelImage, default_cache, ensure as ensure_kernel, ensure_kind,
+    files as kernel_files,
 };
 pub use launch::{Disk, GuestSpec, Network};
 pub use machine::Guest;

@@ -37,7 +37,10 @@ pub(super) fn bring(guest: &Guest, from: &str, out: &Path, stop: &Stop) -> Resul
     })?;
     written.with_context(|| out.display().to_string())?;
     if !status.success() {
-        bail!("packing {from} in the lab host: {status}: {}", String::from_utf8_lossy(&said).trim());
+        bail!(
+            "packing {from} in the lab host: {status}: {}",
+            String::from_utf8_lossy(&said).trim()
+        );
     }
     std::io::Seek::rewind(&mut packed)?;
     let aside = tempfile::Builder::new().prefix("lab-").tempdir_in(out)?;
@@ -48,7 +51,8 @@ pub(super) fn bring(guest: &Guest, from: &str, out: &Path, stop: &Stop) -> Resul
 }
 
 fn move_into(aside: tempfile::TempDir, out: &Path) -> Result<()> {
-    let names: Vec<_> = fs::read_dir(aside.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    let names: Vec<_> =
+        fs::read_dir(aside.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
     if let Some(name) = names.iter().find(|name| out.join(name).exists()) {
         let name = out.join(name);
         let kept = aside.keep();

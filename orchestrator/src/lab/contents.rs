@@ -87,7 +87,11 @@ pub(super) fn minimal(nested: &KernelImage, with: &[PathBuf]) -> Result<Contents
 ///
 /// # Errors
 /// [`Refusal`] where a program of the bench is missing.
-pub(super) fn on_disk(contents: &mut Contents, nested: &KernelImage, with: &[PathBuf]) -> Result<()> {
+pub(super) fn on_disk(
+    contents: &mut Contents,
+    nested: &KernelImage,
+    with: &[PathBuf],
+) -> Result<()> {
     let overlay = Path::new(guest_agent::switch::OVERLAY);
     common(&mut contents.bare_programs, &mut contents.files, overlay, nested, with)?;
     let units = overlay.join("etc/systemd/system");
@@ -132,7 +136,8 @@ fn common(
 /// Where a file of the user is put: under its own relative path, or under its name.
 fn in_work(path: &Path) -> Result<PathBuf, Refusal> {
     let plain = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
-    let inside = if path.components().all(plain) { Some(path.as_os_str()) } else { path.file_name() };
+    let inside =
+        if path.components().all(plain) { Some(path.as_os_str()) } else { path.file_name() };
     let inside = inside.filter(|_| path.exists()).ok_or_else(|| {
         Refusal::Usage(format!("--with {}: there is no such file or folder", path.display()))
     })?;

@@ -107,7 +107,8 @@ fn mkfs() -> Result<PathBuf> {
 /// It takes longer than `limit`.
 pub(super) fn wait_for_services(guest: &Guest, limit: Duration, stop: &Stop) -> Result<()> {
     let wait = ["systemctl", "is-system-running", "--wait"];
-    let output = guest.run(&wait, limit, stop.flag()).context("waiting for the lab host's services")?;
+    let output =
+        guest.run(&wait, limit, stop.flag()).context("waiting for the lab host's services")?;
     if output.status.success() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     error::Refusal,
-    guest::{Qemu, find_qemu, fetch_from_backports},
+    guest::{Qemu, fetch_from_backports, find_qemu},
 };
 
 const PACKAGES: [&str; 3] = ["qemu-system-x86", "qemu-system-common", "qemu-system-data"];

@@ -134,7 +134,8 @@ pub fn run(options: &Options) -> Result<u8> {
     let seconds = guest.boot.as_secs_f64();
     model::say!(
         "lab host: Linux {} with {} CPUs, up in {seconds:.1} s; {WHAT_IS_REAL}",
-        guest.hello.kernel, guest.hello.cpus
+        guest.hello.kernel,
+        guest.hello.cpus
     );
     guest.hello.warnings.iter().for_each(|warning| model::say!("lab host: warning: {warning}"));
     let status = options.serve(&guest, &stop)?;
@@ -198,7 +199,6 @@ impl Machine {
             ..GuestSpec::default()
         })
     }
-
 }
 
 /// Starts a command in a lab host as `orchestrator lab` does: in its working folder, with `$OUT`.

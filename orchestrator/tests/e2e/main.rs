@@ -2,6 +2,7 @@
 //! reservations. One program, so that its tests can take turns on the host.
 
 mod guest;
+mod lab;
 mod mechanisms;
 mod neighbours;
 mod reservations;
