@@ -124,7 +124,8 @@ impl Actions for Fake {
             .groups
             .get(&tid)
             .map_or(Path::new("/"), |group| group.strip_prefix(ROOT).unwrap_or(group));
-        Ok(format!("3:cpuset:/{}\n", group.display()))
+        let group = group.display();
+        Ok(format!("3:cpuset:/{group}\n0::/{group}\n"))
     }
 
     fn marked(&self, mark: &str) -> Vec<i32> {
