@@ -34,10 +34,10 @@ const BENCH: [&str; 7] =
 const TOOLS: &[&str] = &[
     "awk", "bash", "cat", "chgrp", "chmod", "chown", "chrt", "cp", "cut", "date", "dd", "df",
     "dmesg", "du", "echo", "env", "false", "find", "free", "grep", "head", "hostname", "id", "ip",
-    "kill", "ln", "ls", "mkdir", "mknod", "mktemp", "mount", "mv", "nice", "nproc", "ps", "pwd",
-    "readlink", "renice", "rm", "rmdir", "sed", "seq", "setpriv", "setsid", "sh", "sleep", "sort",
-    "stat", "stdbuf", "sync", "tail", "tar", "taskset", "tee", "test", "timeout", "touch", "tr",
-    "true", "umount", "uname", "uniq", "vmstat", "wc", "xargs", "yes",
+    "kill", "ln", "ls", "mkdir", "mknod", "mktemp", "mount", "mv", "nice", "nproc", "pgrep",
+    "pkill", "ps", "pwd", "readlink", "renice", "rm", "rmdir", "sed", "seq", "setpriv", "setsid",
+    "sh", "sleep", "sort", "stat", "stdbuf", "sync", "tail", "tar", "taskset", "tee", "test",
+    "timeout", "touch", "tr", "true", "umount", "uname", "uniq", "vmstat", "wc", "xargs", "yes",
 ];
 
 /// Where the loader and those who look for libraries like it learn of folders.

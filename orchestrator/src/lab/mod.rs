@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use model::host::Platform;
 
 use crate::{
     error::Refusal,
@@ -92,10 +93,6 @@ pub enum Root {
     /// A Debian system.
     Debian,
 }
-
-/// What is real in a lab host, for every output.
-pub const WHAT_IS_REAL: &str = "the lab host is emulated: its kernel, KVM, scheduling and code \
-                                paths are real, the speed of its hardware is not";
 
 /// The processor of the lab host. Its time-stamp counter is declared reliable, or the clock source
 /// would be the HPET, every read of which leaves the virtual machine.
