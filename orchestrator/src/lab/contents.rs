@@ -27,8 +27,16 @@ const BIN: &str = "/usr/local/bin";
 const CACHE: &str = "/var/cache";
 
 /// The programs of the bench; the one with `-static` is not built everywhere.
-const BENCH: [&str; 7] =
-    ["rtload", "webload", "cgi-rotate", "cgi-rotate-static", "rtplan", "reports", "guest-agent"];
+const BENCH: [&str; 8] = [
+    "orchestrator",
+    "rtload",
+    "webload",
+    "cgi-rotate",
+    "cgi-rotate-static",
+    "rtplan",
+    "reports",
+    "guest-agent",
+];
 
 /// What scripts expect of a host, as far as this host has it.
 const TOOLS: &[&str] = &[
@@ -48,13 +56,42 @@ pub(super) fn environment() -> [(&'static str, &'static str); 3] {
     [("OUT", OUT), ("HOME", "/root"), ("XDG_CACHE_HOME", CACHE)]
 }
 
+/// The bench's programs, in `folder` or beside this one.
+///
+/// # Errors
+/// [`Refusal::Lacking`] where one is missing.
+pub(super) fn bench(folder: Option<&Path>) -> Result<Vec<PathBuf>, Refusal> {
+    let find = |name: &&str| match folder {
+        Some(folder) => Ok(folder.join(name)).and_then(|path| {
+            let missing = || Refusal::Lacking(format!("{} is missing", path.display()));
+            path.is_file().then_some(path.clone()).ok_or_else(missing)
+        }),
+        None => program(name),
+    };
+    let needed = |name: &&&str| !name.ends_with("-static") || find(*name).is_ok();
+    BENCH.iter().filter(needed).map(|name| find(&name)).collect()
+}
+
+/// The agent among these programs.
+///
+/// # Errors
+/// It is not there.
+pub(super) fn agent(bench: &[PathBuf]) -> Result<PathBuf> {
+    let found = bench.iter().find(|path| path.ends_with("guest-agent"));
+    found.cloned().context("guest-agent is not among the programs")
+}
+
 /// A root file system made of this host's own programs, for guests with the kernel `nested`.
 ///
 /// # Errors
 /// [`Refusal`] where QEMU or a program of the bench is missing.
-pub(super) fn minimal(nested: &KernelImage, with: &[PathBuf]) -> Result<Contents> {
+pub(super) fn minimal(
+    bench: &[PathBuf],
+    nested: &KernelImage,
+    with: &[PathBuf],
+) -> Result<Contents> {
     let mut contents = Contents::default();
-    common(&mut contents.programs, &mut contents.files, Path::new("/"), nested, with)?;
+    common(&mut contents.programs, &mut contents.files, Path::new("/"), bench, nested, with)?;
     for name in TOOLS {
         if let Some(path) = tool(name) {
             contents.programs.insert(Path::new("/usr/bin").join(name), path);
@@ -89,11 +126,12 @@ pub(super) fn minimal(nested: &KernelImage, with: &[PathBuf]) -> Result<Contents
 /// [`Refusal`] where a program of the bench is missing.
 pub(super) fn on_disk(
     contents: &mut Contents,
+    bench: &[PathBuf],
     nested: &KernelImage,
     with: &[PathBuf],
 ) -> Result<()> {
     let overlay = Path::new(guest_agent::switch::OVERLAY);
-    common(&mut contents.bare_programs, &mut contents.files, overlay, nested, with)?;
+    common(&mut contents.bare_programs, &mut contents.files, overlay, bench, nested, with)?;
     let units = overlay.join("etc/systemd/system");
     let unit = format!(
         "[Unit]\nDescription=Agent of the lab host\n\n[Service]\nExecStart={BIN}/guest-agent \
@@ -112,17 +150,14 @@ fn common(
     programs: &mut BTreeMap<PathBuf, PathBuf>,
     files: &mut BTreeMap<PathBuf, PathBuf>,
     root: &Path,
+    bench: &[PathBuf],
     nested: &KernelImage,
     with: &[PathBuf],
 ) -> Result<()> {
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    programs.insert(below(Path::new(BIN)).join("orchestrator"), env::current_exe()?);
-    for name in BENCH {
-        match program(name) {
-            Ok(path) => drop(programs.insert(below(Path::new(BIN)).join(name), path)),
-            Err(_) if name.ends_with("-static") => {}
-            Err(missing) => return Err(missing.into()),
-        }
+    for path in bench {
+        let name = path.file_name().unwrap_or_default();
+        programs.insert(below(Path::new(BIN)).join(name), path.clone());
     }
     for (path, host) in kernel_files(nested, &Path::new(CACHE).join("rt-vm-bench"))? {
         files.insert(below(&path), host);

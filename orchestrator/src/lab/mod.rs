@@ -69,6 +69,9 @@ pub struct Machine {
     /// File or folder to copy into the command's working folder; may be given several times
     #[arg(long, value_name = "PATH")]
     pub with: Vec<PathBuf>,
+    /// The folder of the bench's programs; none: that of this program.
+    #[arg(skip)]
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Machine {
@@ -81,6 +84,7 @@ impl Default for Machine {
             append: String::new(),
             disk: None,
             with: Vec::new(),
+            programs: None,
         }
     }
 }
@@ -130,9 +134,10 @@ pub fn run(options: &Options) -> Result<u8> {
     let guest = options.machine.boot(logs.path(), &stop)?;
     let seconds = guest.boot.as_secs_f64();
     model::say!(
-        "lab host: Linux {} with {} CPUs, up in {seconds:.1} s; {WHAT_IS_REAL}",
+        "lab host: Linux {} with {} CPUs, up in {seconds:.1} s. {}",
         guest.hello.kernel,
-        guest.hello.cpus
+        guest.hello.cpus,
+        Platform::Emulated.what_is_real()
     );
     guest.hello.warnings.iter().for_each(|warning| model::say!("lab host: warning: {warning}"));
     let status = options.serve(&guest, &stop)?;
@@ -164,10 +169,11 @@ impl Machine {
     /// The machine.
     fn spec(&self, cache: PathBuf, logs: PathBuf) -> Result<GuestSpec> {
         let nested = ensure_kernel(&cache)?;
+        let bench = contents::bench(self.programs.as_deref())?;
         let (mut contents, mut append) = (Contents::default(), self.append.clone());
         let disk = match self.root {
             Root::Minimal => {
-                contents = contents::minimal(&nested, &self.with)?;
+                contents = contents::minimal(&bench, &nested, &self.with)?;
                 let disk = self.disk.as_deref().map(debian::plain_disk).transpose()?;
                 if disk.is_some() {
                     contents.texts.insert(guest_agent::switch::DISK.into(), "/dev/vda\n".into());
@@ -175,7 +181,7 @@ impl Machine {
                 disk
             }
             Root::Debian => {
-                contents::on_disk(&mut contents, &nested, &self.with)?;
+                contents::on_disk(&mut contents, &bench, &nested, &self.with)?;
                 append = format!("{} {append}", debian::KERNEL_ARGUMENTS);
                 Some(debian::root_disk(&cache, self.disk.as_deref())?)
             }
@@ -192,6 +198,7 @@ impl Machine {
             append,
             logs,
             kernel: ensure_kind(&cache, &self.kernel)?,
+            agent: Some(contents::agent(&bench)?),
             cache,
             ..GuestSpec::default()
         })

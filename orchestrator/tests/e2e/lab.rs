@@ -47,8 +47,9 @@ impl Lab {
             eprintln!("SKIPPED: {test}: QEMU is not installed");
             return None;
         }
-        // All programs of the bench, which a lab host holds.
-        sibling("guest-agent");
+        // With it all programs of the bench are built.
+        let programs = sibling("guest-agent").parent().map(Path::to_owned);
+        let machine = Machine { programs, ..machine.clone() };
         let (logs, stop) = (tempfile::tempdir().unwrap(), Stop::default());
         let guest = machine.boot(logs.path(), &stop).unwrap();
         Some(Self { guest, stop, _logs: logs, _turn: turn })
