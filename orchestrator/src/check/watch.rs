@@ -95,12 +95,12 @@ impl Watch {
             }
         })?;
         let stalled_ns = said.stalled_ns();
-        println!(
+        model::answer!(
             "{}",
             serde_json::json!({
                 "stalls": said.stalls.len(), "stalled_ns": stalled_ns, "sentinel": said.facts
             })
-        );
+        )?;
         Ok(())
     }
 }

@@ -102,7 +102,7 @@ impl Clearing {
 impl Drop for Clearing {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            eprintln!("warning: keeping others away from the measured CPU: {error:#}");
+            model::say!("warning: keeping others away from the measured CPU: {error:#}");
         }
     }
 }

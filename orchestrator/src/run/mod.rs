@@ -67,7 +67,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
         None
     };
     if let Some(advice) = guests.as_ref().and_then(Guests::advice) {
-        eprintln!("note: {advice}");
+        model::say!("note: {advice}");
     }
     let apache = plan.has_service().then(service::find).transpose()?;
     let (folder, earlier) = match earlier {

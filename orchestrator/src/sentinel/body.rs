@@ -64,7 +64,7 @@ pub fn run(orders: &Orders) -> Result<()> {
     let look = cost(&stop);
     let budget = size(look, most);
     sched::set(SELF, sched::Policy::deadline(budget, PERIOD))?;
-    println!("{READY}");
+    model::answer!("{READY}")?;
     let facts = watch(look, budget, &stop, &mut stalls);
     sched::set(SELF, sched::Policy::Other { nice: 0 })?;
     write_csv(&orders.out, &stalls)?;
