@@ -310,7 +310,7 @@ fn each_condition_is_needed() {
         Place { own: Kind::HardCbs, neighbours: &[], tick: false, releases: Releases::Together };
     let crowded = Place { neighbours: &[Kind::HardCbs], ..hard };
     let forget = |setup: &mut Setup| setup.costs.neighbours = 0;
-    let cases: [(&str, u32); 7] = [
+    let cases: [(&str, u32); 6] = [
         ("one-gap beside neighbours", excesses(Model::OneGap, crowded, forget)),
         ("aligned beside neighbours", excesses(Model::Aligned, crowded, forget)),
         (
@@ -334,10 +334,6 @@ fn each_condition_is_needed() {
                 let all = setup.workload.tasks().iter().map(periodic).collect();
                 setup.workload = Workload::new(all).unwrap();
             }),
-        ),
-        (
-            "two-gap under a periodic server that neighbours' overruns make late",
-            excesses(Model::TwoGap, Place { own: Kind::Periodic, tick: true, ..crowded }, |_| {}),
         ),
     ];
     for (what, wrong) in cases {
