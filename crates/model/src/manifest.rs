@@ -180,7 +180,7 @@ pub struct SentinelFacts {
     pub budget_ns: u64,
     /// Period of its reservation.
     pub period_ns: u64,
-    /// CPU time of a look, measured before it watched: nine of ten take no longer.
+    /// CPU time of a look, measured before it watched: the median.
     pub look_ns: u64,
     /// How often it looked.
     pub looks: u64,

@@ -2,10 +2,7 @@
 
 use model::{duration::as_ns, sample::Stall};
 
-use super::{
-    INTERVAL, PERIOD, THRESHOLD,
-    account::{Account, Woken},
-};
+use super::{INTERVAL, PERIOD, THRESHOLD, account::Account};
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
@@ -19,14 +16,12 @@ pub(super) struct Look {
 }
 
 /// What it tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// The CPU ran.
-    Nothing,
-    /// It ran nobody.
-    Stall(Stall),
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The CPU ran nobody.
+    pub stall: Option<Stall>,
     /// The sentinel was late by this much, and its own budget may be the reason.
-    HeldBack(u64),
+    pub held_back_ns: u64,
 }
 
 /// Judges look after look.
@@ -48,20 +43,23 @@ impl Judge {
         let threshold = as_ns(THRESHOLD).max(2 * self.look_ns);
         let late_ns = now_ns.saturating_sub(due_ns);
         self.account.spend(ran_ns);
-        let woken = self.account.wake(due_ns, now_ns, self.look_ns);
+        let held_until = self.account.wake(due_ns, now_ns, self.look_ns);
         // A stall that hit the sentinel itself was billed to it, and then the kernel holds it back
         // for the overrun: the bill is the stall, and being late is not.
         if ran_ns > threshold + self.look_ns {
             let start_ns = due_ns.saturating_sub(as_ns(INTERVAL));
-            return Seen::Stall(Stall { start_ns, length_ns: ran_ns });
+            return Seen { stall: Some(Stall { start_ns, length_ns: ran_ns }), held_back_ns: 0 };
         }
-        match woken {
-            _ if late_ns <= threshold => Seen::Nothing,
-            // What it used since the last look it may have used in this one, before it was seen.
-            Woken::First if ran_ns < self.budget_ns => {
-                Seen::Stall(Stall { start_ns: due_ns, length_ns: late_ns })
-            }
-            _ => Seen::HeldBack(late_ns),
+        if late_ns <= threshold {
+            return Seen::default();
+        }
+        // What it used since the last look it may have used in this one, before it was seen: each
+        // budget cost it a period.
+        let held_until = held_until.max(due_ns + ran_ns / self.budget_ns * as_ns(PERIOD));
+        let stall = Stall { start_ns: held_until, length_ns: now_ns.saturating_sub(held_until) };
+        Seen {
+            stall: Some(stall).filter(|stall| stall.length_ns > threshold),
+            held_back_ns: held_until.min(now_ns) - due_ns,
         }
     }
 }
@@ -87,11 +85,9 @@ mod tests {
         let (mut due_ns, mut stalled, mut held_back) = (MS, 0, 0);
         for &(late_us, ran_us) in series {
             let look = Look { due_ns, now_ns: due_ns + late_us * US, ran_ns: ran_us * US };
-            match judge.judge(look) {
-                Seen::Nothing => {}
-                Seen::Stall(stall) => stalled += stall.length_ns,
-                Seen::HeldBack(length_ns) => held_back += length_ns,
-            }
+            let seen = judge.judge(look);
+            stalled += seen.stall.map_or(0, |stall| stall.length_ns);
+            held_back += seen.held_back_ns;
             due_ns = next_ns(look);
         }
         (stalled, held_back)
@@ -114,6 +110,12 @@ mod tests {
         // The same lateness with budget to spare would be stalls.
         let (stalled, held_back) = told(200, 100, &series);
         assert_eq!((stalled, held_back), (90 * MS, 0));
+    }
+
+    #[test]
+    fn a_stall_longer_than_its_budget_explains_is_one_all_the_same() {
+        // Two budgets used: held back for two periods at the most, 1.6 ms.
+        assert_eq!(told(25, 10, &[(5, 10), (5, 10), (50_000, 60)]), (48_400 * US, 1600 * US));
     }
 
     #[test]

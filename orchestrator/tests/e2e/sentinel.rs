@@ -42,7 +42,7 @@ fn the_sentinel_tells_stalls_from_its_own_throttling() {
     let before = HostState::now();
     let good = watch(&[]);
     eprintln!("as in a run: {good:?}");
-    assert!(good.held_back() < 0.01, "{good:?}");
+    assert!(good.held_back() < 0.05, "{good:?}");
     assert!(good.sentinel.look_ns > 0 && good.sentinel.looks > 500, "{good:?}");
 
     // A budget below the cost of a look: it is late half of the time, and says why.
@@ -55,7 +55,7 @@ fn the_sentinel_tells_stalls_from_its_own_throttling() {
     let frozen = watch(&["--freeze", "100ms"]);
     eprintln!("frozen: {frozen:?}");
     assert!(frozen.stalled_ns >= 95_000_000, "{frozen:?}");
-    assert!(frozen.held_back() < 0.02, "{frozen:?}");
+    assert!(frozen.held_back() < 0.05, "{frozen:?}");
     assert_eq!(HostState::now(), before);
 }
 
@@ -94,11 +94,13 @@ fn on_an_emulated_host_the_sentinel_keeps_within_its_budget() {
     };
     let reserved = watch(&["--hog", "28ms/50ms", "--duration", "2s"]);
     eprintln!("emulated: {reserved:?}");
-    assert!(reserved.held_back() < 0.01, "{reserved:?}");
+    assert!(reserved.sentinel.budget_ns > 25_000, "{reserved:?}");
     // The budget of a real host is too small here: it must not be taken for a stalled machine.
-    let starved = watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "10us"]);
+    let starved = watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "25us"]);
     eprintln!("emulated, starved: {starved:?}");
-    assert!(starved.held_back() > 0.05, "{starved:?}");
+    assert!(starved.held_back() > 0.2, "{starved:?}");
     assert!(starved.stalled() < reserved.stalled() + 0.05, "{starved:?}");
+    // What is left is what stalls of this machine were billed to it.
+    assert!(reserved.held_back() < starved.held_back() / 2.0, "{reserved:?} {starved:?}");
     guest.shutdown().unwrap();
 }
