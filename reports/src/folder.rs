@@ -173,7 +173,8 @@ impl Case {
                 Series::add_jobs(&mut load, record.attempt, sample::read_csv(&load_jobs)?);
             }
             traced.extend(Traced::read(&place_of(folder, record), record)?);
-            if !read_attempt(folder, record, &mut series)? {
+            let measures = !experiment.tasks.is_empty() || experiment.web.is_some();
+            if !read_attempt(folder, record, &mut series)? && measures {
                 gaps.push(format!(
                     "{}/rep-{:03} counts, but has neither jobs.csv nor requests.csv",
                     record.experiment, record.attempt

@@ -100,6 +100,34 @@ impl Hierarchy {
         (self.root.join("cgroup.procs"), pid.to_string())
     }
 
+    /// The group that is the threaded domain of `group`: it or the nearest above that is not
+    /// threaded (v2). Threads move only within it.
+    #[must_use]
+    pub fn domain_of(&self, group: &Path) -> PathBuf {
+        let threaded = |group: &&Path| {
+            *group != self.root
+                && fs::read_to_string(group.join("cgroup.type"))
+                    .is_ok_and(|kind| kind.trim() == "threaded")
+        };
+        let domain = group.ancestors().find(|group| !threaded(group));
+        domain.unwrap_or(&self.root).to_owned()
+    }
+
+    /// `group` and the groups above it, up to the root's children, the lowest first.
+    pub fn lineage<'a>(&'a self, group: &'a Path) -> impl Iterator<Item = &'a Path> {
+        group.ancestors().take_while(|above| above.starts_with(&self.root) && *above != self.root)
+    }
+
+    /// The threads in `group` and in all groups below it.
+    #[must_use]
+    pub fn threads_below(&self, group: &Path) -> Vec<Tid> {
+        let text = fs::read_to_string(self.threads_file(group)).unwrap_or_default();
+        let own = text.lines().filter_map(|line| line.trim().parse().ok());
+        let below = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
+        let below = below.filter(|path| path.is_dir()).flat_map(|path| self.threads_below(&path));
+        own.chain(below).collect()
+    }
+
     /// The writes that move process `pid` with all its threads into `group`.
     #[must_use]
     pub fn attach_process(&self, group: &Path, pid: i32) -> Vec<(PathBuf, String)> {
@@ -143,5 +171,29 @@ mod tests {
         assert_eq!(at(Version::V1, "cpuset"), Some("/c/a/b".into()));
         assert_eq!(at(Version::V1, "cpu"), Some("/c/".into()));
         assert_eq!(at(Version::V2, "cpu"), Some("/c/x.slice".into()));
+    }
+
+    #[test]
+    fn the_domain_and_the_members_of_groups_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |below: &str| root.path().join(below);
+        for (group, kind, threads) in [
+            ("vm.scope", "domain threaded", "10\n"),
+            ("vm.scope/vcpu0", "threaded", "11\n"),
+            ("vm.scope/vcpu0/deep", "threaded", "12\n"),
+            ("other.service", "domain", ""),
+        ] {
+            fs::create_dir_all(at(group)).unwrap();
+            fs::write(at(group).join("cgroup.type"), format!("{kind}\n")).unwrap();
+            fs::write(at(group).join("cgroup.threads"), threads).unwrap();
+        }
+        let controller = "cpu".to_owned();
+        let v2 = Hierarchy { version: Version::V2, root: root.path().to_owned(), controller };
+        assert_eq!(v2.domain_of(&at("vm.scope/vcpu0/deep")), at("vm.scope"));
+        assert_eq!(v2.domain_of(&at("other.service")), at("other.service"));
+        assert_eq!(v2.domain_of(root.path()), root.path());
+        assert_eq!(v2.threads_below(&at("vm.scope")), [10, 11, 12]);
+        let lineage: Vec<_> = v2.lineage(&at("vm.scope/vcpu0")).map(Path::to_owned).collect();
+        assert_eq!(lineage, [at("vm.scope/vcpu0"), at("vm.scope")]);
     }
 }

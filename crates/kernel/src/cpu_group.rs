@@ -87,6 +87,21 @@ pub fn steps(hierarchy: &Hierarchy, group: &Path, limits: &[Limit]) -> io::Resul
     Ok(steps)
 }
 
+/// The writes of these limits into a group that is there, in order; what is there now is undone to.
+///
+/// # Errors
+/// A file that cannot be read, with its path: a feature that the kernel was built without.
+pub fn limit(hierarchy: &Hierarchy, group: &Path, limits: &[Limit]) -> io::Result<Vec<Step>> {
+    let step = |(file, value): (&str, String)| {
+        let path = group.join(file);
+        let now = fs::read_to_string(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
+        Ok(Step::Write { path, value, undo: Some(now.trim().to_owned()) })
+    };
+    limits.iter().flat_map(|limit| limit.values(hierarchy.version)).map(step).collect()
+}
+
 /// Gives the cpu controller to every group between the root and `group`.
 fn delegate(root: &Path, group: &Path) -> io::Result<Vec<Step>> {
     let mut parents: Vec<_> =

@@ -192,6 +192,26 @@ pub fn set(tid: Tid, attributes: impl Into<Attributes>) -> Result<(), SchedError
     }
 }
 
+/// Like [`set`], for a thread that may be in SCHED_DEADLINE and leave it: one that sleeps as it
+/// leaves can leave its bandwidth behind, counted in its root domain for nobody. Its reservation is
+/// made as small as the kernel takes first, which counts at once; what it can leave behind then is a
+/// millionth of a CPU.
+///
+/// # Errors
+/// As [`set`].
+pub fn change(tid: Tid, attributes: impl Into<Attributes>) -> Result<(), SchedError> {
+    let attributes = attributes.into();
+    let is_deadline = |policy| matches!(policy, Policy::Deadline { .. });
+    if !is_deadline(attributes.policy) && get(tid).is_ok_and(|now| is_deadline(now.policy)) {
+        // Where it is refused, leaving is no worse than without.
+        let _ = set(tid, Policy::deadline(LEAST_RUNTIME, Duration::from_secs(1)));
+    }
+    set(tid, attributes)
+}
+
+/// `1 << DL_SCALE` nanoseconds.
+const LEAST_RUNTIME: Duration = Duration::from_nanos(1024);
+
 /// The policy of thread `tid` (0: the caller).
 ///
 /// # Errors

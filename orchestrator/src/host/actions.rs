@@ -18,6 +18,10 @@ use nix::{
 
 /// Each kind of thing that is done to the host.
 pub trait Actions {
+    /// Whether anything is really done.
+    fn is_real(&self) -> bool {
+        true
+    }
     /// Reads a small file.
     ///
     /// # Errors
@@ -73,6 +77,11 @@ pub trait Actions {
     /// # Errors
     /// Where it is gone.
     fn start_time(&self, tid: Tid) -> io::Result<u64>;
+    /// The threads of a process.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    fn threads(&self, pid: i32) -> io::Result<Vec<Tid>>;
     /// The text of `/proc/<tid>/cgroup`.
     ///
     /// # Errors
@@ -105,10 +114,12 @@ impl Actions for Linux {
     }
 
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {
+        // A write of nothing is none: to empty a list takes an empty line.
+        let text = if value.is_empty() { "\n" } else { value };
         fs::OpenOptions::new()
             .write(true)
             .open(path)
-            .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+            .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
             .map_err(|error| {
                 let text = format!("writing `{value}` to {}: {error}", path.display());
                 io::Error::new(error.kind(), text)
@@ -138,7 +149,7 @@ impl Actions for Linux {
     }
 
     fn set_scheduling(&self, tid: Tid, attributes: Attributes) -> Result<(), sched::SchedError> {
-        sched::set(tid, attributes)
+        sched::change(tid, attributes)
     }
 
     fn affinity(&self, tid: Tid) -> io::Result<Vec<u32>> {
@@ -151,6 +162,10 @@ impl Actions for Linux {
 
     fn start_time(&self, tid: Tid) -> io::Result<u64> {
         self.proc.start_time(tid)
+    }
+
+    fn threads(&self, pid: i32) -> io::Result<Vec<Tid>> {
+        self.proc.threads(pid)
     }
 
     fn cgroup(&self, tid: Tid) -> io::Result<String> {

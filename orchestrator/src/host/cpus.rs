@@ -57,7 +57,7 @@ impl Cpus {
 }
 
 /// What decides between two CPUs, the most important first.
-type Merit = (bool, bool, bool, u32);
+type Merit = (bool, bool, bool, bool, u32);
 
 fn choose(topology: &Topology, allowed: &[u32], wanted: Option<u32>) -> Result<Cpus, Refusal> {
     let online = topology.online()?;
@@ -137,11 +137,14 @@ fn reason(
     format!("CPU {measured} is measured: {}", parts.join("; "))
 }
 
-/// A performance core, isolated at boot, not on the core of CPU 0, which the kernel prefers for its
-/// own work; the last of those.
+/// A performance core that can have a root domain of its own (CPUs isolated at boot share one),
+/// isolated at boot, not on the core of CPU 0, which the kernel prefers for its own work; the last of
+/// those.
 fn merit(topology: &Topology, cpu: u32) -> Merit {
+    let isolated = topology.isolated().unwrap_or_default();
     (
         topology.core_type(cpu) != Some(CoreType::Efficiency),
+        isolated.len() < 2 || !isolated.contains(&cpu),
         is_in(topology.isolated(), cpu) || is_in(topology.nohz_full(), cpu),
         cpu != 0 && !siblings(topology, cpu).contains(&0),
         cpu,
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_performance_core_is_measured_and_of_those_one_that_is_isolated() {
+    fn a_performance_core_is_measured_and_of_those_the_one_that_is_isolated() {
         let hybrid = [
             (ONLINE, "0-7\n"),
             ("devices/cpu_core/cpus", "0-3\n"),
@@ -281,9 +284,9 @@ mod tests {
         let cpus = divided(&hybrid, &all, None);
         assert_eq!(cpus.measured, 3);
         assert!(cpus.reason.contains("a performance core"), "{}", cpus.reason);
-        let isolated = ("devices/system/cpu/isolated", "1-2\n");
+        let isolated = ("devices/system/cpu/isolated", "2\n");
         let cpus = divided(&[&hybrid[..], &[isolated]].concat(), &all, None);
-        assert_eq!((cpus.measured, &*cpus.housekeeping), (2, &[0, 3, 4, 5, 6, 7][..]));
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (2, &[0, 1, 3, 4, 5, 6, 7][..]));
         assert!(cpus.reason.contains("isolated"), "{}", cpus.reason);
         let quiet = ("devices/system/cpu/nohz_full", "1\n");
         assert_eq!(divided(&[&hybrid[..], &[quiet]].concat(), &all, None).measured, 1);
@@ -293,8 +296,12 @@ mod tests {
     fn a_boot_that_isolates_takes_the_isolated_cpus_out_of_this_programs_affinity() {
         // What `isolcpus=2,3` leaves to every process.
         let files = [(ONLINE, "0-3\n"), ("devices/system/cpu/isolated", "2-3\n")];
+        // Those are one root domain, in which none can be reserved alone: another is measured.
         let cpus = divided(&files, &[0, 1], None);
-        assert_eq!((cpus.measured, &*cpus.housekeeping), (3, &[0, 1][..]));
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (1, &[0][..]));
+        let one = [(ONLINE, "0-3\n"), ("devices/system/cpu/isolated", "2\n")];
+        let cpus = divided(&one, &[0, 1, 3], None);
+        assert_eq!((cpus.measured, &*cpus.housekeeping), (2, &[0, 1, 3][..]));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Fake {
     pub state: Rc<RefCell<State>>,
     /// Writes to this path are refused.
     pub refuse: Option<PathBuf>,
+    /// A thread that is written into this file gets these CPUs, as from a cpuset.
+    pub narrows: Option<(PathBuf, Vec<u32>)>,
 }
 
 impl Fake {
@@ -63,6 +65,11 @@ impl Actions for Fake {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.state.borrow_mut();
+        if let (Some((file, cpus)), Ok(tid)) = (&self.narrows, value.parse())
+            && file == path
+        {
+            state.affinities.insert(tid, cpus.clone());
+        }
         let member = value.parse().ok().filter(|tid| state.groups.contains_key(tid));
         if let (Some(tid), true) = (member, path.ends_with("tasks")) {
             state.groups.insert(tid, path.parent().unwrap_or(path).to_owned());
@@ -116,6 +123,10 @@ impl Actions for Fake {
 
     fn start_time(&self, tid: Tid) -> io::Result<u64> {
         self.scheduling(tid).map(|_| 1)
+    }
+
+    fn threads(&self, pid: i32) -> io::Result<Vec<Tid>> {
+        Ok(vec![pid])
     }
 
     fn cgroup(&self, tid: Tid) -> io::Result<String> {

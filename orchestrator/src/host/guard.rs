@@ -15,7 +15,7 @@ use kernel::{
     tracefs::{Instance, Tracefs},
 };
 
-use super::{Actions, Journal, Undo, undo::Thread};
+use super::{Actions, Journal, Undo, settings::Settings, undo::Thread};
 
 /// The environment variable that marks every process of a run.
 const MARK: &str = "RTVM_RUN";
@@ -26,6 +26,8 @@ pub struct Guard {
     journal: Journal,
     undos: Vec<Undo>,
     run_id: String,
+    /// What was set, to see whether it lasts.
+    settings: Settings,
     /// Nothing is to be undone.
     kept: bool,
 }
@@ -43,7 +45,8 @@ impl Guard {
         let journal = Journal::create(state_dir).context("the journal of changes to this host")?;
         let pid = std::process::id();
         let run_id = format!("{pid}-{}", kernel::clock::monotonic_ns());
-        let mut guard = Self { host, journal, undos: Vec::new(), run_id, kept: false };
+        let (undos, settings) = (Vec::new(), Settings::default());
+        let mut guard = Self { host, journal, undos, run_id, settings, kept: false };
         let mark = format!("{MARK}={}", guard.run_id);
         guard.before(Undo::Processes { mark })?;
         Ok(guard)
@@ -81,11 +84,23 @@ impl Guard {
                     if let Some(undo) = undo {
                         self.before(Undo::File { path: path.clone(), value: undo.clone() })?;
                     }
-                    self.host.write(path, value)?;
+                    self.write_now(path, value)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn write_now(&mut self, path: &Path, value: &str) -> Result<()> {
+        self.host.write(path, value)?;
+        self.settings.add_file(self.undos.len(), path, value);
+        Ok(())
+    }
+
+    /// What is no longer as it was set, a sentence each: somebody else changed it, or took it away.
+    #[must_use]
+    pub fn changed_by_others(&self) -> Vec<String> {
+        self.settings.changed(&*self.host)
     }
 
     fn make_group(&mut self, path: &Path) -> Result<()> {
@@ -132,7 +147,7 @@ impl Guard {
     pub fn write(&mut self, path: &Path, value: &str) -> Result<()> {
         let before = self.host.read(path)?;
         self.before(Undo::File { path: path.to_owned(), value: before })?;
-        Ok(self.host.write(path, value)?)
+        self.write_now(path, value)
     }
 
     /// Like [`Guard::write`], where the host may refuse: whether it took the value.
@@ -163,8 +178,11 @@ impl Guard {
     pub fn set_scheduling(&mut self, tid: Tid, attributes: impl Into<Attributes>) -> Result<()> {
         let thread = self.thread(tid)?;
         let before = self.host.scheduling(tid)?;
+        let attributes = attributes.into();
         self.before(Undo::Scheduling { thread, attributes: before })?;
-        Ok(self.host.set_scheduling(tid, attributes.into())?)
+        self.host.set_scheduling(tid, attributes)?;
+        self.settings.add_scheduling(self.undos.len(), thread, attributes);
+        Ok(())
     }
 
     /// Gives a thread its CPUs.
@@ -192,7 +210,15 @@ impl Guard {
         tid: Tid,
     ) -> Result<()> {
         if let Some(old) = hierarchy.group_of(&self.host.cgroup(tid)?) {
-            if self.is_foreign_domain(hierarchy, &old) {
+            // On v2 a thread moves only within its threaded domain: a process of another has to move
+            // as a whole, to the root's, there and back.
+            let whole = hierarchy.version == Version::V2
+                && self.domain(hierarchy, &old) != self.domain(hierarchy, group);
+            // A cpuset gives the threads that enter or leave it CPUs of its choice: their own are
+            // read first, and given back last.
+            let threads = if whole { self.host.threads(pid)? } else { vec![tid] };
+            self.save_affinities(&threads)?;
+            if whole {
                 let process = self.thread(pid)?;
                 self.before(Undo::Group { thread: process, file: old.join("cgroup.procs") })?;
                 let (path, value) = hierarchy.process_to_root(pid);
@@ -227,12 +253,23 @@ impl Guard {
         Ok(moved?)
     }
 
-    /// On v2 a thread moves only within the threaded domain of its process, and ours is the root's:
-    /// a process of another domain has to move as a whole, there and back.
-    fn is_foreign_domain(&self, hierarchy: &Hierarchy, group: &Path) -> bool {
-        let threaded =
-            || self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded");
-        hierarchy.version == Version::V2 && group != hierarchy.root && !threaded()
+    /// Has the CPUs of these threads given back in the end, whatever becomes of them until then.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written; a thread that is gone needs nothing.
+    pub fn save_affinities(&mut self, tids: &[Tid]) -> Result<()> {
+        let saved = |&tid: &Tid| Some((self.thread(tid).ok()?, self.host.affinity(tid).ok()?));
+        let threads: Vec<_> = tids.iter().filter_map(saved).collect();
+        if threads.is_empty() { Ok(()) } else { self.before(Undo::Affinities { threads }) }
+    }
+
+    /// The nearest group from `group` upwards that is not threaded.
+    fn domain<'a>(&self, hierarchy: &'a Hierarchy, group: &'a Path) -> &'a Path {
+        let threaded = |group: &Path| {
+            self.host.read(&group.join("cgroup.type")).is_ok_and(|is| is == "threaded")
+        };
+        let found = hierarchy.lineage(group).find(|above| !threaded(above));
+        found.unwrap_or(&hierarchy.root)
     }
 
     /// The state to which [`Guard::undo_to`] goes back.
@@ -257,6 +294,7 @@ impl Guard {
     /// Where the journal cannot be written.
     pub fn forget_to(&mut self, mark: Mark) -> Result<()> {
         self.undos.truncate(mark.0);
+        self.settings.forget_after(mark.0);
         Ok(self.journal.undone_down_to(mark.0)?)
     }
 
@@ -266,6 +304,7 @@ impl Guard {
     /// The first that could not be undone; it stays in the journal for `orchestrator restore`.
     pub fn undo_to(&mut self, mark: Mark) -> Result<()> {
         let mut first_error = None;
+        self.settings.forget_after(mark.0);
         while self.undos.len() > mark.0 {
             let undo = self.undos.pop().expect("longer than the mark");
             if let Err(error) = undo.apply(&*self.host) {
@@ -339,6 +378,37 @@ mod tests {
         drop(guard);
         assert_eq!(*host.state.borrow(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
+    }
+
+    #[test]
+    fn what_somebody_else_changes_or_takes_away_is_said() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        assert_eq!(guard.changed_by_others(), Vec::<String>::new());
+        host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
+        let ordinary = Policy::Other { nice: 0 }.into();
+        host.state.borrow_mut().policies.insert(7, ordinary);
+        let said = guard.changed_by_others();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("/c/balance is `1`, where `0` was set"), "{said:?}");
+        assert!(said[1].contains("thread 7 is under SCHED_OTHER"), "{said:?}");
+        host.state.borrow_mut().files.remove(Path::new("/c/balance"));
+        host.state.borrow_mut().policies.remove(&7);
+        assert!(guard.changed_by_others()[0].contains("/c/balance is gone"), "and no thread 7");
+    }
+
+    /// The cpuset narrows the thread's CPUs before they are set: what it had is what it gets back.
+    #[test]
+    fn a_thread_gets_back_the_cpus_it_had_before_a_cpuset_narrowed_them() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let host = Fake { narrows: Some(("/c/rtvm-measured/tasks".into(), vec![1])), ..host };
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        change(&mut guard).unwrap();
+        assert_eq!(host.state.borrow().affinities[&7], [1]);
+        drop(guard);
+        assert_eq!(*host.state.borrow(), before);
     }
 
     #[test]

@@ -4,15 +4,22 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result};
-use kernel::{affinity, cpuset::Cpusets, dma_latency::DmaLatency};
+use kernel::{
+    affinity::{self, Tid},
+    cpuset::{Cpusets, Partition},
+    dma_latency::DmaLatency,
+};
 use model::manifest::{Cleared, Quiet};
 
-use super::{Background, Clearing, Cpus, Guard, Linux, Roots, Stop, quiet::quiet, state_dir};
+use super::{
+    Actions, Background, Clearing, Cpus, Guard, Linux, Roots, Stop, Topology, quiet::quiet,
+    state_dir,
+};
 use crate::error::Refusal;
 
 /// The host while a run goes on. Dropping it undoes everything.
@@ -31,6 +38,8 @@ pub struct Stage {
     pub stop: Stop,
     /// The hierarchy in which the measured CPU has a partition.
     pub cpusets: Cpusets,
+    /// The partition that was made; none where a reservation does without.
+    pub domain: Option<Partition>,
     /// What keeps the measured CPU awake.
     awake: Option<(Background, Option<DmaLatency>)>,
     quiet: Option<Quiet>,
@@ -42,38 +51,84 @@ impl Stage {
     /// # Errors
     /// [`Refusal::Lacking`] in the chain without privilege or a cpuset controller.
     pub fn prepare(cpus: Cpus, stop: Stop) -> Result<Self> {
+        let mut stage = Self::bare(cpus, stop, Box::<Linux>::default(), &state_dir())?;
+        stage.partition()?;
+        Ok(stage)
+    }
+
+    /// As [`Stage::prepare`], on a bare host to which nothing was done yet.
+    ///
+    /// # Errors
+    /// As [`Stage::prepare`].
+    pub fn partition(&mut self) -> Result<()> {
+        let Self { cpus, cpusets, roots, .. } = self;
+        let plan = cpusets
+            .isolate(cpus.measured, &cpus.in_use(), &isolated(roots))
+            .map_err(|error| Refusal::Lacking(error.to_string()))?;
+        self.domain = Some(plan.partition.clone());
+        if !self.guard.host().is_real() {
+            return self.guard.take(&plan.steps);
+        }
+        affinity::set(affinity::SELF, &cpus.housekeeping)
+            .context("keeping orchestrator on the housekeeping CPUs")?;
+        let mut partition = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        partition.save_affinities(&pinned(roots))?;
+        partition.take(&plan.steps).map_err(|error| privilege(error, cpusets))?;
+        plan.partition.verify()?;
+        self.clearing = Some(Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?);
+        self.partition = Some(partition);
+        // What comes is undone first, so its journal is the newest.
+        self.guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        Ok(())
+    }
+
+    /// What is no longer as it was set, a sentence each: somebody else changed it, or took it away.
+    #[must_use]
+    pub fn changed_by_others(&self) -> Vec<String> {
+        let guards = self.partition.iter().chain([&self.guard]);
+        guards.flat_map(Guard::changed_by_others).collect()
+    }
+
+    /// Has every process of this host that is pinned get its CPUs back in the end: a partition that
+    /// comes and goes may take them.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn save_pinned(&mut self) -> Result<()> {
+        self.guard.save_affinities(&pinned(&self.roots))
+    }
+
+    /// The host without a partition, for a reservation that needs none or makes one of somebody
+    /// else's group; `host` is the real one, or one that only says what would be done.
+    ///
+    /// # Errors
+    /// [`Refusal::Lacking`] in the chain without a cpuset controller.
+    pub fn bare(cpus: Cpus, stop: Stop, host: Box<dyn Actions>, state: &Path) -> Result<Self> {
         let roots = Roots::default();
         let mounts = roots.proc.text("mounts")?;
         let cpusets =
             Cpusets::find(&mounts).map_err(|error| Refusal::Lacking(error.to_string()))?;
-        let steps = cpusets.isolate(cpus.measured, &cpus.in_use())?;
-        affinity::set(affinity::SELF, &cpus.housekeeping)
-            .context("keeping orchestrator on the housekeeping CPUs")?;
-        let mut partition = Guard::new(Box::<Linux>::default(), &state_dir())?;
-        partition.take(&steps).map_err(|error| privilege(error, &cpusets))?;
-        cpusets.verify()?;
-        let clearing = Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?;
-        let guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
-        let (clearing, partition) = (Some(clearing), Some(partition));
-        Ok(Self {
-            guard,
-            clearing,
-            partition,
-            cpus,
-            roots,
-            stop,
-            cpusets,
-            awake: None,
-            quiet: None,
-        })
+        let guard = Guard::new(host, state)?;
+        let (clearing, partition, domain, awake, quiet) = (None, None, None, None, None);
+        Ok(Self { guard, clearing, partition, cpus, roots, stop, cpusets, domain, awake, quiet })
     }
 
     /// A stage on a made-up host.
     #[cfg(test)]
     pub(crate) fn made_up(guard: Guard, roots: Roots, cpusets: Cpusets) -> Self {
+        use kernel::cpuset::{Kind, MEASURED};
         let cpus = Cpus::made_up(1, &[0]);
-        let (clearing, partition, stop) = (None, None, Stop::default());
-        Self { guard, clearing, partition, cpus, roots, stop, cpusets, awake: None, quiet: None }
+        let group = cpusets.root.join(MEASURED);
+        let domain = Some(Partition {
+            version: cpusets.version,
+            root: cpusets.root.clone(),
+            groups: vec![group.clone()],
+            kind: Kind::Root,
+            home: Some(group),
+        });
+        let (clearing, partition, awake, quiet) = (None, None, None, None);
+        let stop = Stop::default();
+        Self { guard, clearing, partition, cpus, roots, stop, cpusets, domain, awake, quiet }
     }
 
     /// Leaves everything as it is, for process `pid`, until `orchestrator release`.
@@ -103,10 +158,10 @@ impl Stage {
         Ok(())
     }
 
-    /// The cpuset group of the measured CPU.
+    /// The cpuset group that takes processes of ours on the measured CPU; none without a partition.
     #[must_use]
-    pub fn measured_group(&self) -> PathBuf {
-        self.cpusets.measured()
+    pub fn measured_group(&self) -> Option<&Path> {
+        self.domain.as_ref()?.home.as_deref()
     }
 
     /// A command that runs on the measured CPU from its first instruction.
@@ -137,8 +192,10 @@ impl Stage {
         S: AsRef<OsStr>,
     {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["helper", "join", "--cpu", &self.cpus.measured.to_string(), "--group"]);
-        command.arg(self.measured_group());
+        command.args(["helper", "join", "--cpu", &self.cpus.measured.to_string()]);
+        if let Some(group) = self.measured_group() {
+            command.arg("--group").arg(group);
+        }
         if let Some(priority) = fifo {
             command.args(["--fifo", &priority.to_string()]);
         }
@@ -172,6 +229,29 @@ impl Stage {
         self.awake = Some((spinner, latency));
         Ok(())
     }
+}
+
+/// The CPUs online that were isolated at boot.
+#[must_use]
+pub fn isolated(roots: &Roots) -> Vec<u32> {
+    let topology = Topology::at(&roots.sys);
+    let online = topology.online().unwrap_or_default();
+    let isolated = topology.isolated().unwrap_or_default();
+    isolated.into_iter().filter(|cpu| online.contains(cpu)).collect()
+}
+
+/// The threads of processes that were pinned: a partition that comes and goes gives every thread the
+/// CPUs of its group on kernels before 6.2. Threads of the kernel's own are left to it.
+fn pinned(roots: &Roots) -> Vec<Tid> {
+    let processes = fs::read_dir(roots.proc.path("")).into_iter().flatten();
+    let user = |pid: &i32| fs::read_link(roots.proc.path(&format!("{pid}/exe"))).is_ok();
+    let ordinary = affinity::get(1).unwrap_or_default();
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(user)
+        .flat_map(|pid| roots.proc.threads(pid).unwrap_or_default())
+        .filter(|tid| affinity::get(*tid).is_ok_and(|cpus| cpus != ordinary))
+        .collect()
 }
 
 /// Names the privilege that is missing, where that is the cause.

@@ -64,6 +64,11 @@ pub enum Undo {
         /// The CPUs.
         cpus: Vec<u32>,
     },
+    /// Give many threads their old CPUs, as far as they are still there.
+    Affinities {
+        /// Which, with the CPUs.
+        threads: Vec<(Thread, Vec<u32>)>,
+    },
     /// Move a thread back into its old group.
     Group {
         /// Which.
@@ -85,11 +90,7 @@ impl Undo {
     pub fn apply(&self, host: &dyn Actions) -> io::Result<()> {
         match self {
             Self::Processes { mark } => kill_marked(host, mark),
-            Self::File { path, value } => match host.read(path) {
-                Ok(now) if now == *value => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                _ => host.write(path, value),
-            },
+            Self::File { path, value } => write_back(host, path, value),
             Self::RemoveGroup { path } => remove_group(host, path),
             // Busy as long as a reader that was just killed is not gone.
             Self::RemoveInstance { path } => patiently(|| gone(host.remove_dir(path))),
@@ -107,6 +108,17 @@ impl Undo {
                 }
                 host.set_affinity(thread.tid, cpus)
             }),
+            Self::Affinities { threads } => {
+                let back = |(thread, cpus): &(Thread, Vec<u32>)| {
+                    if_alive(host, *thread, || match host.affinity(thread.tid)? {
+                        now if now == *cpus => Ok(()),
+                        _ => host.set_affinity(thread.tid, cpus),
+                    })
+                };
+                // All are tried.
+                let results: Vec<_> = threads.iter().map(back).collect();
+                results.into_iter().collect()
+            }
             // A group that somebody removed meanwhile takes nobody back: the thread stays with the
             // group that it is in, and goes up with it.
             Self::Group { thread, file } => {
@@ -116,6 +128,34 @@ impl Undo {
                 })
             }
         }
+    }
+}
+
+/// Writes an old value back. What is gone needs nothing, and a controller that somebody else uses by
+/// now is left to them. The kernel says EBUSY also to bandwidth that is not free yet.
+fn write_back(host: &dyn Actions, path: &Path, value: &str) -> io::Result<()> {
+    match host.read(path) {
+        Ok(now) if now == value => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    let busy = |result: &io::Result<()>| {
+        result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+    };
+    if path.ends_with("cgroup.subtree_control") {
+        let result = host.write(path, value);
+        return if busy(&result) { Ok(()) } else { result };
+    }
+    let start = Instant::now();
+    loop {
+        let result = host.write(path, value);
+        if !busy(&result) || start.elapsed() > PATIENCE {
+            // A group that goes in this moment refuses both reading and writing at first.
+            let missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+            let gone = || host.read(path).is_err_and(missing);
+            return if result.is_err() && gone() { Ok(()) } else { result };
+        }
+        sleep(Duration::from_millis(10));
     }
 }
 

@@ -75,7 +75,7 @@ impl Enforce for Cfs {
     fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {
         let reservation = request.reservation()?;
         let limits = self.limits(reservation, request.burst);
-        group::attach(stage, vm, &limits, Policy::Other { nice: 0 })?;
+        let groups = group::attach(stage, vm, request, &limits, Policy::Other { nice: 0 })?;
         let fact = match (self.quota, self.weight) {
             (true, false) => {
                 "cfs-quota caps and does not guarantee: real-time tasks of the host \
@@ -90,6 +90,7 @@ impl Enforce for Cfs {
                              real-time tasks of the host go first"
             }
         };
-        Ok(Attached { facts: vec![fact.to_owned()], ..Attached::default() })
+        let facts = groups.into_iter().chain([fact.to_owned()]).collect();
+        Ok(Attached { facts, ..Attached::default() })
     }
 }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::{
     Attached, Enforce, Request, Vm,
     hrtick::{self, Hrtick},
-    leak, place,
+    leak, place, placement,
 };
 use crate::{
     error::Refusal,
@@ -43,7 +43,7 @@ impl Enforce for Deadline {
         let (runtime, period) = (reservation.budget(), reservation.period());
         let policy = Policy::Deadline { runtime, deadline: period, period, reclaim: self.reclaim };
         for &tid in &vm.vcpus {
-            place(stage, vm.pid, tid)?;
+            place(stage, request.placement, vm.pid, tid)?;
             attached.facts.extend(set(stage, tid, reservation, policy)?);
         }
         Ok(attached)
@@ -139,7 +139,8 @@ impl Circumstances {
             reservation,
             root: nix::unistd::geteuid().is_root(),
             affinity: affinity::get(tid).unwrap_or_default(),
-            root_domain: vec![stage.cpus.measured],
+            root_domain: placement::span(&stage.roots, tid)
+                .unwrap_or_else(|| vec![stage.cpus.measured]),
             limit: deadline_bandwidth_limit(&stage.roots),
             period_us: (bound("min"), bound("max")),
         }
@@ -157,15 +158,16 @@ pub fn explain(errno: Errno, circumstances: &Circumstances) -> String {
         }
         Errno::EPERM if !root_domain.iter().all(|cpu| affinity.contains(cpu)) => format!(
             "reservation {reservation}: the thread may run on CPUs {affinity:?} only, but its root \
-             domain is {root_domain:?}; give these CPUs an exclusive cpuset partition"
+             domain is {root_domain:?}; give these CPUs an exclusive cpuset partition, or choose \
+             another `--placement`"
         ),
         Errno::EPERM => format!(
             "reservation {reservation}: the kernel denies it even to root; SCHED_DEADLINE may be \
              blocked by a security module or a container"
         ),
         Errno::EBUSY => format!(
-            "reservation {reservation} asks for {:.3} of the CPU, but at most {limit:.3} can be \
-             reserved on it, other SCHED_DEADLINE threads and the stall sentinel included; lower \
+            "reservation {reservation} asks for {:.3} of a CPU, but at most {limit:.3} of each can be \
+             reserved, other SCHED_DEADLINE threads and the stall sentinel included; lower \
              the budget or end them (bandwidth that threads leaked was looked for, and there is \
              none)",
             reservation.bandwidth()

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use model::{
-    Reservation,
+    Placement, Reservation,
     suite::{Emulator, EmulatorPlace},
 };
 
@@ -22,11 +22,11 @@ pub fn place_emulator(stage: &mut Stage, vm: &Vm, emulator: Emulator) -> Result<
             threads
                 .into_iter()
                 .filter(|tid| !vm.vcpus.contains(tid))
-                .try_for_each(|tid| place(stage, vm.pid, tid))
+                .try_for_each(|tid| place(stage, Placement::Partition, vm.pid, tid))
         }
         Emulator::Reserved(own) => {
             let reservation = Reservation::new(own.budget, own.period)?;
-            place(stage, vm.pid, vm.pid)?;
+            place(stage, Placement::Partition, vm.pid, vm.pid)?;
             deadline::reserve(stage, vm.pid, reservation)
         }
     }

@@ -8,8 +8,9 @@ use kernel::{
     cpu_group::{self, Limit},
     sched::Policy,
 };
+use model::Placement;
 
-use super::{Vm, place};
+use super::{Request, Vm, in_place, place};
 use crate::{
     error::Refusal,
     host::{Roots, Stage},
@@ -34,17 +35,31 @@ pub(super) fn hierarchy(roots: &Roots) -> Result<Hierarchy, Refusal> {
 ///
 /// # Errors
 /// What the kernel refused; [`Refusal::Lacking`] where it knows no such limit.
-pub(super) fn attach(stage: &mut Stage, vm: &Vm, limits: &[Limit], policy: Policy) -> Result<()> {
+///
+/// In place it says which groups have them.
+pub(super) fn attach(
+    stage: &mut Stage,
+    vm: &Vm,
+    request: &Request,
+    limits: &[Limit],
+    policy: Policy,
+) -> Result<Option<String>> {
     let hierarchy = hierarchy(&stage.roots)?;
-    let group = cpu_group::path(&hierarchy, &stage.measured_group());
+    if request.placement == Placement::InPlace {
+        return in_place::attach(stage, &hierarchy, vm, limits, policy)
+            .map(Some)
+            .map_err(|error| missing(error, hierarchy.version));
+    }
+    let inside = stage.measured_group().context("there is no partition")?;
+    let group = cpu_group::path(&hierarchy, inside);
     let steps = cpu_group::steps(&hierarchy, &group, limits)?;
     stage.guard.take(&steps).map_err(|error| missing(error, hierarchy.version))?;
     for &tid in &vm.vcpus {
-        place(stage, vm.pid, tid)?;
+        place(stage, request.placement, vm.pid, tid)?;
         stage.guard.join_group(&hierarchy, &group, vm.pid, tid)?;
         stage.guard.set_scheduling(tid, policy).context("inside the group")?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// A file that a group should have and has not is a feature that the kernel was built without.

@@ -23,16 +23,18 @@ fn is_leak(reserved: f64, wanted: f64, limit: f64) -> bool {
 /// # Errors
 /// What the kernel refused.
 pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String>> {
+    // Without a partition of ours the root domains are not ours to rebuild.
+    let Some(domain) = &stage.domain else { return Ok(None) };
     let reserved = reserved(&stage.roots, stage.cpus.measured);
     if !is_leak(reserved, wanted.bandwidth(), deadline_bandwidth_limit(&stage.roots)) {
         return Ok(None);
     }
-    for (path, value) in stage.cpusets.rebuild() {
+    for (path, value) in domain.rebuild() {
         // Not journalled: it ends where it began, and where it is cut off half-way, what undoes the
         // partition undoes it.
         stage.guard.host().write(&path, &value).context("rebuilding the root domains")?;
     }
-    stage.cpusets.verify()?;
+    domain.verify()?;
     Ok(Some(format!(
         "SCHED_DEADLINE bandwidth had leaked on CPU {} (threads have {reserved:.3} of it, and \
          {wanted} was refused): the root domains were rebuilt",

@@ -11,8 +11,10 @@ mod emulator;
 mod fifo;
 mod group;
 mod hrtick;
+mod in_place;
 mod leak;
 mod none;
+pub mod placement;
 mod rt_group;
 mod timer_server;
 
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kernel::affinity::Tid;
-use model::{Mechanism, Reservation, suite::ReservationSettings};
+use model::{Mechanism, Placement, Reservation, suite::ReservationSettings};
 
 pub use attached::Attached;
 pub use deadline::explain;
@@ -48,17 +50,23 @@ pub struct Request {
     pub reservation: Option<Reservation>,
     /// How much of an unused quota may be saved up (`cfs-quota` and `cfs-quota-weight`).
     pub burst: Duration,
+    /// Where the vCPU threads are meanwhile.
+    pub placement: Placement,
 }
 
 impl From<Reservation> for Request {
     fn from(reservation: Reservation) -> Self {
-        Self { reservation: Some(reservation), burst: Duration::ZERO }
+        Self { reservation: Some(reservation), ..Self::default() }
     }
 }
 
 impl From<&ReservationSettings> for Request {
     fn from(settings: &ReservationSettings) -> Self {
-        Self { reservation: Some(settings.reservation()), burst: settings.burst }
+        Self {
+            reservation: Some(settings.reservation()),
+            burst: settings.burst,
+            placement: settings.placement.unwrap_or_default(),
+        }
     }
 }
 
@@ -119,7 +127,12 @@ pub fn of(mechanism: Mechanism) -> &'static dyn Enforce {
 /// [`Refusal::Usage`] or [`Refusal::Lacking`], with the mechanism's name.
 pub fn admit(mechanism: Mechanism, request: &Request, roots: &Roots) -> Result<(), Refusal> {
     let enforce = of(mechanism);
-    enforce.check(request).and_then(|()| enforce.probe(roots)).map_err(|refusal| {
+    let placed = || {
+        let text = format!("it does not work in placement `{}`", request.placement);
+        placement::works(mechanism, request.placement).then_some(()).ok_or(Refusal::Usage(text))
+    };
+    let admitted = enforce.check(request).and_then(|()| placed());
+    admitted.and_then(|()| enforce.probe(roots)).map_err(|refusal| {
         let named = |text| format!("mechanism `{mechanism}`: {text}");
         match refusal {
             Refusal::Usage(text) => Refusal::Usage(named(text)),
@@ -142,7 +155,11 @@ pub fn attach(
 ) -> Result<Attached> {
     admit(mechanism, request, &stage.roots)?;
     let mark = stage.guard.mark();
-    of(mechanism).attach(stage, vm, request).map_err(|error| {
+    let attached = match request.placement {
+        Placement::AdmissionOff => placement::without_admission(stage),
+        _ => Ok(()),
+    };
+    attached.and_then(|()| of(mechanism).attach(stage, vm, request)).map_err(|error| {
         // Where undoing fails as well, the journal still has it, and the first error says more.
         if let Err(also) = stage.guard.undo_to(mark) {
             model::say!("warning: {also:#}");
@@ -151,14 +168,28 @@ pub fn attach(
     })
 }
 
-/// Moves a thread onto the measured CPU, inside its partition.
+/// Puts a thread where it is to be under a reservation: on the measured CPU, inside its partition,
+/// unless its placement leaves it where it is.
 ///
 /// # Errors
 /// What the kernel refused.
-pub fn place(stage: &mut Stage, pid: i32, tid: Tid) -> Result<()> {
-    let group = stage.measured_group();
-    stage.guard.join_group(&stage.cpusets.hierarchy(), &group, pid, tid)?;
-    stage.guard.set_affinity(tid, &[stage.cpus.measured])
+pub fn place(stage: &mut Stage, placement: Placement, pid: i32, tid: Tid) -> Result<()> {
+    let Some(domain) = stage.domain.clone() else { return Ok(()) };
+    let hierarchy = stage.cpusets.hierarchy();
+    match placement {
+        Placement::Slice => Ok(()),
+        // Of a run, whose guests are on the measured CPU: all CPUs but that.
+        Placement::Global => {
+            let (root, cpus) = (domain.root, stage.cpus.housekeeping.clone());
+            stage.guard.join_group(&hierarchy, &root, pid, tid)?;
+            stage.guard.set_affinity(tid, &cpus)
+        }
+        Placement::Partition | Placement::InPlace | Placement::AdmissionOff => {
+            let Some(group) = domain.home else { return Ok(()) };
+            stage.guard.join_group(&hierarchy, &group, pid, tid)?;
+            stage.guard.set_affinity(tid, &[stage.cpus.measured])
+        }
+    }
 }
 
 #[cfg(test)]

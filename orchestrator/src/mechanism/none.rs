@@ -19,8 +19,8 @@ impl Enforce for None {
         Ok(())
     }
 
-    fn attach(&self, stage: &mut Stage, vm: &Vm, _: &Request) -> Result<Attached> {
-        vm.vcpus.iter().try_for_each(|&tid| place(stage, vm.pid, tid))?;
+    fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {
+        vm.vcpus.iter().try_for_each(|&tid| place(stage, request.placement, vm.pid, tid))?;
         Ok(Attached::default())
     }
 }

@@ -53,19 +53,19 @@ impl Enforce for RtGroup {
         let reservation = request.reservation()?;
         let (budget, period) = (reservation.budget(), reservation.period());
         let limits = [Limit::RealTime { budget, period }];
-        group::attach(stage, vm, &limits, Policy::Fifo { priority: PRIORITY }).map_err(
-            |error| {
-                let refused = error.downcast_ref::<io::Error>().map(io::Error::kind);
-                if refused == Some(io::ErrorKind::InvalidInput) {
-                    return error.context(format!(
-                        "{reservation} is more real-time bandwidth than the root group has left \
+        let policy = Policy::Fifo { priority: PRIORITY };
+        let groups = group::attach(stage, vm, request, &limits, policy).map_err(|error| {
+            let refused = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if refused == Some(io::ErrorKind::InvalidInput) {
+                return error.context(format!(
+                    "{reservation} is more real-time bandwidth than the root group has left \
                      (kernel.sched_rt_runtime_us of sched_rt_period_us, less other groups')"
-                    ));
-                }
-                error
-            },
-        )?;
+                ));
+            }
+            error
+        })?;
         let fact = "the group's budget ends at the kernel's tick".to_owned();
-        Ok(Attached { facts: vec![fact], ..Attached::default() })
+        let facts = groups.into_iter().chain([fact]).collect();
+        Ok(Attached { facts, ..Attached::default() })
     }
 }

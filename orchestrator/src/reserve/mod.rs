@@ -1,23 +1,31 @@
 //! Reserves CPU for a virtual machine that somebody else started.
 
 mod kept;
+mod record;
 mod target;
 mod watch;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
-use model::{Exit, Mechanism, Reservation, print::Reader};
+use kernel::sched::Policy;
+use model::{
+    Exit, Mechanism, Placement, Reservation, answer, print::Reader, say, suite::ReservationSettings,
+};
 
 pub use kept::release;
 pub use target::Target;
 
 use crate::{
     error::Refusal,
-    host::{Cpus, Roots, Stage, Stop, pause},
-    mechanism::{self, Attached, Request, Vm},
+    host::{Actions, Cpus, Journal, Linux, Rehearsal, Roots, Stage, Stop, pause, state_dir},
+    mechanism::{
+        self, Attached, Request, Vm,
+        placement::{self, Asked, Chosen, Seats},
+    },
 };
+use record::Record;
 use watch::Watch;
 
 /// What `orchestrator reserve` is told.
@@ -31,10 +39,14 @@ pub struct Options {
     /// How it is enforced; docs/mechanisms.md compares the mechanisms
     #[arg(long, default_value = "deadline")]
     mechanism: Mechanism,
+    /// Where the vCPU threads are meanwhile: global, slice, partition, in-place or admission-off
+    /// [default: the first that host and machine allow, never admission-off]
+    #[arg(long)]
+    placement: Option<Placement>,
     /// How much of an unused quota may be saved up (cfs-quota, cfs-quota-weight)
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = model::duration::parse)]
     burst: Duration,
-    /// The CPU to reserve on; the last by default
+    /// The CPU to reserve on [default: the one that the vCPUs are pinned to, else the last]
     #[arg(long)]
     cpu: Option<u32>,
     /// Show every second what was delivered of what was promised
@@ -43,6 +55,12 @@ pub struct Options {
     /// Leave the reservation when this ends; `orchestrator release` undoes it
     #[arg(long)]
     keep: bool,
+    /// Trace what the vCPUs are supplied with, into this new folder, for `reports supply DIR`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "dry_run"])]
+    out: Option<PathBuf>,
+    /// Print what would be done to the host, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// How often the machine is looked at.
@@ -57,7 +75,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
     let stop = Stop::on_signals()?;
     let roots = Roots::default();
     let Options { mechanism, reservation, burst, .. } = *options;
-    let request = Request { reservation, burst };
+    let request = Request { reservation, burst, ..Request::default() };
     mechanism::admit(mechanism, &request, &roots)?;
     if options.keep && mechanism == Mechanism::TimerServer {
         return Err(Refusal::Usage(
@@ -68,22 +86,117 @@ pub fn hold(options: &Options) -> Result<Exit> {
         .into());
     }
     let vm = options.target.find(&roots, &stop)?;
-    let cpus = Cpus::divide(&roots.sys, options.cpu)?;
-    let mut stage = Stage::prepare(cpus, stop.clone())?;
+    unreserved(&vm)?;
+    let (chosen, cpus) = options.place(&roots, &vm)?;
+    let request = Request { placement: chosen.placement, ..request };
+    if options.dry_run {
+        return rehearse(mechanism, &request, &chosen, cpus, &vm, stop);
+    }
+    let folder = options.out.as_deref().map(|out| Record::prepare(out, &roots)).transpose()?;
+    let host = Box::<Linux>::default();
+    let mut stage = Stage::bare(cpus, stop.clone(), host, &state_dir())?;
+    set_up(&mut stage, &chosen)?;
     let attached = mechanism::attach(&mut stage, mechanism, &vm, &request)?;
     let asked = reservation.map(|asked| format!(" {asked}")).unwrap_or_default();
-    model::say!("{mechanism}{asked} on CPU {}", stage.cpus.measured);
-    attached.facts.iter().for_each(|fact| model::say!("note: {fact}"));
+    let place = chosen.cpu.map(|cpu| format!(" on CPU {cpu}")).unwrap_or_default();
+    say!("{mechanism}{asked}{place}");
+    say!("placement {}: {}", chosen.placement, chosen.why);
+    attached.facts.iter().for_each(|fact| say!("note: {fact}"));
     list(&roots, &vm)?;
     if options.keep && !options.watch {
         return keep(stage, &vm);
     }
-    model::say!("held until Ctrl-C");
+    let settings = options.settings(chosen.placement);
+    let record =
+        folder.map(|folder| Record::start(folder, &mut stage, &vm, settings)).transpose()?;
+    say!("held until Ctrl-C");
     let promised = reservation.filter(|_| mechanism.has_budget()).map(Reservation::bandwidth);
-    let ended = watched(options, &roots, &vm, promised, attached, &stop)?;
+    let (ended, facts) = watched(options, &stage, &vm, promised, attached)?;
+    if let Some(record) = record {
+        say!("traced: reports supply {}", record.finish(facts)?.display());
+    }
     if options.keep && !ended {
         return keep(stage, &vm);
     }
+    Ok(Exit::Done)
+}
+
+impl Options {
+    /// Chooses the placement, and with it the CPU.
+    fn place(&self, roots: &Roots, vm: &Vm) -> Result<(Chosen, Cpus)> {
+        let Self { mechanism, placement, cpu, .. } = *self;
+        let cpus = Cpus::divide(&roots.sys, cpu)?;
+        let seats = Seats::look(roots, vm)?;
+        let chosen =
+            placement::choose(&Asked { mechanism, placement, cpu }, cpus.measured, &seats)?;
+        let cpus = match chosen.cpu {
+            Some(cpu) => Cpus::divide(&roots.sys, Some(cpu))?,
+            None => cpus,
+        };
+        Ok((chosen, cpus))
+    }
+
+    /// As a suite would say it; none where nothing is promised.
+    fn settings(&self, placement: Placement) -> Option<ReservationSettings> {
+        let reservation = self.reservation.filter(|_| self.mechanism.has_budget())?;
+        Some(ReservationSettings {
+            budget: reservation.budget(),
+            period: reservation.period(),
+            mechanism: self.mechanism,
+            burst: self.burst,
+            placement: Some(placement),
+        })
+    }
+}
+
+/// Refuses a machine that is under a reservation already: the second would undo to the first.
+fn unreserved(vm: &Vm) -> Result<()> {
+    let kept = !Journal::kept(&state_dir(), Some(vm.pid))?.is_empty();
+    let reserved = |&&tid: &&i32| {
+        kernel::sched::get(tid).is_ok_and(|now| matches!(now.policy, Policy::Deadline { .. }))
+    };
+    match vm.vcpus.iter().find(reserved) {
+        Some(tid) => bail!(
+            "vCPU thread {tid} is under SCHED_DEADLINE already: another program reserves for it, or \
+             a reservation is kept (`orchestrator release` ends it)"
+        ),
+        None if kept => {
+            bail!("a reservation of process {} is kept; `orchestrator release` ends it", vm.pid)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes of the host what the placement needs.
+fn set_up(stage: &mut Stage, chosen: &Chosen) -> Result<()> {
+    if chosen.placement == Placement::Partition {
+        stage.partition()?;
+    }
+    placement::prepare(stage, chosen)
+}
+
+/// Prints what would be done, and what of the machine stays as it is.
+fn rehearse(
+    mechanism: Mechanism,
+    request: &Request,
+    chosen: &Chosen,
+    cpus: Cpus,
+    vm: &Vm,
+    stop: Stop,
+) -> Result<Exit> {
+    let state = tempfile::tempdir()?;
+    let host: Box<dyn Actions> = Box::<Rehearsal>::default();
+    let mut stage = Stage::bare(cpus, stop, host, state.path())?;
+    let mark = stage.guard.mark();
+    answer!("placement {}: {}", chosen.placement, chosen.why)?;
+    let rehearsed = set_up(&mut stage, chosen)
+        .and_then(|()| mechanism::attach(&mut stage, mechanism, vm, request));
+    // Nothing was done, so there is nothing to undo.
+    stage.guard.forget_to(mark)?;
+    for fact in rehearsed?.facts {
+        answer!("note: {fact}")?;
+    }
+    answer!("dry run: nothing was changed")?;
     Ok(Exit::Done)
 }
 
@@ -104,57 +217,65 @@ fn list(roots: &Roots, vm: &Vm) -> Result<()> {
             "other"
         };
         let cpus = kernel::affinity::format_list(&cpus);
-        model::say!("thread {tid} ({name}): {role}, {}, CPUs {cpus}", now.policy);
+        say!("thread {tid} ({name}): {role}, {}, CPUs {cpus}", now.policy);
     }
     Ok(())
 }
 
-/// Looks at the machine until a signal comes, or until it has ended: then true.
+/// Looks at the machine until a signal comes, or until it has ended: then true. With that, what the
+/// mechanism has to say in the end.
 fn watched(
     options: &Options,
-    roots: &Roots,
+    stage: &Stage,
     vm: &Vm,
     promised: Option<f64>,
     mut attached: Attached,
-    stop: &Stop,
-) -> Result<bool> {
-    let mut watch = Watch::start(roots.proc.clone(), vm, promised)?;
+) -> Result<(bool, Vec<String>)> {
+    let mut watch = Watch::start(stage.roots.proc.clone(), vm, promised)?;
     let mut enforced = true;
+    let mut said = BTreeSet::new();
     let ended = loop {
-        if pause(INTERVAL, stop).is_err() {
+        if pause(INTERVAL, &stage.stop).is_err() {
             break false;
         }
         let Ok(seen) = watch.look() else { break true };
         for thread in &seen.appeared {
-            model::say!("{thread}");
+            say!("{thread}");
         }
         // Whoever closed the pipe has seen enough.
-        if options.watch && model::answer!("{seen}")? == Reader::Gone {
+        if options.watch && answer!("{seen}")? == Reader::Gone {
             break false;
+        }
+        for change in stage.changed_by_others() {
+            if said.insert(change.clone()) && watch.is_alive() {
+                say!("warning: somebody else changed the host: {change}");
+            }
         }
         if enforced && let Err(error) = attached.check() {
             if !watch.is_alive() {
                 break true;
             }
             enforced = false;
-            model::say!("warning: {error:#}");
+            say!("warning: {error:#}");
         }
     };
     if options.watch {
-        model::answer!("{}", watch.summary())?;
+        answer!("{}", watch.summary())?;
     }
     if ended {
-        model::say!("the virtual machine has ended");
+        say!("the virtual machine has ended");
     }
-    if enforced {
-        let known = attached.facts.len();
-        attached.finish()?.iter().skip(known).for_each(|fact| model::say!("{fact}"));
+    if !enforced {
+        return Ok((ended, attached.facts));
     }
-    Ok(ended)
+    let known = attached.facts.len();
+    let facts = attached.finish()?;
+    facts.iter().skip(known).for_each(|fact| say!("{fact}"));
+    Ok((ended, facts))
 }
 
 fn keep(stage: Stage, vm: &Vm) -> Result<Exit> {
     stage.keep(vm.pid)?;
-    model::say!("kept; `orchestrator release --pid {}` undoes it", vm.pid);
+    say!("kept; `orchestrator release --pid {}` undoes it", vm.pid);
     Ok(Exit::Done)
 }

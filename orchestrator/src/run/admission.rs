@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{
-    Mechanism,
+    Mechanism, Placement,
     suite::{Emulator, Experiment},
 };
 
@@ -25,7 +25,8 @@ impl Shares {
     /// None where the experiment reserves nothing in SCHED_DEADLINE.
     fn of(experiment: &Experiment) -> Option<Self> {
         let settings = experiment.reservation.as_ref()?;
-        if !settings.mechanism.is_deadline() {
+        let admission = settings.placement != Some(Placement::AdmissionOff);
+        if !settings.mechanism.is_deadline() || !admission {
             return None;
         }
         let reservation = settings.reservation();

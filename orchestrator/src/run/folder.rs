@@ -36,6 +36,22 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// Makes the folder `path` itself, which is not there or empty.
+    ///
+    /// # Errors
+    /// [`Refusal::Usage`] where it cannot be made, or holds something.
+    pub fn make(path: &Path) -> Result<Self, Refusal> {
+        let refuse = |why: &dyn std::fmt::Display| {
+            Refusal::Usage(format!("--out: {}: {why}; give a new folder", path.display()))
+        };
+        fs::create_dir_all(path).map_err(|error| refuse(&error))?;
+        let mut entries = fs::read_dir(path).map_err(|error| refuse(&error))?;
+        if entries.next().is_some() {
+            return Err(refuse(&"it is not empty"));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
     /// Opens a folder of an earlier run.
     ///
     /// # Errors

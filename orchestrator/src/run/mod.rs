@@ -8,7 +8,7 @@ mod kvm;
 mod noise;
 pub mod plan;
 mod progress;
-mod record;
+pub(crate) mod record;
 pub mod stalls;
 mod tasks;
 mod warm;

@@ -3,6 +3,7 @@
 
 mod guest;
 mod lab;
+mod libvirt;
 mod mechanisms;
 mod neighbours;
 mod reservations;

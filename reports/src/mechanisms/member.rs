@@ -159,7 +159,8 @@ fn shares(case: &Case) -> Option<f64> {
 /// (Q, P) with this host's tick, for a mechanism that need not have been promised anything.
 fn promise(host: &HostFacts, reservation: Reservation, mechanism: Mechanism) -> Option<Promise> {
     let (budget, period) = (reservation.budget(), reservation.period());
-    let settings = ReservationSettings { budget, period, mechanism, burst: Duration::ZERO };
+    let (burst, placement) = (Duration::ZERO, None);
+    let settings = ReservationSettings { budget, period, mechanism, burst, placement };
     supply::of_host(host, &settings).ok()
 }
 

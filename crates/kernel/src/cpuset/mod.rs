@@ -6,6 +6,7 @@
 //!
 //! Nothing is changed here: functions return [`Step`]s, for the caller to journal and then take.
 
+mod partition;
 mod v1;
 mod v2;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::{affinity, cgroup::Hierarchy};
 
+pub use self::partition::{Kind, Partition, Plan};
 pub use crate::cgroup::Version;
 
 /// The group that holds the measured CPU.
@@ -60,6 +62,19 @@ pub enum CpusetError {
     /// The measured CPU is the only one.
     #[error("CPU {0} is the only one of this host; one more is needed for everything else")]
     OnlyCpu(u32),
+    /// The CPU was isolated at boot, and others with it.
+    #[error(
+        "CPU {cpu} was isolated at boot together with {}: the kernel keeps CPUs isolated at boot in \
+         one root domain, where SCHED_DEADLINE on one of them alone is EPERM; choose a CPU that was \
+         not isolated at boot, or leave `domain` out of `isolcpus=`",
+        affinity::format_list(others)
+    )]
+    Together {
+        /// The CPU.
+        cpu: u32,
+        /// The others.
+        others: Vec<u32>,
+    },
     /// A file cannot be read.
     #[error("{path}: {error}")]
     File {
@@ -83,7 +98,7 @@ pub enum CpusetError {
 }
 
 /// A mounted hierarchy that has the cpuset controller.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpusets {
     /// Which dialect it speaks.
     pub version: Version,
@@ -117,41 +132,63 @@ impl Cpusets {
         self.root.join(MEASURED)
     }
 
-    /// The steps that give `cpu` a root domain of its own, in order. Undo them in reverse.
+    /// The plan that gives `cpu` a root domain of its own, in a new group for threads of any process.
+    /// `isolated` are the CPUs online that were isolated at boot (`isolcpus=domain,…`).
     ///
     /// # Errors
-    /// [`CpusetError::OnlyCpu`], or a file that cannot be read.
-    pub fn isolate(&self, cpu: u32, online: &[u32]) -> Result<Vec<Step>, CpusetError> {
-        let rest: Vec<u32> = online.iter().copied().filter(|&other| other != cpu).collect();
-        if rest.is_empty() {
-            return Err(CpusetError::OnlyCpu(cpu));
-        }
+    /// [`CpusetError::OnlyCpu`], [`CpusetError::Together`], or a file that cannot be read.
+    pub fn isolate(&self, cpu: u32, online: &[u32], isolated: &[u32]) -> Result<Plan, CpusetError> {
+        let rest = rest(cpu, online)?;
+        apart(cpu, isolated)?;
         match self.version {
             Version::V1 => v1::isolate(&self.root, cpu, &affinity::format_list(&rest)),
-            Version::V2 => v2::isolate(&self.root, cpu),
+            Version::V2 => v2::isolate(&self.root, cpu, v2::kind(&self.root, cpu, isolated)),
         }
     }
 
-    /// Whether the steps of [`Cpusets::isolate`] had the effect that they should.
+    /// The plan that makes `group`, right below the root of a v2 hierarchy, a partition with `cpu`;
+    /// with `home` there is a group inside for processes of ours.
     ///
     /// # Errors
-    /// [`CpusetError::Invalid`] with what the kernel says.
-    pub fn verify(&self) -> Result<(), CpusetError> {
-        match self.version {
-            Version::V1 => Ok(()),
-            Version::V2 => v2::verify(&self.measured()),
-        }
+    /// As [`Cpusets::isolate`].
+    pub fn enclose(
+        &self,
+        group: &Path,
+        cpu: u32,
+        (online, isolated): (&[u32], &[u32]),
+        home: bool,
+    ) -> Result<Plan, CpusetError> {
+        rest(cpu, online)?;
+        apart(cpu, isolated)?;
+        let kind = v2::kind(&self.root, cpu, isolated);
+        v2::below_root(&self.root, group, cpu, kind, home)
     }
 
-    /// The writes that have the kernel build the root domains anew, in order: what they were before
-    /// they are after, but bandwidth that belongs to no thread any more is free again.
+    /// The plan that makes each of `groups`, anywhere in a v2 hierarchy, a partition with its CPU.
+    ///
+    /// # Errors
+    /// As [`Cpusets::isolate`].
+    pub fn enclose_each(
+        &self,
+        groups: &[(PathBuf, u32)],
+        (online, isolated): (&[u32], &[u32]),
+    ) -> Result<Plan, CpusetError> {
+        let cpus: Vec<u32> = groups.iter().map(|(_, cpu)| *cpu).collect();
+        for &cpu in &cpus {
+            apart(cpu, isolated)?;
+        }
+        let left = online.iter().any(|cpu| !cpus.contains(cpu));
+        if let (false, Some(&cpu)) = (left, cpus.first()) {
+            return Err(CpusetError::OnlyCpu(cpu));
+        }
+        let first = cpus.first().copied().unwrap_or_default();
+        v2::remote(&self.root, groups, v2::kind(&self.root, first, isolated))
+    }
+
+    /// Whether groups anywhere in the tree can be partitions (v2, Linux 6.8).
     #[must_use]
-    pub fn rebuild(&self) -> Vec<(PathBuf, String)> {
-        let (path, values) = match self.version {
-            Version::V1 => (self.root.join("cpuset.sched_load_balance"), ["1", "0"]),
-            Version::V2 => (self.measured().join("cpuset.cpus.partition"), ["member", "root"]),
-        };
-        values.map(|value| (path.clone(), value.to_owned())).into()
+    pub fn has_remote(&self) -> bool {
+        self.version == Version::V2 && v2::has_isolated(&self.root)
     }
 
     /// The file of a group that lists its threads, and takes new ones.
@@ -162,6 +199,22 @@ impl Cpusets {
     }
 }
 
+/// The CPUs that are left for everything else.
+fn rest(cpu: u32, online: &[u32]) -> Result<Vec<u32>, CpusetError> {
+    let rest: Vec<u32> = online.iter().copied().filter(|&other| other != cpu).collect();
+    if rest.is_empty() { Err(CpusetError::OnlyCpu(cpu)) } else { Ok(rest) }
+}
+
+/// CPUs isolated at boot are in no scheduling domain, and those all share the kernel's default root
+/// domain, in a partition or not.
+fn apart(cpu: u32, isolated: &[u32]) -> Result<(), CpusetError> {
+    let others: Vec<u32> = isolated.iter().copied().filter(|other| *other != cpu).collect();
+    if isolated.contains(&cpu) && !others.is_empty() {
+        return Err(CpusetError::Together { cpu, others });
+    }
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<String, CpusetError> {
     fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
@@ -169,113 +222,4 @@ fn read(path: &Path) -> Result<String, CpusetError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (file, text) in files {
-            fs::write(root.path().join(file), text).unwrap();
-        }
-        root
-    }
-
-    fn written(steps: &[Step], root: &Path) -> Vec<String> {
-        let below = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
-        steps
-            .iter()
-            .map(|step| match step {
-                Step::MakeGroup(path) => format!("mkdir {}", below(path)),
-                Step::Write { path, value, undo } => {
-                    let undo = undo.as_ref().map(|undo| format!(" undo {undo}"));
-                    format!("{} = {value}{}", below(path), undo.unwrap_or_default())
-                }
-            })
-            .collect()
-    }
-
-    #[test]
-    fn v1_makes_two_exclusive_groups_and_parts_the_root_domain() {
-        let root =
-            tree(&[("cpuset.mems", "0\n"), ("cpuset.sched_load_balance", "1\n"), ("tasks", "")]);
-        let cpusets = Cpusets { version: Version::V1, root: root.path().to_owned() };
-        assert_eq!(
-            written(&cpusets.isolate(1, &[0, 1]).unwrap(), root.path()),
-            [
-                "mkdir rtvm-measured",
-                "rtvm-measured/cpuset.cpus = 1",
-                "rtvm-measured/cpuset.mems = 0",
-                "rtvm-measured/cpuset.cpu_exclusive = 1",
-                "mkdir rtvm-housekeeping",
-                "rtvm-housekeeping/cpuset.cpus = 0",
-                "rtvm-housekeeping/cpuset.mems = 0",
-                "rtvm-housekeeping/cpuset.cpu_exclusive = 1",
-                "cpuset.sched_load_balance = 0 undo 1",
-            ]
-        );
-    }
-
-    #[test]
-    fn v2_makes_a_threaded_partition_below_the_root() {
-        let root = tree(&[("cgroup.subtree_control", "cpu memory\n")]);
-        let cpusets = Cpusets { version: Version::V2, root: root.path().to_owned() };
-        assert_eq!(
-            written(&cpusets.isolate(3, &[0, 1, 2, 3]).unwrap(), root.path()),
-            [
-                "cgroup.subtree_control = +cpuset undo -cpuset",
-                "mkdir rtvm-measured",
-                "rtvm-measured/cgroup.type = threaded",
-                "rtvm-measured/cpuset.cpus = 3",
-                "rtvm-measured/cpuset.cpus.partition = root",
-            ]
-        );
-    }
-
-    #[test]
-    fn v2_leaves_a_controller_that_is_already_on() {
-        let root = tree(&[("cgroup.subtree_control", "cpuset cpu\n")]);
-        let cpusets = Cpusets { version: Version::V2, root: root.path().to_owned() };
-        assert_eq!(
-            written(&cpusets.isolate(1, &[0, 1]).unwrap(), root.path())[0],
-            "mkdir rtvm-measured"
-        );
-    }
-
-    #[test]
-    fn v2_tells_an_invalid_partition_with_the_kernels_reason() {
-        let root = tree(&[]);
-        let group = root.path().join(MEASURED);
-        fs::create_dir(&group).unwrap();
-        let cpusets = Cpusets { version: Version::V2, root: root.path().to_owned() };
-        fs::write(group.join("cpuset.cpus.partition"), "root invalid (Cpu list empty)\n").unwrap();
-        assert!(cpusets.verify().unwrap_err().to_string().contains("Cpu list empty"));
-        fs::write(group.join("cpuset.cpus.partition"), "root\n").unwrap();
-        cpusets.verify().unwrap();
-    }
-
-    #[test]
-    fn the_only_cpu_is_refused() {
-        let cpusets = Cpusets { version: Version::V2, root: "/x".into() };
-        assert!(matches!(cpusets.isolate(0, &[0]), Err(CpusetError::OnlyCpu(0))));
-    }
-
-    #[test]
-    fn a_mounted_v1_controller_goes_before_v2() {
-        let mounts = "cgroup /c/cpuset cgroup rw,cpuset 0 0\ncgroup2 /c/u cgroup2 rw 0 0\n";
-        let found = Cpusets::find(mounts).unwrap();
-        assert_eq!((found.version, found.root), (Version::V1, "/c/cpuset".into()));
-        let root = tree(&[("cgroup.controllers", "cpuset cpu\n")]);
-        let mounts = format!("cgroup2 {} cgroup2 rw 0 0\n", root.path().display());
-        assert_eq!(Cpusets::find(&mounts).unwrap().version, Version::V2);
-        assert!(matches!(Cpusets::find(""), Err(CpusetError::NotMounted)));
-    }
-
-    #[test]
-    fn rebuilding_ends_where_it_began() {
-        let v1 = Cpusets { version: Version::V1, root: "/c".into() };
-        let balance = PathBuf::from("/c/cpuset.sched_load_balance");
-        assert_eq!(v1.rebuild(), [(balance.clone(), "1".into()), (balance, "0".into())]);
-        let v2 = Cpusets { version: Version::V2, root: "/u".into() };
-        assert_eq!(v2.rebuild()[1].1, "root");
-    }
-}
+mod tests;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{CpusetError, HOUSEKEEPING, MEASURED, Step, read};
+use super::{CpusetError, HOUSEKEEPING, Kind, MEASURED, Partition, Plan, Step, read};
+use crate::cgroup::Version;
 
-pub(super) fn isolate(root: &Path, cpu: u32, rest: &str) -> Result<Vec<Step>, CpusetError> {
+pub(super) fn isolate(root: &Path, cpu: u32, rest: &str) -> Result<Plan, CpusetError> {
     let memory = read(&root.join("cpuset.mems"))?;
     let balance = root.join("cpuset.sched_load_balance");
     let before = read(&balance)?;
@@ -18,5 +19,13 @@ pub(super) fn isolate(root: &Path, cpu: u32, rest: &str) -> Result<Vec<Step>, Cp
         steps.push(Step::inside(&group, "cpuset.cpu_exclusive", "1"));
     }
     steps.push(Step::Write { path: balance, value: "0".to_owned(), undo: Some(before) });
-    Ok(steps)
+    let group = root.join(MEASURED);
+    let partition = Partition {
+        version: Version::V1,
+        root: root.to_owned(),
+        groups: vec![group.clone()],
+        kind: Kind::Root,
+        home: Some(group),
+    };
+    Ok(Plan { steps, partition })
 }

@@ -16,7 +16,7 @@ pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
 pub use web::{Network, Tap, User, Web, interface};
 
-use crate::{Mechanism, Reservation, TaskSet, duration, load::Backlog};
+use crate::{Mechanism, Placement, Reservation, TaskSet, duration, load::Backlog};
 
 /// A list of experiments and what they have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -252,6 +252,9 @@ pub struct ReservationSettings {
     /// How much of an unused quota may be saved up; for the mechanisms that have one.
     #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
     pub burst: Duration,
+    /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
 }
 
 fn deadline() -> Mechanism {

@@ -142,6 +142,8 @@ reservation = { budget = "28ms", period = "50ms" }
             (SMALL.replace("30ms/", "30/"), "s.toml:6", "no unit"),
             (SMALL.replace("\"28ms\"", "\"-5ms\""), "s.toml:8", "negative"),
             (SMALL.replace("budget", "burst = \"1ms\", budget"), "s.toml", "has no quota"),
+            (SMALL.replace("budget", "placement = \"slice\", budget"), "s.toml", "no slice"),
+            (SMALL.replace("budget", "placement = \"moon\", budget"), "s.toml:8", "moon"),
             (SMALL.replace("\"28ms\"", "\"58ms\""), "s.toml", "greater than the period"),
             (SMALL.replace("\"guest\"", "\"moon\""), "s.toml:5", "moon"),
             (format!("{SMALL}{}", SMALL.replace("name = \"small\"", "")), "s.toml", "fig4-loaded"),

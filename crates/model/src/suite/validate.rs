@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Emulator, Experiment, Network, Place, Suite, Web};
-use crate::{Mechanism, Reservation};
+use crate::{Mechanism, Placement, Reservation};
 
 pub(super) fn suite(suite: &Suite) -> Result<(), String> {
     name("name", &suite.name)?;
@@ -68,6 +68,12 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
                  `cfs-quota-weight`",
                 settings.mechanism
             ));
+        }
+        if settings.placement == Some(Placement::Slice) {
+            return Err("key `reservation.placement`: `slice` is for VMs that somebody else \
+                        started (`orchestrator reserve`); a guest of a suite has no slice of its \
+                        own, leave the key out"
+                .to_owned());
         }
         if experiment.place == Place::Host {
             return Err(

@@ -1,0 +1,149 @@
+# What `orchestrator reserve` does to domains of real libvirt, pinned and not. Runs as root on a host
+# with libvirt that is nobody's; prints a line for each case, which libvirt.rs reads:
+#   case NAME | share S | state same|differs | placement P | exit N
+# With `short` as its argument only the cases that kernels differ in.
+set -u
+work=$(mktemp -d)
+export RTVM_STATE_DIR=$work/state
+groups=/sys/fs/cgroup
+
+# `cli; jmp to itself` and the signature that the firmware looks for: a guest that asks for everything.
+image=/var/lib/libvirt/images/spin.img
+{ printf '\372\353\376'; head -c 507 /dev/zero; printf '\125\252'; } > $image
+
+# define NAME PINNING
+define() {
+  cat > $work/$1.xml <<XML
+<domain type='kvm'>
+  <name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu><cputune>$2</cputune>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
+  <memtune><hard_limit unit='MiB'>512</hard_limit></memtune>
+  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$image'/>
+      <target dev='hda' bus='ide'/></disk></devices>
+</domain>
+XML
+  virsh define $work/$1.xml > /dev/null
+}
+
+pid_of() { cat /run/libvirt/qemu/$1.pid; }
+vcpu_of() { grep -l 'CPU 0/KVM' /proc/$1/task/*/comm | cut -d/ -f5; }
+
+# Everything of a domain's threads that a reservation may change, and of the groups that they are in.
+state() {
+  pid=$(pid_of $1)
+  for thread in /proc/$pid/task/*; do
+    id=${thread##*/}
+    # Workers come and go.
+    case $(cat $thread/comm) in worker*|iou-*) continue;; esac
+    echo "$id $(cat $thread/cgroup) $(chrt -p $id | tr '\n' ' ') $(taskset -pc $id)"
+  done
+  scope=$(dirname $(dirname $groups$(sed s/^0::// /proc/$(vcpu_of $pid)/cgroup)))
+  for group in $groups $groups/machine.slice $scope $scope/libvirt $scope/libvirt/vcpu0; do
+    for file in cpu.max cpu.weight cpuset.cpus cpuset.cpus.partition cgroup.type memory.max; do
+      echo "$group/$file $(cat $group/$file 2>/dev/null)"
+    done
+  done
+  cat /proc/sys/kernel/sched_rt_runtime_us
+}
+
+# Waits until the log of a reservation says that it is held, or it has ended.
+held() {
+  for _ in $(seq 100); do
+    grep -q 'held until' $1 && return 0
+    kill -0 $2 2> /dev/null || return 1
+    sleep 0.1
+  done
+}
+
+# case NAME DOMAIN ARGUMENTS: reserves, watches for some seconds, releases.
+case_of() {
+  name=$1 domain=$2; shift 2
+  state $domain > $work/before
+  orchestrator reserve --domain $domain --watch --out $work/$name "$@" > $work/out 2> $work/log &
+  reserve=$!
+  if held $work/log $reserve; then sleep ${LENGTH:-4}; kill -INT $reserve; fi
+  wait $reserve; exit=$?
+  state $domain > $work/after
+  same=differs; diff $work/before $work/after > $work/diff && same=same
+  share=$(sed -n 's/^in all: .*KVM) \([0-9.]*\).*/\1/p' $work/out)
+  placement=$(sed -n 's/^placement \([a-z-]*\):.*/\1/p' $work/log)
+  echo "case $name | share ${share:--} | state $same | placement ${placement:--} | exit $exit"
+  [ $same = same ] || cat $work/diff
+  [ $exit = 0 ] || grep -v '^thread' $work/log
+  if [ -n "${PROVE:-}" ]; then
+    reports supply $work/$name --format text > $work/proof 2>&1; sed 's/^/  proof: /' $work/proof
+  fi
+}
+
+hog() { taskset -c 1 ${1:-} orchestrator helper hog & hog=$!; sleep 0.3; }
+unhog() { kill $hog; wait $hog 2> /dev/null; }
+
+define pinned "<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>"
+define free ""
+
+virsh start pinned > /dev/null; sleep 2
+orchestrator reserve --domain pinned --reservation 10ms/50ms --dry-run | sed 's/^/  dry: /'
+hog "chrt -f 50"
+PROVE=1 case_of pinned-deadline pinned --reservation 10ms/50ms
+if [ "${1:-}" = short ]; then
+  case_of pinned-timer pinned --reservation 10ms/50ms --mechanism timer-server
+  exit
+fi
+LENGTH=2 case_of pinned-reclaim pinned --reservation 10ms/50ms --mechanism deadline-reclaim
+case_of pinned-timer pinned --reservation 10ms/50ms --mechanism timer-server
+PROVE=1 case_of pinned-off pinned --reservation 10ms/50ms --placement admission-off
+LENGTH=2 case_of pinned-global pinned --reservation 10ms/50ms --placement global
+LENGTH=2 case_of pinned-partition pinned --reservation 10ms/50ms --placement partition
+LENGTH=2 case_of pinned-fifo pinned --mechanism fifo-above
+unhog
+case_of pinned-quota pinned --reservation 10ms/50ms --mechanism cfs-quota
+hog
+case_of pinned-weight pinned --reservation 10ms/50ms --mechanism cfs-weight
+case_of pinned-both pinned --reservation 10ms/50ms --mechanism cfs-quota-weight
+unhog
+LENGTH=1 case_of pinned-rt-group pinned --reservation 10ms/50ms --mechanism rt-group
+
+# The cpuset controller goes away under our hands, and then the machine.
+state pinned > $work/before
+orchestrator reserve --domain pinned --reservation 10ms/50ms > $work/out 2> $work/log & reserve=$!
+held $work/log $reserve
+for group in $groups/machine.slice/*.scope/libvirt $groups/machine.slice/*.scope $groups/machine.slice $groups; do
+  echo -cpuset > $group/cgroup.subtree_control
+done
+sleep 2.5; kill -INT $reserve; wait $reserve; exit=$?
+for group in $groups $groups/machine.slice $groups/machine.slice/*.scope; do
+  echo +cpuset > $group/cgroup.subtree_control
+done
+policy=$(chrt -p $(vcpu_of $(pid_of pinned)) | sed -n 's/.*policy: //p' | tr -d '\n')
+warned=$(grep -c 'somebody else changed the host' $work/log)
+echo "case controller-gone | warned $warned | policy $policy | panics $(grep -c panicked $work/log) | exit $exit"
+grep -v '^thread' $work/log | sed 's/^/  said: /'
+
+orchestrator reserve --domain pinned --reservation 10ms/50ms > $work/out 2> $work/log & reserve=$!
+held $work/log $reserve
+virsh destroy pinned > /dev/null
+wait $reserve; exit=$?
+left=$(orchestrator restore)
+echo "case destroyed | ended $(grep -c 'machine has ended' $work/log) | panics $(grep -c panicked $work/log) | errors $(grep -c '^error' $work/log) | exit $exit | $left"
+grep -v '^thread' $work/log | sed 's/^/  said: /'
+
+virsh start free > /dev/null; sleep 2
+PROVE=1 case_of free-deadline free --reservation 10ms/50ms
+case_of free-timer free --reservation 10ms/50ms --mechanism timer-server
+LENGTH=2 case_of free-reclaim free --reservation 10ms/50ms --mechanism deadline-reclaim
+PROVE=1 case_of free-quota free --reservation 10ms/50ms --mechanism cfs-quota
+LENGTH=2 case_of free-slice free --reservation 10ms/50ms --placement slice
+
+# A service of systemd's that is alone in its group, and started anew under the reservation.
+qemu="qemu-system-x86_64 -name s,debug-threads=on -accel kvm -m 16 -display none -nodefaults -drive file=$image,format=raw,if=ide,snapshot=on"
+systemd-run -q --unit lab-vm -p Restart=always -p RestartSec=0.1 $qemu; sleep 1.5
+pid=$(systemctl show -P MainPID lab-vm)
+orchestrator reserve --pid $pid --reservation 10ms/50ms > $work/out 2> $work/log & reserve=$!
+held $work/log $reserve
+systemctl restart lab-vm
+wait $reserve; exit=$?
+echo "case restarted | ended $(grep -c 'machine has ended' $work/log) | panics $(grep -c panicked $work/log) | errors $(grep -c '^error' $work/log) | service $(systemctl is-active lab-vm) | exit $exit | $(orchestrator restore)"
+systemctl stop lab-vm
+virsh destroy free > /dev/null
+virsh undefine free > /dev/null; virsh undefine pinned > /dev/null
