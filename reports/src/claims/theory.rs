@@ -45,6 +45,17 @@ pub struct Calculated {
     pub rule: &'static str,
 }
 
+impl Calculated {
+    /// For the page.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!(
+            "Calculated, and counted nowhere: {} Ours is {}: {}.",
+            self.says, self.ours, self.rule
+        )
+    }
+}
+
 /// The budget that theory asks for.
 #[must_use]
 pub fn calculated(claims: &[Claim]) -> Option<Calculated> {

@@ -70,10 +70,11 @@ fn folder() -> MadeUp {
     folder
 }
 
-/// Ten jobs of each of the host's two tasks, of which the second misses some.
+/// All jobs of the host's two tasks, of which the second misses some.
 fn host_jobs(folder: &MadeUp, name: &str, misses: u64) {
     let job = |task: u64, n: u64| {
-        let (release_ns, deadline_ns) = (n * 120 * MS, [120 * MS, 80 * MS][task as usize]);
+        let deadline_ns = [120 * MS, 80 * MS][task as usize];
+        let release_ns = n * deadline_ns;
         let missed = task == 1 && n < misses;
         let response_ns = if missed { deadline_ns + MS } else { deadline_ns - 9 * MS };
         Job {
@@ -91,7 +92,11 @@ fn host_jobs(folder: &MadeUp, name: &str, misses: u64) {
             stalled_ns: None,
         }
     };
-    let jobs: Vec<Job> = (0..2).flat_map(|task| (0..10).map(move |n| job(task, n))).collect();
+    let jobs: Vec<Job> = [250, 375]
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(jobs, task)| (0..jobs).map(move |n| job(task, n)))
+        .collect();
     let file = folder.path().join(name).join("rep-000/load-jobs.csv");
     sample::write_csv(&file, &jobs).unwrap();
 }

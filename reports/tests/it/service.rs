@@ -151,8 +151,8 @@ fn the_claims_of_table_1_hold_and_break() {
         "table1-overhead-avg",
         "table1-overhead-max",
         "table1-loaded",
-        "table1-reserved",
-        "table1-spread",
+        "table1-reserved-share",
+        "table1-spread-between",
     ];
     let expect = |bounds, accelerator: &str, verdicts_wanted: [Verdict; 5]| {
         let mut folder = MadeUp::service(bounds);

@@ -95,7 +95,7 @@ fn supply_claims(folder: &MadeUp) -> BTreeMap<String, Claim> {
         .collect()
 }
 
-const MOST: &str = "supply-reserved-at-most";
+const MOST: &str = "supply-reserved-capped";
 const LEAST: &str = "supply-reserved-at-least";
 const EVERY: &str = "supply-reserved-every-period";
 

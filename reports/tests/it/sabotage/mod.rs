@@ -107,10 +107,8 @@ fn sabotages() -> Vec<Sabotage> {
             "no load",
             |bent, own, _| {
                 sounds(bent, own);
-                if let Some(load) = bent.load().filter(|_| own.load.is_some()) {
-                    scaled(load, 0.0);
-                    load.tasks.clear();
-                    load.names.clear();
+                if own.load.is_some() {
+                    bent.cpu.threads.remove(1);
                 }
             },
             service::Shares { loaded: 1.0, ..sound },
@@ -199,7 +197,7 @@ fn hard(reservation: &str) -> Server {
 /// An unreserved guest has ordinary neighbours.
 fn sounds(bent: &mut Bent, own: &Experiment) {
     if own.name == "fig3" {
-        bent.cpu.threads.push(neighbour(0.2));
+        bent.cpu.threads.push(neighbour(0.06));
     }
 }
 
@@ -209,7 +207,7 @@ fn reserved(bent: &mut Bent, own: &Experiment, server: Server) {
     if own.reservation.is_some() {
         bent.serve(server);
         if server == Server::NONE && own.load.is_some() {
-            bent.cpu.threads.push(neighbour(0.2));
+            bent.cpu.threads.push(neighbour(0.06));
         }
     }
 }

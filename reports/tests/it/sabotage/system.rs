@@ -113,6 +113,10 @@ fn run(
     record
 }
 
+fn is_load(thread: &Thread) -> bool {
+    thread.server == Server::Fifo { priority: LOAD_PRIORITY }
+}
+
 /// What was seen of a repetition.
 #[derive(Default)]
 struct Seen {
@@ -125,7 +129,7 @@ struct Seen {
 
 fn watch(mut cpu: Cpu, experiment: &Experiment, seed: u64) -> Seen {
     // The load's jobs are told only of a measured thread.
-    if let Some(load) = cpu.threads.get_mut(1) {
+    for load in cpu.threads.iter_mut().skip(1).filter(|own| is_load(own)) {
         load.measured = true;
     }
     cpu.drain = 10_000_000_000;
