@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod folder;
+mod own_stalls;
 pub mod point;
 pub mod series;
 

@@ -255,12 +255,12 @@ fn mark(verdict: Verdict) -> char {
 
 /// A row for each claim, a column for each sabotage.
 fn table(columns: &[(&str, BTreeMap<String, Verdict>)]) -> String {
-    let mut text = String::new();
+    let mut text = "claim × sabotage\n".to_owned();
     for (at, (name, _)) in columns.iter().enumerate() {
         text += &format!("{} {name}\n", letter(at));
     }
     let letters: String = (0..columns.len()).map(letter).collect();
-    text += &format!("\n{:36}{letters}\n", "F fails, ? not measurable, . unmoved");
+    text += &format!("{:36}{letters}\n", "F fails, ? not measurable, . unmoved");
     for id in columns[0].1.keys() {
         let cells: String = columns.iter().map(|(_, own)| mark(own[id])).collect();
         text += &format!("{id:36}{cells}\n");
