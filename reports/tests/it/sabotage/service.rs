@@ -27,7 +27,7 @@ pub fn folder(shares: &Shares) -> MadeUp {
     // Beside a load that leaves little, some requests get their turn at once and others last.
     let loaded = (late * (0.2 + 0.8 * shares.loaded) * HOST.0 / HOST.1, late);
     let reserved =
-        if shares.reserved > shares.loaded { at(shares.guest * shares.reserved) } else { loaded };
+        if shares.reserved != shares.loaded { at(shares.guest * shares.reserved) } else { loaded };
     let mut folder = MadeUp::service([HOST, at(shares.guest), loaded, reserved]);
     folder.manifest.accelerator.as_mut().unwrap().name = "kvm".to_owned();
     folder.save();

@@ -95,6 +95,8 @@ fn run(
         seen.load = watch(Cpu::new(vec![load], experiment.duration), experiment, 1).jobs;
         seen.load.retain(|job| job.finish_ns <= as_ns(experiment.duration));
     }
+    // What ran is told before what is said of it is bent.
+    let supply = seen.supply();
     if !bent.watched {
         seen.jobs.iter_mut().for_each(|job| job.stalled_ns = Some(0));
     }
@@ -105,7 +107,7 @@ fn run(
         sample::write_csv(&place.join("load-jobs.csv"), &seen.load).unwrap();
     }
     if experiment.place == Place::Guest {
-        sample::write_csv(&place.join("supply.csv"), &seen.supply()).unwrap();
+        sample::write_csv(&place.join("supply.csv"), &supply).unwrap();
         let length = as_ns(experiment.duration);
         record.facts.vcpu_share = Some(seen.ran(length) as f64 / length as f64);
         record.facts.trace = Some(seen.trace(length));
