@@ -21,7 +21,8 @@ status=0
 # locks): measurements side by side would measure each other.
 cargo test --release --workspace --no-fail-fast -- --show-output >"$log" 2>&1 || status=$?
 # What passed, in short; what failed, in full and last.
-grep -E '^(     Running|   Doc-tests|test |error)' "$log" || true
+grep -E '^(     Running|   Doc-tests|test |error|A/A)' "$log" || true
+sed -n '/^claim × sabotage/,/^$/p' "$log"
 [ "$status" = 0 ] || sed -n '/^failures:$/,/^test result:/p' "$log"
 
 skipped=$(grep -c '^SKIPPED: ' "$log" || true)

@@ -2,7 +2,10 @@
 
 use std::{io::Write, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use model::{
     Exit,
     exit::EXIT_HELP,
@@ -42,7 +45,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         /// Which jobs: all, or only those that no stall of the machine disturbed
-        #[arg(long, value_enum, default_value_t, conflicts_with = "like")]
+        #[arg(long, value_parser = selection(), default_value = "all", conflicts_with = "like")]
         jobs: Selection,
         /// Lay it out like a table of the paper: a column for each experiment, in seconds
         #[arg(long, value_enum)]
@@ -107,9 +110,14 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         /// Which jobs: all, or only those that no stall of the machine disturbed
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(long, value_parser = selection(), default_value = "all")]
         jobs: Selection,
     },
+}
+
+fn selection() -> impl TypedValueParser<Value = Selection> {
+    PossibleValuesParser::new(Selection::EACH.map(Selection::name))
+        .try_map(|name| name.parse::<Selection>())
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

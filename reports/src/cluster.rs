@@ -4,32 +4,39 @@ use std::time::Duration;
 
 use model::{TaskSet, suite::Experiment};
 
-use crate::{
-    series::{Run, Selection, Series},
-    stats::interval::BATCHES,
-};
+use crate::series::{Run, Selection, Series};
 
-/// Response times of the selected jobs, those of one cluster together.
+/// Pieces into which a run is cut that has fewer hyperperiods.
+const PIECES: usize = 10;
+
+/// Response times of the selected jobs, run by run, those of one cluster together.
 ///
 /// A cluster is a hyperperiod, since the schedule repeats in it. Where a run has fewer than
-/// [`BATCHES`] of them (or the hyperperiod overflows, or there is no period), it is one of
-/// [`BATCHES`] consecutive pieces of the run.
+/// [`PIECES`] of them (or the hyperperiod overflows, or there is no period), it is one of
+/// [`PIECES`] consecutive pieces of the run. Jobs that never finished are a cluster together.
 #[must_use]
-pub fn clusters(series: &Series, experiment: &Experiment, selection: Selection) -> Vec<Vec<u64>> {
+pub fn clusters(
+    series: &Series,
+    experiment: &Experiment,
+    selection: Selection,
+) -> Vec<Vec<Vec<u64>>> {
     let per_hyperperiod = jobs_per_hyperperiod(&experiment.tasks, &series.task);
-    series.runs.iter().flat_map(|run| of_run(run, per_hyperperiod, selection)).collect()
+    let of = |run| of_run(run, per_hyperperiod, selection);
+    series.runs.iter().map(of).filter(|run| !run.is_empty()).collect()
 }
 
 fn of_run(run: &Run, per_hyperperiod: Option<u64>, selection: Selection) -> Vec<Vec<u64>> {
     let n = run.samples.len();
     let per = per_hyperperiod
         .and_then(|jobs| usize::try_from(jobs).ok())
-        .filter(|jobs| n / jobs >= BATCHES)
-        .unwrap_or_else(|| n.div_ceil(BATCHES).max(1));
-    let chosen = |pair: &&crate::series::Sample| selection == Selection::All || !pair.disturbed();
+        .filter(|jobs| n / jobs >= PIECES)
+        .unwrap_or_else(|| n.div_ceil(PIECES).max(1));
+    let chosen = |sample: &&crate::series::Sample| selection.takes(sample.disturbed());
+    let unfinished = vec![run.length_ns; run.unfinished() as usize];
     run.samples
         .chunks(per)
         .map(|chunk| chunk.iter().filter(chosen).map(|sample| sample.response_ns).collect())
+        .chain([unfinished])
         .filter(|cluster: &Vec<u64>| !cluster.is_empty())
         .collect()
 }
@@ -62,8 +69,10 @@ mod tests {
             cpu_ns: None,
             missed: false,
             stalled_ns: Some(stalled),
+            own_stalled_ns: Some(stalled),
         };
-        Run { attempt: 0, samples: stalled.iter().enumerate().map(sample).collect() }
+        let samples = stalled.iter().enumerate().map(sample).collect();
+        Run { attempt: 0, samples, released: None, length_ns: 0 }
     }
 
     #[test]
@@ -88,6 +97,13 @@ mod tests {
         let clusters = of_run(&run(&stalled), Some(4), Selection::Undisturbed);
         assert_eq!(clusters.len(), 10);
         assert_eq!((&clusters[0], &clusters[1]), (&vec![0, 2, 3], &vec![4, 5, 6, 7]));
+    }
+
+    #[test]
+    fn jobs_that_never_finished_are_there() {
+        let mut starved = run(&[0; 40]);
+        (starved.released, starved.length_ns) = (Some(42), 99);
+        assert_eq!(of_run(&starved, Some(4), Selection::Undisturbed)[10], [99, 99]);
     }
 
     #[test]

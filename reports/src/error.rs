@@ -2,38 +2,15 @@
 
 use std::{io, path::Path};
 
-use model::{Exit, manifest::SCHEMA_VERSION, sample::SampleError};
+use model::{Exit, sample::SampleError};
 use thiserror::Error;
 
 /// Why there is no report.
 #[derive(Debug, Error)]
 pub enum ReportError {
-    /// The folder holds no manifest.
-    #[error(
-        "{folder}: {error}; a result folder has a `manifest.json`, as `orchestrator run` writes it"
-    )]
-    NoManifest {
-        /// The folder.
-        folder: String,
-        /// Why `manifest.json` cannot be read.
-        error: io::Error,
-    },
-    /// The manifest is not one.
-    #[error("{file}: {error}")]
-    Manifest {
-        /// The file.
-        file: String,
-        /// Where and why.
-        error: serde_json::Error,
-    },
-    /// The folder was written by a newer version.
-    #[error("{file}: key `schema_version` is {found}; this program reads up to {SCHEMA_VERSION}")]
-    Schema {
-        /// The file.
-        file: String,
-        /// Its version.
-        found: u32,
-    },
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] results::Error),
     /// A CSV file is malformed.
     #[error(transparent)]
     Sample(#[from] SampleError),

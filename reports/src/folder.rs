@@ -4,18 +4,16 @@
 //! say how many there were. A file that should be there and is not becomes a line in
 //! [`Results::gaps`]: what was not measured is never filled in.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use model::{
-    Manifest, TaskSet,
-    manifest::{RepetitionRecord, SCHEMA_VERSION, Status},
-    sample,
+    Manifest,
+    analysis::ExperimentAnalysis,
+    manifest::{RepetitionRecord, Status},
     suite::{Experiment, Sweep},
     sweep::{self, Outcome, Point},
 };
+use results::{Folder, Samples, point::point};
 
 use crate::{
     error::ReportError,
@@ -46,11 +44,13 @@ pub struct Results {
 pub struct Case {
     /// As the suite says.
     pub experiment: Experiment,
-    /// One per task (or one for the service), in the order of the tasks; empty where nothing
-    /// that counts was measured.
+    /// One per task (or one for the service), in the order of the tasks, also of a task that
+    /// starved; empty where nothing that counts was measured.
     pub series: Vec<Series>,
     /// The host's own tasks, in their order, where the load recorded its jobs.
     pub load: Vec<Series>,
+    /// Which jobs decide.
+    judged: Selection,
     /// What the analysis promises each task, where it applies.
     pub bounds: Option<Bounds>,
     /// Whether the budget of its reservation is enough; none without tasks or reservation.
@@ -73,31 +73,23 @@ impl Results {
     /// # Errors
     /// A folder without a readable manifest of a known version, or a malformed CSV row.
     pub fn read(folder: &Path) -> Result<Self, ReportError> {
-        let manifest = read_manifest(folder)?;
-        let suite = &manifest.suite;
-        // Calculated, not read from the manifest: an old folder has none, and a better analysis
-        // is seen when a report is made again.
-        let analyses: Vec<_> =
-            suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect();
+        let folder = Folder::open(folder)?;
+        let suite = &folder.manifest.suite;
+        let analyses = rtplan::experiment::analyses(suite);
         let mut gaps = Vec::new();
-        let mut cases = Vec::new();
-        for experiment in &suite.experiments {
-            let mut case = Case::read(folder, experiment, &manifest.repetitions, &mut gaps)?;
-            if experiment.reservation.is_some() && !experiment.tasks.is_empty() {
-                let records = &manifest.repetitions;
-                case.point = Some(sweep::point(folder, experiment, records, &analyses)?);
-            }
-            case.bounds =
-                analyses.iter().find(|own| own.experiment == experiment.name).and_then(Bounds::of);
-            cases.push(case);
-        }
+        let cases: Vec<Case> = suite
+            .experiments
+            .iter()
+            .map(|experiment| Case::read(&folder, experiment, &analyses, &mut gaps))
+            .collect::<Result<_, _>>()?;
         let outcome = |own: &Sweep| {
             let mine = |case: &&Case| own.members(suite).any(|one| one.name == case.name());
             let points = cases.iter().filter(mine).filter_map(|case| case.point.clone());
             sweep::outcome(suite, own, points.collect(), &analyses)
         };
         let sweeps = suite.sweeps.iter().map(outcome).collect();
-        Ok(Self { path: folder.to_owned(), manifest, cases, sweeps, gaps, simulation: None })
+        let Folder { path, manifest } = folder;
+        Ok(Self { path, manifest, cases, sweeps, gaps, simulation: None })
     }
 
     /// The case of this name, where something that counts was measured in it.
@@ -140,63 +132,34 @@ impl Results {
     }
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, ReportError> {
-    let path = folder.join("manifest.json");
-    let file = path.display().to_string();
-    let text = fs::read_to_string(&path)
-        .map_err(|error| ReportError::NoManifest { folder: folder.display().to_string(), error })?;
-    // The version first: a newer layout need not parse as this one.
-    let json = |error| ReportError::Manifest { file: file.clone(), error };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(json)?;
-    let version = value["schema_version"].as_u64().and_then(|version| u32::try_from(version).ok());
-    if let Some(found) = version.filter(|found| *found > SCHEMA_VERSION) {
-        return Err(ReportError::Schema { file, found });
-    }
-    serde_json::from_str(&text).map_err(json)
-}
-
 impl Case {
     fn read(
-        folder: &Path,
+        folder: &Folder,
         experiment: &Experiment,
-        records: &[RepetitionRecord],
+        analyses: &[ExperimentAnalysis],
         gaps: &mut Vec<String>,
     ) -> Result<Self, ReportError> {
-        let own: Vec<_> =
-            records.iter().filter(|record| record.experiment == experiment.name).collect();
-        let counted: Vec<_> =
-            own.iter().filter(|record| record.counts).map(|record| (*record).clone()).collect();
-        let (mut series, mut load, mut traced) = (Vec::new(), Vec::new(), Vec::new());
-        for record in &counted {
-            let load_jobs = place_of(folder, record).join("load-jobs.csv");
-            if load_jobs.exists() {
-                Series::add_jobs(&mut load, record.attempt, sample::read_csv(&load_jobs)?);
-            }
-            traced.extend(Traced::read(&place_of(folder, record), record)?);
-            let measures = !experiment.tasks.is_empty() || experiment.web.is_some();
-            if !read_attempt(folder, record, &mut series)? && measures {
-                gaps.push(format!(
-                    "{}/rep-{:03} counts, but has neither jobs.csv nor requests.csv",
-                    record.experiment, record.attempt
-                ));
-            }
-        }
+        let Samples { mut series, mut load, gaps: missing } = folder.samples(experiment)?;
+        gaps.extend(missing);
         for side in [&mut series, &mut load] {
             side.sort_by(|a, b| (a.task.len(), &a.task).cmp(&(b.task.len(), &b.task)));
         }
-        for own in &mut series {
-            let index = (0..experiment.tasks.len()).find(|at| TaskSet::name(*at) == own.task);
-            if let Some(task) = index.map(|index| experiment.tasks[index]) {
-                own.count_unfinished(task, experiment.duration);
-            }
+        let own: Vec<_> = folder.attempts(&experiment.name).collect();
+        let counted: Vec<_> = folder.counted(&experiment.name).cloned().collect();
+        let mut traced = Vec::new();
+        for record in &counted {
+            traced.extend(Traced::read(&folder.place(record), record)?);
         }
+        let analysis = analyses.iter().find(|own| own.experiment == experiment.name);
         let failed = |record: &&&RepetitionRecord| record.status == Status::Failed;
+        let reserved = experiment.reservation.is_some() && !experiment.tasks.is_empty();
         Ok(Self {
             experiment: experiment.clone(),
-            bounds: None,
+            judged: Selection::by(analysis),
+            bounds: analysis.and_then(Bounds::of),
+            point: reserved.then(|| point(experiment, &series, analyses)),
             series,
             load,
-            point: None,
             traced,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
@@ -211,7 +174,7 @@ impl Case {
         &self.experiment.name
     }
 
-    /// Whether any sample that counts was taken.
+    /// Whether any run that counts was measured; all its jobs may have starved.
     #[must_use]
     pub fn is_measured(&self) -> bool {
         self.series.iter().any(|series| !series.is_empty())
@@ -229,37 +192,15 @@ impl Case {
         self.bounds.as_ref()?.wcrt_ns(task)
     }
 
-    /// The samples by which this case is judged.
-    ///
-    /// Without stalls the undisturbed jobs, where the analysis promises every task a bound. Where
-    /// it does not, a backlog may never end, and every job after the first stall would count as
-    /// disturbed: there all jobs.
+    /// The jobs by which this case is judged: [`Selection::by`] its analysis.
     #[must_use]
     pub fn judged(&self) -> Selection {
-        let bounded = self.series.iter().all(|series| self.bound_ns(&series.task).is_some());
-        if bounded { Selection::Undisturbed } else { Selection::All }
+        self.judged
     }
-}
 
-/// The attempt's folder.
-#[must_use]
-pub fn place_of(folder: &Path, record: &RepetitionRecord) -> PathBuf {
-    folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
-}
-
-/// Whether the attempt's folder holds samples; they are added to `series`.
-fn read_attempt(
-    folder: &Path,
-    record: &RepetitionRecord,
-    series: &mut Vec<Series>,
-) -> Result<bool, ReportError> {
-    let place = place_of(folder, record);
-    let (jobs, requests) = (place.join("jobs.csv"), place.join("requests.csv"));
-    if jobs.exists() {
-        Series::add_jobs(series, record.attempt, sample::read_csv(&jobs)?);
+    /// Whether that leaves enough of every task's jobs ([`model::judged::Count::is_enough`]).
+    #[must_use]
+    pub fn is_enough(&self, selection: Selection) -> bool {
+        self.series.iter().all(|own| own.count(selection).is_enough())
     }
-    if requests.exists() {
-        Series::add_requests(series, record.attempt, sample::read_csv(&requests)?);
-    }
-    Ok(jobs.exists() || requests.exists())
 }

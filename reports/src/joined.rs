@@ -1,13 +1,13 @@
 //! Measurement, simulation and analysis of one suite side by side.
 
-use model::suite::Experiment;
+use model::{stats::Summary, suite::Experiment};
 
 use crate::{
     compare::{self, Pair},
     error::ReportError,
     folder::{Case, Results},
     grid::Grid,
-    units::{self, UNKNOWN, ms, ms_or_unknown},
+    units::{self, UNKNOWN, ms_or_unknown},
 };
 
 impl Results {
@@ -83,7 +83,9 @@ fn difference(measured: &Experiment, simulated: &Experiment) -> Option<&'static 
 pub fn pairs(results: &Results) -> Vec<Pair> {
     let both = |case| Some((case, results.simulation_of(case)?));
     let tasks = |(case, other): (_, _)| pairs_of(case, other);
-    results.cases.iter().filter_map(both).flat_map(tasks).collect()
+    let mut pairs: Vec<Pair> = results.cases.iter().filter_map(both).flat_map(tasks).collect();
+    compare::tell_apart(&mut pairs);
+    pairs
 }
 
 fn pairs_of(case: &Case, other: &Case) -> Vec<Pair> {
@@ -112,7 +114,7 @@ pub fn grid(results: &Results, pairs: &[Pair]) -> Grid {
     let notes =
         ["Response times in milliseconds, of the jobs that no stall disturbed; of all jobs where \
          the analysis promises no bound. KS: largest gap between the measured and the simulated \
-         CDF, 0 to 1, with its 90 % confidence interval (cluster bootstrap). Distance: \
+         CDF, 0 to 1, with its 90 % confidence interval (bootstrap over runs). Distance: \
          Wasserstein-1 between them, at most: its upper 95 % bound."];
     Grid {
         header: header.map(str::to_owned).into(),
@@ -125,17 +127,20 @@ pub fn grid(results: &Results, pairs: &[Pair]) -> Grid {
 fn cells(results: &Results, pair: &Pair) -> Vec<String> {
     let case = results.measured(&pair.experiment);
     let bound = case.and_then(|case| case.bound_ns(&pair.task));
+    let of = |side: &Option<Summary>, pick: fn(&Summary) -> u64| {
+        ms_or_unknown(side.as_ref().map(|own| pick(own) as f64))
+    };
     vec![
         pair.experiment.clone(),
         pair.task.clone(),
-        ms(pair.first.p50 as f64),
-        ms(pair.second.p50 as f64),
-        ms(pair.first.p99 as f64),
-        ms(pair.second.p99 as f64),
+        of(&pair.first, |own| own.p50),
+        of(&pair.second, |own| own.p50),
+        of(&pair.first, |own| own.p99),
+        of(&pair.second, |own| own.p99),
         ms_or_unknown(bound.map(|ns| ns as f64)),
         pair.ks.map_or_else(|| UNKNOWN.to_owned(), |ks| format!("{:.2}", ks.distance)),
         pair.ks_interval.map_or_else(|| UNKNOWN.to_owned(), units::range),
         ms_or_unknown(pair.wasserstein),
-        ms_or_unknown(pair.wasserstein_upper),
+        ms_or_unknown(pair.wasserstein_interval.map(|own| own.high)),
     ]
 }

@@ -2,12 +2,14 @@
 
 use model::{
     duration::in_ms,
+    stats::P99_LEAST,
     sweep::{Outcome, Point, TaskPoint},
 };
 
 use crate::{
     grid::{Format, Grid},
     series::DISTURBED_NS,
+    table::p99_note,
     units::{UNKNOWN, ms, short},
 };
 
@@ -35,6 +37,12 @@ pub fn grid(outcome: &Outcome) -> Grid {
          they were, and how many of them missed their deadline.",
         short(DISTURBED_NS as f64)
     ));
+    let tasks = outcome
+        .points
+        .iter()
+        .flat_map(|point| point.tasks.iter().map(move |own| (in_ms(point.budget_ns), own)));
+    let short = tasks.filter(|(_, own)| own.p99_ns.is_some() && own.count.judged() < P99_LEAST);
+    notes.extend(p99_note(short.map(|(budget, own)| format!("{budget} {}", own.task))));
     Grid {
         header: header.map(str::to_owned).into(),
         rows: outcome.points.iter().flat_map(human_rows).collect(),
@@ -54,11 +62,11 @@ fn human_rows(point: &Point) -> Vec<Vec<String>> {
     let row = |own: &TaskPoint| {
         let mut row = head(&own.task);
         row.extend([
-            own.jobs.to_string(),
-            own.misses.to_string(),
-            own.stalled.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string()),
-            own.stalled_misses.to_string(),
-            own.unfinished.to_string(),
+            own.count.jobs.to_string(),
+            own.count.misses.to_string(),
+            own.count.stalled.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string()),
+            own.count.stalled_misses.to_string(),
+            own.count.unfinished.to_string(),
             own.p99_ns.map_or_else(|| UNKNOWN.to_owned(), |ns| ms(ns as f64)),
             ms(own.deadline_ns as f64),
         ]);
@@ -106,12 +114,12 @@ fn machine_rows(outcome: &Outcome) -> Vec<Vec<String>> {
             point.repetitions.to_string(),
             cell(own.map(|own| own.task.clone())),
             number(|own| own.deadline_ns),
-            number(|own| own.released),
-            number(|own| own.jobs),
-            number(|own| own.misses),
-            cell(own.and_then(|own| own.stalled).map(|n| n.to_string())),
-            number(|own| own.stalled_misses),
-            number(|own| own.unfinished),
+            number(|own| own.count.released),
+            number(|own| own.count.jobs),
+            number(|own| own.count.misses),
+            cell(own.and_then(|own| own.count.stalled).map(|n| n.to_string())),
+            number(|own| own.count.stalled_misses),
+            number(|own| own.count.unfinished),
             cell(own.and_then(|own| own.p99_ns).map(|ns| ns.to_string())),
         ]
     };

@@ -1,12 +1,12 @@
 //! `reports table`: the statistics of every task (or service) of every experiment.
 
-use model::stats::Summary;
+use model::stats::{P99_LEAST, Summary};
 
 use crate::{
     folder::{Case, Results},
     grid::{Format, Grid},
     series::{DISTURBED_NS, Selection, Series},
-    stats::interval::{self, MeanInterval, Unit},
+    stats::interval::{self, MeanInterval},
     units::{UNKNOWN, count, ms, ms_or_unknown, percent, short},
 };
 
@@ -49,15 +49,22 @@ fn case_rows(case: &Case, selection: Selection) -> Vec<Row> {
         disturbed: series.disturbed(),
         misses: series.deadline_ns.map(|_| series.misses(selection)),
         failures: series.failures,
-        unfinished: series.unfinished,
+        unfinished: series.unfinished(),
         summary: Summary::of(&mut series.responses(selection)),
-        interval: interval::mean_interval(&series.responses_by_run(selection)),
+        interval: interval_of(series, selection),
         bound_ns: case.bound_ns(&series.task),
     };
     if case.series.is_empty() {
         return vec![unmeasured(case)];
     }
     case.series.iter().map(of).collect()
+}
+
+/// Of the mean of all released jobs; none where some never finished, of which nobody knows how long
+/// they would have taken.
+pub(crate) fn interval_of(series: &Series, selection: Selection) -> Option<MeanInterval> {
+    let known = series.unfinished() == 0;
+    known.then(|| interval::mean_interval(&series.by_run(selection)))?
 }
 
 fn unmeasured(case: &Case) -> Row {
@@ -88,6 +95,7 @@ pub fn grid(results: &Results, selection: Selection, format: Format) -> Grid {
         "jobs",
         "stalled",
         "misses",
+        "unfinished",
         "min",
         "mean",
         "± 90 %",
@@ -110,7 +118,7 @@ fn human_cells(row: &Row) -> Vec<String> {
     let known = |n: Option<usize>| n.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
     let Some(task) = &row.task else {
         let mut cells = vec![row.experiment.clone(), "not measured".to_owned()];
-        cells.resize(14, UNKNOWN.to_owned());
+        cells.resize(15, UNKNOWN.to_owned());
         return cells;
     };
     let of = |pick: fn(&Summary) -> f64| ms_or_unknown(row.summary.as_ref().map(pick));
@@ -120,6 +128,7 @@ fn human_cells(row: &Row) -> Vec<String> {
         row.summary.map_or(0, |summary| summary.count).to_string(),
         known(row.disturbed),
         known(row.misses),
+        row.misses.map_or_else(|| UNKNOWN.to_owned(), |_| row.unfinished.to_string()),
         of(|s| s.min as f64),
         of(|s| s.mean),
         ms_or_unknown(row.interval.map(|interval| interval.half)),
@@ -143,8 +152,16 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
         },
         short(DISTURBED_NS as f64)
     )];
-    let intervals: Vec<MeanInterval> = rows.iter().filter_map(|row| row.interval).collect();
-    notes.extend(interval_note(&intervals));
+    let measured = || rows.iter().filter(|row| row.task.is_some());
+    let intervals: Vec<MeanInterval> = measured().filter_map(|row| row.interval).collect();
+    notes.extend(interval_note(&intervals, measured().count()));
+    let short = measured().filter_map(|row| Some((row, row.summary?.count)));
+    let short = short.filter(|(_, count)| *count < P99_LEAST);
+    notes.extend(p99_note(
+        short.map(|(row, _)| {
+            format!("{} {}", row.experiment, row.task.as_deref().unwrap_or(UNKNOWN))
+        }),
+    ));
     if results.simulated() {
         notes.push("Simulated: nothing here was measured.".to_owned());
     }
@@ -166,26 +183,28 @@ fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     notes
 }
 
-/// One sentence on how the intervals came about; none where there is no interval.
-pub(crate) fn interval_note(intervals: &[MeanInterval]) -> Option<String> {
-    let mut units: Vec<Unit> = intervals.iter().map(|interval| interval.unit).collect();
-    units.sort_by_key(|unit| unit.name());
-    units.dedup();
-    let unit = match units[..] {
-        [] => return None,
-        [Unit::Runs] => "repetitions".to_owned(),
-        [Unit::Batches] => format!(
-            "{} consecutive batches of each repetition, since there are fewer than {} repetitions",
-            interval::BATCHES,
-            interval::MIN_RUNS
-        ),
-        _ => format!(
-            "repetitions, or {} consecutive batches of each where there are fewer than {}",
-            interval::BATCHES,
-            interval::MIN_RUNS
-        ),
-    };
-    Some(format!("Confidence interval of the mean: Student's t over the means of {unit}."))
+/// One sentence on the intervals of `rows` rows; none where there is no row.
+pub(crate) fn interval_note(intervals: &[MeanInterval], rows: usize) -> Option<String> {
+    let lack = "none over a single repetition, nor where jobs never finished";
+    match intervals.iter().map(|own| own.runs).min() {
+        _ if rows == 0 => None,
+        None => Some(format!("No confidence interval of a mean: {lack}.")),
+        Some(least) => Some(format!(
+            "Confidence interval of the mean: Student's t over the means of repetitions, of which \
+             there are {least} at least; {lack}."
+        )),
+    }
+}
+
+/// One sentence on the rows whose 99th percentile is their largest sample.
+pub(crate) fn p99_note(rows: impl Iterator<Item = String>) -> Option<String> {
+    let rows: Vec<String> = rows.collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "The p99 of fewer than {P99_LEAST} samples is the largest of them: {}.",
+            rows.join(", ")
+        )
+    })
 }
 
 /// One sentence on attempts that failed or were noisy, where there were some.
@@ -259,8 +278,8 @@ fn machine_cells(row: &Row, selection: Selection) -> Vec<String> {
         cell(summary.map(|s| s.min)),
         cell(summary.map(|s| whole(s.mean))),
         cell(row.interval.map(|interval| whole(interval.half))),
-        cell(row.interval.map(|interval| interval.unit.name())),
-        cell(row.interval.map(|interval| interval.units)),
+        cell(row.interval.map(|_| "repetitions")),
+        cell(row.interval.map(|interval| interval.runs)),
         cell(summary.and_then(|s| s.stddev).map(whole)),
         cell(summary.map(|s| s.p50)),
         cell(summary.map(|s| s.p90)),

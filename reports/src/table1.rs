@@ -9,7 +9,7 @@ use crate::{
     folder::{Case, Results},
     grid::{Format, Grid},
     series::{Selection, Series},
-    stats::interval::{self, MeanInterval},
+    stats::interval::MeanInterval,
     table,
     units::{UNKNOWN, count, percent, short, signed_percent},
 };
@@ -121,7 +121,7 @@ fn measured(case: &Case, series: &Series) -> Option<Column> {
 }
 
 fn interval_of(series: &Series) -> Option<MeanInterval> {
-    interval::mean_interval(&series.responses_by_run(Selection::All))
+    table::interval_of(series, Selection::All)
 }
 
 /// The paper's column for one of [`EXPERIMENTS`] (Table 1).
@@ -246,7 +246,8 @@ fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> 
     }
     let intervals: Vec<MeanInterval> =
         cases.iter().flat_map(|case| &case.series).filter_map(interval_of).collect();
-    notes.extend(table::interval_note(&intervals));
+    let rows = cases.iter().flat_map(|case| &case.series).filter(|own| !own.is_empty()).count();
+    notes.extend(table::interval_note(&intervals, rows));
     let guest = columns.iter().any(|column| !column.paper && column.experiment != HOST);
     if guest && results.accelerator() == Some("tcg") {
         notes.push(

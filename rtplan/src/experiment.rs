@@ -1,7 +1,7 @@
 //! The analysis of a suite's experiment: what a run stores and a report holds measurements against.
 
 use model::{
-    Mechanism, TaskSet,
+    Mechanism, Suite, TaskSet,
     analysis::{ExperimentAnalysis, LeastBudget, SupplyAnalysis, TaskBound},
     duration,
     suite::{Emulator, Experiment, ReservationSettings},
@@ -29,6 +29,13 @@ pub fn analyse(experiment: &Experiment) -> Option<ExperimentAnalysis> {
         budgets: supplies.iter().filter_map(budget).collect(),
         supplies: supplies.iter().map(|supply| verdict(&workload, supply)).collect(),
     })
+}
+
+/// [`analyse`] of every experiment with tasks. What verdicts rest on is calculated anew, not read from
+/// a manifest: an old folder has none, and a better analysis is seen when it is judged again.
+#[must_use]
+pub fn analyses(suite: &Suite) -> Vec<ExperimentAnalysis> {
+    suite.experiments.iter().filter_map(analyse).collect()
 }
 
 fn supplies(experiment: &Experiment) -> Vec<Supply> {

@@ -10,6 +10,7 @@ pub mod duration;
 pub mod exit;
 pub mod hist;
 pub mod host;
+pub mod judged;
 pub mod load;
 pub mod manifest;
 pub mod mechanism;

@@ -49,11 +49,25 @@ impl Summary {
 /// The nearest-rank percentile of `sorted` (ascending), `p` in 0..=100; `None` where it is empty.
 #[must_use]
 pub fn percentile<T: Copy>(sorted: &[T], p: f64) -> Option<T> {
-    let n = sorted.len();
+    percentile_beyond(sorted, 0, p)
+}
+
+/// Where the percentile stands among `n` ascending samples, from 0.
+fn rank(n: usize, p: f64) -> Option<usize> {
     // The subtraction keeps 90 % of 10 at rank 9, where binary fractions would round it up to 10.
     let rank = (p / 100.0 * n as f64 - 1e-9).ceil().max(1.0) as usize;
-    sorted.get(rank.min(n).checked_sub(1)?).copied()
+    rank.min(n).checked_sub(1)
 }
+
+/// The nearest-rank percentile of `sorted` and of `beyond` more samples, each of them larger than all
+/// in `sorted` by an amount that nobody knows; `None` where the percentile is one of those.
+#[must_use]
+pub fn percentile_beyond<T: Copy>(sorted: &[T], beyond: u64, p: f64) -> Option<T> {
+    sorted.get(rank(sorted.len() + beyond as usize, p)?).copied()
+}
+
+/// From so many samples on the 99th percentile is another than the largest.
+pub const P99_LEAST: u64 = 100;
 
 /// The arithmetic mean; `None` where there are no samples.
 #[must_use]
@@ -82,6 +96,21 @@ mod tests {
             assert_eq!(percentile(&sorted, p), Some(value), "p{p}");
         }
         assert_eq!(percentile::<u64>(&[], 50.0), None);
+    }
+
+    #[test]
+    fn what_never_ended_is_larger_than_all() {
+        let sorted: Vec<u64> = (1..=8).collect();
+        assert_eq!(percentile_beyond(&sorted, 2, 80.0), Some(8));
+        assert_eq!(percentile_beyond(&sorted, 2, 81.0), None);
+        assert_eq!(percentile_beyond::<u64>(&[], 2, 1.0), None);
+    }
+
+    #[test]
+    fn p99_of_fewer_than_a_hundred_is_the_largest() {
+        let up_to = |n: u64| (1..=n).collect::<Vec<_>>();
+        assert_eq!(percentile(&up_to(P99_LEAST - 1), 99.0), Some(P99_LEAST - 1));
+        assert_eq!(percentile(&up_to(P99_LEAST), 99.0), Some(P99_LEAST - 1));
     }
 
     #[test]

@@ -4,17 +4,15 @@
 //! and every released job was finished. Why disturbed jobs do not decide, and when too few are
 //! left, stands in `docs/method.md`.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::{
-    Suite, Task, TaskSet,
+    Suite,
     analysis::{ExperimentAnalysis, LeastBudget},
     duration::{self, in_ms as ms},
-    manifest::RepetitionRecord,
-    sample::{Job, SampleError, read_csv},
-    stats,
+    judged::Count,
     suite::{Experiment, Sweep},
 };
 
@@ -49,19 +47,10 @@ pub struct TaskPoint {
     pub task: String,
     /// D, relative to the release.
     pub deadline_ns: u64,
-    /// Jobs released.
-    pub released: u64,
-    /// Jobs that finished and are judged.
-    pub jobs: u64,
-    /// Judged jobs that missed their deadline.
-    pub misses: u64,
-    /// Jobs that a stall disturbed; none where no sentinel watched all of them.
-    pub stalled: Option<u64>,
-    /// Jobs that are not judged, since a stall disturbed them, and missed their deadline.
-    pub stalled_misses: u64,
-    /// Jobs released and never finished.
-    pub unfinished: u64,
-    /// 99th percentile of the judged response times.
+    /// What became of its jobs.
+    #[serde(flatten)]
+    pub count: Count,
+    /// 99th percentile of the judged response times; none where it falls among unfinished jobs.
     pub p99_ns: Option<u64>,
 }
 
@@ -99,14 +88,6 @@ pub struct Outcome {
     pub analytic: Vec<LeastBudget>,
 }
 
-/// Which jobs decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Judged {
-    Undisturbed,
-    /// Where the analysis promises no bound, a backlog never ends and nothing stays undisturbed.
-    All,
-}
-
 /// The outcome of `sweep` of `suite`, from a point for each of its members.
 #[must_use]
 pub fn outcome(
@@ -122,28 +103,6 @@ pub fn outcome(
     Outcome::of(sweep.experiment.clone(), period, points, analytic)
 }
 
-/// One experiment under its reservation, from the samples in `folder`; an attempt that left none
-/// has measured nothing.
-///
-/// # Errors
-/// A CSV file that cannot be read.
-pub fn point(
-    folder: &Path,
-    experiment: &Experiment,
-    records: &[RepetitionRecord],
-    analyses: &[ExperimentAnalysis],
-) -> Result<Point, SampleError> {
-    let counts = |one: &&RepetitionRecord| one.counts && one.experiment == experiment.name;
-    let file = |one: &RepetitionRecord| {
-        folder.join(&one.experiment).join(format!("rep-{:03}/jobs.csv", one.attempt))
-    };
-    let files = records.iter().filter(counts).map(file).filter(|file| file.exists());
-    let runs: Vec<Vec<Job>> = files.map(|file| read_csv(&file)).collect::<Result<_, _>>()?;
-    let bounded = of(analyses, experiment).is_none_or(ExperimentAnalysis::is_bounded);
-    let judged = if bounded { Judged::Undisturbed } else { Judged::All };
-    Ok(Point::of(experiment, &runs, judged))
-}
-
 fn of<'a>(
     analyses: &'a [ExperimentAnalysis],
     experiment: &Experiment,
@@ -152,54 +111,24 @@ fn of<'a>(
 }
 
 impl Point {
-    fn of(experiment: &Experiment, runs: &[Vec<Job>], judged: Judged) -> Self {
+    /// `experiment` under its reservation, from `repetitions` that count.
+    #[must_use]
+    pub fn of(experiment: &Experiment, repetitions: u32, tasks: Vec<TaskPoint>) -> Self {
         let budget = experiment.reservation.as_ref().map(|own| own.budget);
-        let tasks: Vec<TaskPoint> = if runs.is_empty() {
-            Vec::new()
-        } else {
-            let released = |task: &Task| task.released(experiment.duration) * runs.len() as u64;
-            let of = |(at, task)| TaskPoint::of(at, task, released(task), runs, judged);
-            experiment.tasks.iter().enumerate().map(of).collect()
-        };
         Self {
             experiment: experiment.name.clone(),
             budget_ns: duration::as_ns(budget.unwrap_or_default()),
             verdict: verdict(&tasks),
-            repetitions: runs.len() as u32,
+            repetitions,
             tasks,
         }
     }
 }
 
-impl TaskPoint {
-    fn of(at: usize, task: &Task, released: u64, runs: &[Vec<Job>], judged: Judged) -> Self {
-        let name = TaskSet::name(at);
-        let own: Vec<&Job> = runs.iter().flatten().filter(|job| job.task == name).collect();
-        let watched = own.iter().all(|job| job.stalled_ns.is_some());
-        let disturbed = own.iter().filter(|job| job.disturbed()).count() as u64;
-        let (chosen, others): (Vec<&Job>, Vec<&Job>) =
-            own.iter().partition(|job| judged == Judged::All || !job.disturbed());
-        let misses = |jobs: &[&Job]| jobs.iter().filter(|job| job.missed).count() as u64;
-        let mut responses: Vec<u64> = chosen.iter().map(|job| job.response_ns).collect();
-        responses.sort_unstable();
-        Self {
-            task: name,
-            deadline_ns: duration::as_ns(task.deadline()),
-            released,
-            jobs: chosen.len() as u64,
-            misses: misses(&chosen),
-            stalled: watched.then_some(disturbed),
-            stalled_misses: misses(&others),
-            unfinished: released.saturating_sub(own.len() as u64),
-            p99_ns: stats::percentile(&responses, 99.0),
-        }
-    }
-}
-
 fn verdict(tasks: &[TaskPoint]) -> Verdict {
-    if tasks.iter().any(|task| task.misses + task.unfinished > 0) {
+    if tasks.iter().any(|task| task.count.missed() > 0) {
         Verdict::Fails
-    } else if tasks.is_empty() || tasks.iter().any(|task| 2 * task.jobs < task.released) {
+    } else if tasks.is_empty() || tasks.iter().any(|task| !task.count.is_enough()) {
         Verdict::Undecided
     } else {
         Verdict::Holds
@@ -294,7 +223,6 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::parse;
     use proptest::prelude::*;
 
     fn point(budget_ms: u64, verdict: Verdict) -> Point {
@@ -341,75 +269,6 @@ mod tests {
         for (verdicts, said) in cases {
             assert_eq!(swept(verdicts).sentence(), said);
         }
-    }
-
-    fn experiment() -> Experiment {
-        let text = "name = \"s\"\n[[experiment]]\nname = \"x\"\nwhere = \"guest\"\n\
-                    tasks = [\"30ms/150ms\", \"50ms/200ms\"]\nduration = \"3s\"\n\
-                    reservation = { budget = \"28ms\", period = \"50ms\" }";
-        parse(text, "s.toml").unwrap().experiments[0].clone()
-    }
-
-    /// 20 jobs of tau1 and 15 of tau2, each as `bend` leaves it.
-    fn run(bend: impl Fn(&mut Job)) -> Vec<Job> {
-        let job = |task: &str, n: u64, deadline_ns: u64| {
-            let mut job = Job {
-                experiment: None,
-                repetition: None,
-                task: task.into(),
-                job: n,
-                release_ns: n * deadline_ns,
-                start_ns: n * deadline_ns,
-                finish_ns: n * deadline_ns + 50 + n,
-                response_ns: 50 + n,
-                cpu_ns: None,
-                deadline_ns,
-                missed: false,
-                stalled_ns: Some(0),
-            };
-            bend(&mut job);
-            job
-        };
-        let tau1 = (0..20).map(|n| job("tau1", n, 150_000_000));
-        tau1.chain((0..15).map(|n| job("tau2", n, 200_000_000))).collect()
-    }
-
-    fn judge(runs: &[Vec<Job>], judged: Judged) -> Point {
-        Point::of(&experiment(), runs, judged)
-    }
-
-    #[test]
-    fn undisturbed_misses_and_unfinished_jobs_decide() {
-        let quiet = judge(&[run(|_| ()), run(|_| ())], Judged::Undisturbed);
-        assert_eq!((quiet.verdict, quiet.repetitions), (Verdict::Holds, 2));
-        let tau2 = &quiet.tasks[1];
-        assert_eq!((tau2.released, tau2.jobs, tau2.p99_ns), (30, 30, Some(64)));
-        let late = run(|job| job.missed = job.task == "tau2" && job.job == 3);
-        let missed = judge(&[run(|_| ()), late], Judged::Undisturbed);
-        assert_eq!((missed.verdict, missed.tasks[1].misses), (Verdict::Fails, 1));
-        let mut cut = run(|_| ());
-        cut.pop();
-        let unfinished = judge(&[cut], Judged::Undisturbed);
-        assert_eq!((unfinished.verdict, unfinished.tasks[1].unfinished), (Verdict::Fails, 1));
-        assert_eq!(judge(&[], Judged::Undisturbed).verdict, Verdict::Undecided);
-    }
-
-    #[test]
-    fn stalls_excuse_and_too_many_leave_it_open() {
-        let stalled = |from: u64| {
-            run(move |job| {
-                if job.job >= from {
-                    (job.stalled_ns, job.missed) = (Some(9_000_000), true);
-                }
-            })
-        };
-        let few = judge(&[stalled(14)], Judged::Undisturbed);
-        assert_eq!(few.verdict, Verdict::Holds);
-        assert_eq!((few.tasks[0].stalled, few.tasks[0].stalled_misses), (Some(6), 6));
-        assert_eq!(judge(&[stalled(7)], Judged::Undisturbed).verdict, Verdict::Undecided);
-        assert_eq!(judge(&[stalled(14)], Judged::All).verdict, Verdict::Fails);
-        let unwatched = judge(&[run(|job| job.stalled_ns = None)], Judged::Undisturbed);
-        assert_eq!((unwatched.verdict, unwatched.tasks[0].stalled), (Verdict::Holds, None));
     }
 
     fn any_verdict() -> impl Strategy<Value = Verdict> {

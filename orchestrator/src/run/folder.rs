@@ -57,13 +57,10 @@ impl Folder {
     /// # Errors
     /// [`Refusal::Usage`] where there is no readable manifest.
     pub fn open(path: &Path) -> Result<(Self, Manifest), Refusal> {
-        let file = path.join("manifest.json");
-        let refuse = |error: &dyn std::fmt::Display| {
-            Refusal::Usage(format!("{}: {error}; is this a result folder?", file.display()))
-        };
-        let text = fs::read_to_string(&file).map_err(|error| refuse(&error))?;
-        let manifest = serde_json::from_str(&text).map_err(|error| refuse(&error))?;
-        Ok((Self { path: path.to_owned() }, manifest))
+        let found = results::Folder::open(path);
+        let results::Folder { path, manifest } =
+            found.map_err(|error| Refusal::Usage(error.to_string()))?;
+        Ok((Self { path }, manifest))
     }
 
     /// Where it is.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use model::{
     Suite, duration,
     manifest::Impossible,
-    suite::{self, Experiment, Network, Place, Sweep},
+    suite::{self, Experiment, Network, Place, Sweep, Work},
 };
 
 use super::admission;
@@ -85,6 +85,7 @@ impl Plan {
             .map_err(|refusal| in_file(refusal, &file))?;
         let limit = deadline_bandwidth_limit(&roots);
         for experiment in &suite.experiments {
+            runnable(experiment).map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             servable(experiment, &suite.guest.network)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admission::check(experiment, suite.host.sentinel, limit)
@@ -179,6 +180,18 @@ fn describe(experiment: &Experiment) -> String {
         }
     };
     format!("{place} {workload}{load}{reservation}")
+}
+
+/// What a guest runs is calibrated inside it, which is no fixed work: results must not say that it was.
+fn runnable(experiment: &Experiment) -> Result<(), String> {
+    match experiment.work {
+        Work::Paced => Ok(()),
+        Work::Fixed => Err(format!(
+            "experiment `{}`: key `work`: `fixed` can be simulated and reported on, not run; \
+             `paced` can",
+            experiment.name
+        )),
+    }
 }
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {

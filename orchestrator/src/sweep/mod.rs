@@ -2,7 +2,7 @@
 //! that holds.
 //!
 //! The run is an ordinary one, of the experiments that [`model::suite::Sweep`] stands for; what is
-//! judged, and how, is [`model::sweep`].
+//! judged, and how, is [`results`] and [`model::sweep`].
 
 mod print;
 
@@ -14,13 +14,11 @@ use model::{
     suite::{Budgets, Sweep},
     sweep::{self, Outcome},
 };
+use results::Folder;
 
 pub use print::{json, table};
 
-use crate::{
-    error::Refusal,
-    run::{Finished, folder::Folder},
-};
+use crate::{error::Refusal, run::Finished};
 
 /// A sweep as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -68,13 +66,15 @@ impl Request {
 /// # Errors
 /// A file of the folder that cannot be read.
 pub fn outcome(folder: &Path) -> Result<Outcome> {
-    let (_, manifest) = Folder::open(folder)?;
-    let own = manifest.suite.sweeps.first().ok_or_else(|| {
-        Refusal::Usage(format!("{}: this folder holds no sweep", folder.display()))
+    let folder = Folder::open(folder).map_err(|error| Refusal::Usage(error.to_string()))?;
+    let suite = &folder.manifest.suite;
+    let own = suite.sweeps.first().ok_or_else(|| {
+        Refusal::Usage(format!("{}: this folder holds no sweep", folder.path.display()))
     })?;
-    let point = |one| sweep::point(folder, one, &manifest.repetitions, &manifest.analyses);
-    let points = own.members(&manifest.suite).map(point).collect::<Result<_, _>>()?;
-    Ok(sweep::outcome(&manifest.suite, own, points, &manifest.analyses))
+    let analyses = rtplan::experiment::analyses(suite);
+    let point = |one| folder.point(one, &analyses);
+    let points = own.members(suite).map(point).collect::<Result<_, _>>()?;
+    Ok(sweep::outcome(suite, own, points, &analyses))
 }
 
 /// 1 where repetitions failed, 4 where no budget holds.

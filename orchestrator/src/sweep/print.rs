@@ -33,10 +33,11 @@ fn found(point: &Point) -> String {
 
 fn of_task(own: &TaskPoint) -> String {
     let p99 = own.p99_ns.map_or_else(String::new, |ns| format!(", p99 {:.1} ms", ns as f64 / 1e6));
-    let mut text = format!("{} {} of {} missed{p99}", own.task, own.misses, own.jobs);
-    for (count, what) in
-        [(own.stalled_misses, "of the stalled ones missed"), (own.unfinished, "never finished")]
-    {
+    let mut text = format!("{} {} of {} missed{p99}", own.task, own.count.misses, own.count.jobs);
+    for (count, what) in [
+        (own.count.stalled_misses, "of the stalled ones missed"),
+        (own.count.unfinished, "never finished"),
+    ] {
         if count > 0 {
             text += &format!(", {count} {what}");
         }
@@ -66,18 +67,20 @@ mod tests {
 
     use super::*;
     use insta::assert_snapshot;
-    use model::{analysis::LeastBudget, sweep::Verdict};
+    use model::{analysis::LeastBudget, judged::Count, sweep::Verdict};
 
     fn task(at: usize, misses: u64, p99_ms: u64) -> TaskPoint {
         TaskPoint {
             task: model::TaskSet::name(at),
             deadline_ns: [150, 200][at] * 1_000_000,
-            released: 50,
-            jobs: 48,
-            misses,
-            stalled: Some(2),
-            stalled_misses: misses / 6,
-            unfinished: 0,
+            count: Count {
+                released: 50,
+                jobs: 48,
+                misses,
+                stalled: Some(2),
+                stalled_misses: misses / 6,
+                unfinished: 0,
+            },
             p99_ns: Some(p99_ms * 1_000_000 + 120_000),
         }
     }

@@ -180,7 +180,7 @@ fn is_judged(folder: &Path) {
         .unwrap();
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let claims = said["claims"].as_array().unwrap();
-    for id in ["supply-reserved-at-most", "supply-reserved-at-least"] {
+    for id in ["supply-reserved-capped", "supply-reserved-at-least"] {
         let claim = claims.iter().find(|claim| claim["id"] == id).expect(id);
         let known = claim["measured"].is_string() || claim["reason"].is_string();
         assert!(known, "{claim}");

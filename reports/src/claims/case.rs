@@ -1,14 +1,15 @@
 //! Finding the paper's cases in a result folder, and what a rule asks of them.
 
-use model::{TaskSet, stats, suite::Place};
+use model::{TaskSet, judged::Count, stats, suite::Place};
 
+use super::Values;
 use crate::{
     folder::{Case, Results},
-    series::{Selection, Series},
-    units::count,
+    series::{Sample, Selection, Series},
+    units::{count, short},
 };
 
-/// A statistic of fewer undisturbed jobs than this decides nothing.
+/// A statistic of fewer jobs than this decides nothing.
 pub(super) const LEAST_JOBS: usize = 20;
 
 /// The paper's experiment behind one of its figures.
@@ -79,27 +80,77 @@ pub(super) fn series<'a>(case: &'a Case, task: &str) -> Result<&'a Series, Strin
     case.task(task).ok_or_else(|| format!("`{}` has no job of {task}", case.name()))
 }
 
-/// Response times by which the task is judged, ascending, in nanoseconds; at least [`LEAST_JOBS`].
-pub(super) fn judged(case: &Case, task: &str, selection: Selection) -> Result<Vec<u64>, String> {
-    let mut responses = series(case, task)?.responses(selection);
-    if responses.len() < LEAST_JOBS {
+/// Response times by which a task is judged.
+pub(super) struct Jobs {
+    /// Of the selected jobs, ascending, in nanoseconds.
+    finished: Vec<u64>,
+    /// Jobs that took longer than nobody knows how much.
+    unfinished: u64,
+}
+
+impl Jobs {
+    pub fn len(&self) -> usize {
+        self.finished.len() + self.unfinished as usize
+    }
+
+    /// In nanoseconds; infinite where it is that of a job that never finished.
+    pub fn percentile(&self, p: f64) -> f64 {
+        stats::percentile_beyond(&self.finished, self.unfinished, p)
+            .map_or(f64::INFINITY, |ns| ns as f64)
+    }
+}
+
+/// The jobs of the selection and those that never finished: at least [`LEAST_JOBS`], and at least
+/// half of those that were released.
+pub(super) fn judged(case: &Case, task: &str, selection: Selection) -> Result<Jobs, String> {
+    let chosen = |sample: &Sample| selection.takes(sample.disturbed());
+    chosen_jobs(case, task, selection, chosen)
+}
+
+/// As [`judged`], for the most urgent task: a job is disturbed only by stalls in its own time, since
+/// no backlog of others holds it up.
+pub(super) fn judged_itself(case: &Case, task: &str, selection: Selection) -> Result<Jobs, String> {
+    let chosen = |sample: &Sample| selection.takes(sample.disturbed_itself());
+    chosen_jobs(case, task, selection, chosen)
+}
+
+fn chosen_jobs(
+    case: &Case,
+    task: &str,
+    selection: Selection,
+    chosen: impl Fn(&Sample) -> bool,
+) -> Result<Jobs, String> {
+    let series = series(case, task)?;
+    let all = series.runs.iter().flat_map(|run| &run.samples);
+    let mut finished: Vec<u64> =
+        all.filter(|sample| chosen(sample)).map(|sample| sample.response_ns).collect();
+    finished.sort_unstable();
+    let jobs = Jobs { finished, unfinished: series.unfinished() };
+    let released = series.count(selection).released;
+    let enough = Count { jobs: jobs.finished.len() as u64, ..series.count(selection) };
+    if jobs.len() < LEAST_JOBS || !enough.is_enough() {
         let which = match selection {
             Selection::All => "",
             Selection::Undisturbed => " that no stall disturbed",
         };
         return Err(format!(
-            "`{}` has only {} of {task}{which}; the rule needs {LEAST_JOBS}",
+            "`{}` has only {} of {task}{which}, of {released} released; the rule needs half of \
+             them, and {LEAST_JOBS}",
             case.name(),
-            count(responses.len(), "job")
+            count(jobs.len(), "job")
         ));
     }
-    responses.sort_unstable();
-    Ok(responses)
+    Ok(jobs)
 }
 
-/// A percentile of samples that are not empty.
-pub(super) fn percentile(sorted: &[u64], p: f64) -> f64 {
-    stats::percentile(sorted, p).expect("`judged` returns no empty samples") as f64
+/// A time that may be that of a job which never finished.
+pub(super) fn time(ns: f64) -> String {
+    if ns.is_finite() { short(ns) } else { "never (unfinished)".to_owned() }
+}
+
+/// Named numbers, without those that are infinite.
+pub(super) fn values<const N: usize>(all: [(&'static str, f64); N]) -> Values {
+    all.into_iter().filter(|(_, value)| value.is_finite()).collect()
 }
 
 /// The analytic worst case of the task, in nanoseconds.

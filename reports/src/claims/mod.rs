@@ -9,6 +9,7 @@ mod case;
 mod fig1_fig2;
 mod fig3;
 mod fig4;
+mod host_load;
 mod supply;
 mod table1;
 mod theory;
@@ -19,8 +20,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use model::Exit;
 use serde::Serialize;
 
-pub use self::write::{Tally, json, text};
-use crate::folder::Results;
+pub use self::{
+    theory::{Calculated, calculated},
+    write::{Tally, json, text},
+};
+use crate::{folder::Results, series::Selection};
 
 /// How a claim came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,6 +71,17 @@ pub struct Claim {
     pub reason: Option<String>,
     /// The numbers behind the verdict; the unit is in the name.
     pub values: Values,
+    /// What would come out if all jobs were judged, where disturbed ones are left out.
+    pub all_jobs: Option<AllJobs>,
+}
+
+/// A claim's outcome when every job is judged, disturbed or not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AllJobs {
+    /// Whether the rule would be met.
+    pub verdict: Verdict,
+    /// The text; none where the rule cannot be applied either.
+    pub measured: Option<String>,
 }
 
 /// Named numbers.
@@ -91,25 +106,33 @@ struct Judged {
 }
 
 impl Statement {
-    fn judged(self, finding: Finding) -> Claim {
-        let Self { id, figure, says, paper, rule } = self;
-        let claim = |verdict, measured, reason, values| Claim {
-            id: Cow::Borrowed(id),
-            figure,
-            says,
-            paper,
+    /// By a rule that looks at the undisturbed jobs.
+    fn judged_by(self, rule: impl Fn(Selection) -> Finding) -> Claim {
+        let all = self.judged(rule(Selection::All));
+        let all_jobs = AllJobs { verdict: all.verdict, measured: all.measured };
+        Claim { all_jobs: Some(all_jobs), ..self.judged(rule(Selection::Undisturbed)) }
+    }
+
+    /// By a rule that leaves no job out.
+    fn judged(&self, finding: Finding) -> Claim {
+        let (verdict, measured, reason, values) = match finding {
+            Ok(Judged { holds, measured, values }) => {
+                let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
+                (verdict, Some(measured), None, values)
+            }
+            Err(reason) => (Verdict::NotMeasurable, None, Some(reason), Values::new()),
+        };
+        Claim {
+            id: Cow::Borrowed(self.id),
+            figure: self.figure,
+            says: self.says,
+            paper: self.paper,
             measured,
-            rule,
+            rule: self.rule.clone(),
             verdict,
             reason,
             values,
-        };
-        match finding {
-            Ok(Judged { holds, measured, values }) => {
-                let verdict = if holds { Verdict::Holds } else { Verdict::Fails };
-                claim(verdict, Some(measured), None, values)
-            }
-            Err(reason) => claim(Verdict::NotMeasurable, None, Some(reason), Values::new()),
+            all_jobs: None,
         }
     }
 }
@@ -126,6 +149,7 @@ pub fn all(results: &Results) -> Vec<Claim> {
         claims.extend(fig1_fig2::claims(results));
         claims.extend(fig3::claims(results));
         claims.extend(fig4::claims(results));
+        claims.extend(host_load::claims(results));
     }
     if figures || !results.sweeps.is_empty() {
         claims.extend(theory::claims(results));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Claim, Verdict};
+use super::{Calculated, Claim, Verdict, calculated};
 use crate::{folder::Results, units::count};
 
 /// How many claims hold, fail and could not be measured.
@@ -67,7 +67,16 @@ pub fn text(results: &Results, claims: &[Claim]) -> String {
             (None, Some(reason)) => out.push_str(&format!("    ours:  not measured: {reason}\n")),
             (None, None) => {}
         }
+        if let Some(all) = claim.all_jobs.as_ref().filter(|all| all.verdict != claim.verdict) {
+            let measured = all.measured.as_deref().unwrap_or("not measured");
+            out.push_str(&format!("    all jobs: {} ({measured})\n", all.verdict.name()));
+        }
         out.push_str(&format!("    rule:  {}\n", claim.rule));
+    }
+    if let Some(own) = calculated(claims) {
+        out.push_str(&format!("· calculated  {}  {}\n", own.id, own.says));
+        out.push_str(&format!("    paper: {}\n    ours:  {}\n", own.paper, own.ours));
+        out.push_str(&format!("    rule:  {}\n", own.rule));
     }
     out.push_str(&format!("\n{}\n", Tally::of(claims).sentence()));
     out
@@ -82,6 +91,7 @@ struct Scorecard<'a> {
     #[serde(flatten)]
     tally: Tally,
     claims: &'a [Claim],
+    calculated: Vec<Calculated>,
 }
 
 /// The scorecard as one JSON object, with a newline at the end.
@@ -93,6 +103,7 @@ pub fn json(results: &Results, claims: &[Claim]) -> String {
         accelerator: results.accelerator(),
         tally: Tally::of(claims),
         claims,
+        calculated: calculated(claims).into_iter().collect(),
     };
     serde_json::to_string_pretty(&scorecard).expect("plain data with text keys") + "\n"
 }

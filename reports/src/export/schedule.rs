@@ -8,11 +8,7 @@ use model::{
     sample::{self, Job, Occupied, Stall, Supply},
 };
 
-use crate::{
-    error::ReportError,
-    folder::{Results, place_of},
-    supply::Traced,
-};
+use crate::{error::ReportError, folder::Results, supply::Traced};
 
 /// A job of the workload, on the host's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +67,7 @@ impl Schedule {
                     "--repetition {repetition}: `{name}` has no complete one of this number"
                 ))
             })?;
-        let place = place_of(&results.path, record);
+        let place = ::results::folder::place_of(&results.path, record);
         let traced = Traced::read(&place, record)?.ok_or_else(|| {
             ReportError::Nothing(format!("`{name}` rep-{:03} was not traced", record.attempt))
         })?;

@@ -109,7 +109,7 @@ impl Curve<'_> {
             label: "simulated".to_owned(),
             color: dark(nth_color(at)),
             stroke: Stroke::Simulated,
-            points: clipped(&sorted(series, self.case.judged()), series.unfinished, end_ns),
+            points: clipped(&sorted(series, self.case.judged()), series.unfinished(), end_ns),
         })
     }
 
@@ -192,7 +192,7 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
             label: label.to_owned(),
             color: curve.color,
             stroke,
-            points: clipped(&curve.sorted(selection), curve.series.unfinished, end_ns),
+            points: clipped(&curve.sorted(selection), curve.series.unfinished(), end_ns),
         };
         solid.push(line(judged, curve.stroke, &curve.label));
         if judged == Selection::Undisturbed && curve.series.disturbed().is_some_and(|n| n > 0) {
@@ -208,8 +208,8 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
                 count(outside, "job")
             ));
         }
-        if curve.series.unfinished > 0 {
-            let unfinished = count(curve.series.unfinished as usize, "more job");
+        if curve.series.unfinished() > 0 {
+            let unfinished = count(curve.series.unfinished() as usize, "more job");
             beyond.push(format!("{}: {unfinished} never finished.", curve.label));
         }
         bounds.extend(bound(curve).filter(|own| bounds.iter().all(|other| other.x != own.x)));

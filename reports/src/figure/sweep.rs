@@ -58,8 +58,8 @@ fn to_ms(ns: u64) -> f64 {
 
 /// Per cent of the judged jobs and the unfinished ones.
 fn missed_share(own: &TaskPoint) -> Option<f64> {
-    let jobs = own.jobs + own.unfinished;
-    (jobs > 0).then(|| (own.misses + own.unfinished) as f64 / jobs as f64 * 100.0)
+    let jobs = own.count.judged();
+    (jobs > 0).then(|| own.count.missed() as f64 / jobs as f64 * 100.0)
 }
 
 /// A line, and a dot on it for each budget measured.

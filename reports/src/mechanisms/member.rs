@@ -13,7 +13,7 @@ use crate::{
     series::{SERVICE, Selection, Series},
     supply::{
         self, Traced,
-        bound::{Promise, TOLERANCE_NS, least},
+        bound::{Promise, least},
         table::bandwidth,
     },
 };
@@ -52,7 +52,7 @@ pub struct Figures {
     pub misses: usize,
     /// Mean response time in ns.
     pub mean_ns: Option<f64>,
-    /// 99th percentile in ns.
+    /// 99th percentile in ns, unfinished jobs being the longest; none where it is one of those.
     pub p99_ns: Option<u64>,
     /// Relative deadline in ns; none for a service.
     pub deadline_ns: Option<u64>,
@@ -60,15 +60,14 @@ pub struct Figures {
 
 impl Figures {
     fn of(series: &Series, task: String, selection: Selection) -> Self {
-        let mut responses = series.responses(selection);
-        let lost = (series.unfinished + series.failures) as usize;
-        let summary = Summary::of(&mut responses);
+        let (count, failures) = (series.count(selection), series.failures);
+        let summary = Summary::of(&mut series.responses(selection));
         Self {
             task,
-            jobs: responses.len() + lost,
-            misses: series.misses(selection) + lost,
+            jobs: (count.judged() + failures) as usize,
+            misses: (count.missed() + failures) as usize,
             mean_ns: summary.map(|own| own.mean),
-            p99_ns: summary.map(|own| own.p99),
+            p99_ns: series.percentile(selection, 99.0),
             deadline_ns: series.deadline_ns,
         }
     }
@@ -97,7 +96,7 @@ impl<'a> Member<'a> {
             delivered: bandwidth(&case.traced).or_else(|| shares(case)),
             least_ns: least(&quiet, corner_ns).map(|window| window.supplied_ns),
             spare: promise(&results.manifest.host, reservation, mechanism)
-                .and_then(|own| spare(&case.traced, &own, mechanism)),
+                .and_then(|own| spare(&case.traced, &own)),
         }
     }
 
@@ -142,11 +141,10 @@ fn missed(tasks: &[Figures]) -> Option<f64> {
     (jobs > 0).then(|| misses as f64 / jobs as f64)
 }
 
-/// The undisturbed jobs, unless those are fewer than half of a task's: in a backlog that never ends
-/// every job after the first stall is disturbed, and what is left says nothing.
+/// As the case is judged, unless that leaves too few of a task's jobs: a ranking leaves nobody out.
 fn selection(case: &Case) -> Selection {
-    let enough = |own: &Series| own.selected(Selection::Undisturbed).count() * 2 >= own.len();
-    if case.series.iter().all(enough) { Selection::Undisturbed } else { Selection::All }
+    let judged = case.judged();
+    if case.is_enough(judged) { judged } else { Selection::All }
 }
 
 /// Delivered bandwidth where nothing was traced: by the CPU clocks.
@@ -164,27 +162,13 @@ fn promise(host: &HostFacts, reservation: Reservation, mechanism: Mechanism) -> 
     supply::of_host(host, &settings).ok()
 }
 
-/// Whether any busy interval got more than a cap of (Q, P) lets through: in a length L, counted from
-/// its begin, U L + Q (1 − U) under SCHED_DEADLINE, whose periods begin as the thread wakes, and twice
-/// the second term where periods begin by the clock.
-fn spare(attempts: &[Traced], promise: &Promise, mechanism: Mechanism) -> Option<bool> {
-    let (q, p) = (promise.budget_ns() as f64, promise.period_ns() as f64);
-    let share = q / p;
-    let begins = if mechanism.is_deadline() { 1.0 } else { 2.0 };
-    let ticks = if promise.budget_ns() > promise.tick_ns { 1 } else { 2 };
-    let spared = begins * q * (1.0 - share) + (ticks * promise.tick_ns + TOLERANCE_NS) as f64;
-    let mut told = None;
-    for one in attempts {
-        let begin = |from_ns| one.busy.iter().any(|busy| busy.from_ns == from_ns);
-        // Nobody knows since when the first was busy.
-        let from_its_begin = one.quiet.iter().filter(|own| own.from_ns > one.facts.from_ns);
-        for interval in from_its_begin.filter(|own| begin(own.from_ns)) {
-            let length = interval.length_ns() as f64;
-            let capped = share * length + spared;
-            if capped < length {
-                told = Some(told == Some(true) || interval.supplied_ns() as f64 > capped);
-            }
-        }
-    }
-    told
+/// Whether any busy interval as a whole, up to its first stall, got more than a cap of (Q, P) lets
+/// through ([`Promise::most_from_begin_ns`]); none where a whole CPU could not exceed that.
+fn spare(attempts: &[Traced], promise: &Promise) -> Option<bool> {
+    let intervals = attempts.iter().flat_map(Traced::from_begin);
+    let told = intervals.filter_map(|own| {
+        let capped = promise.most_from_begin_ns(own.length_ns());
+        (capped < own.length_ns()).then(|| own.supplied_ns() > capped)
+    });
+    told.reduce(|any, more| any || more)
 }

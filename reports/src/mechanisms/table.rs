@@ -122,7 +122,7 @@ fn notes(group: &Group) -> Vec<String> {
             notes.push(format!("{name}: not possible on this host: {reason}."));
         } else if member.is_measured() && member.selection == Selection::All {
             notes.push(format!(
-                "{name}: all its jobs, since fewer than half of a task's were undisturbed."
+                "{name}: all its jobs: no bound is promised, or fewer than half are undisturbed."
             ));
         }
     }

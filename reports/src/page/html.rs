@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::content::Content;
 use crate::{
-    claims::{Claim, Tally, Verdict},
+    claims::{Claim, Tally, Verdict, calculated},
     figure::Figure,
     grid::Grid,
     units::{UNKNOWN, unbroken},
@@ -91,6 +91,7 @@ fn scorecard(heading: &str, claims: &[Claim]) -> Markup {
         section {
             h2 { (heading) }
             p { (Tally::of(claims).sentence()) }
+            @if let Some(own) = calculated(claims) { p { (own.sentence()) } }
             div.scroll {
                 table.claims {
                     thead {

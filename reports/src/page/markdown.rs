@@ -2,7 +2,7 @@
 
 use super::content::Content;
 use crate::{
-    claims::{Claim, Tally, Verdict},
+    claims::{Claim, Tally, Verdict, calculated},
     figure::Figure,
     grid::{Format, Grid},
     units::UNKNOWN,
@@ -17,6 +17,9 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     }
     out.push_str(&format!("## {}\n\n", content.scorecard));
     out.push_str(&format!("{}\n\n", Tally::of(content.claims).sentence()));
+    if let Some(own) = calculated(content.claims) {
+        out.push_str(&format!("{}\n\n", own.sentence()));
+    }
     out.push_str(&scorecard(content.claims).write(Format::Markdown));
     if !figures.is_empty() {
         out.push_str("\n## Figures\n\n");

@@ -89,14 +89,15 @@ impl Traced {
         (from_ns, facts.workload_to_ns.unwrap_or(facts.to_ns))
     }
 
-    /// The share by which the vCPUs' time on the CPU exceeds their CPU time.
-    fn unbilled(&self) -> f64 {
-        let vcpus = self.facts.threads.iter().filter(|one| is_vcpu(&one.thread));
-        let excess = vcpus.filter_map(|one| {
-            let clock_ns = one.clock_ns.filter(|&ns| ns > 0)?;
-            Some(one.traced_ns as f64 / clock_ns as f64 - 1.0)
-        });
-        excess.fold(0.0, f64::max)
+    /// Busy intervals from their begin to their end or first stall. Nobody knows since when the first
+    /// in a trace was busy: it is none of them.
+    #[must_use]
+    pub fn from_begin(&self) -> Vec<Segment> {
+        let begins = |own: &&Segment| {
+            own.from_ns > self.facts.from_ns
+                && self.busy.iter().any(|busy| busy.from_ns == own.from_ns)
+        };
+        self.quiet.iter().filter(begins).cloned().collect()
     }
 
     /// Who else had the measured CPU in `window`, and for how long, the longest first; those with
@@ -159,12 +160,7 @@ fn differs(thread: &ThreadFacts) -> bool {
 /// Why it cannot be told: the tick is not known.
 pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, String>> {
     let settings = case.experiment.reservation.as_ref()?;
-    let promise = settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))?;
-    let unbilled = case.traced.iter().map(Traced::unbilled).fold(0.0, f64::max);
-    Some(
-        promise
-            .map(|own| Promise { unbilled_ns: (own.budget_ns() as f64 * unbilled) as u64, ..own }),
-    )
+    settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))
 }
 
 /// What (Q, P) comes to on this host: with its tick, where the mechanism is bound to that.
@@ -178,5 +174,6 @@ pub(crate) fn of_host(host: &HostFacts, own: &ReservationSettings) -> Result<Pro
         Some(hz) if hz > 0 => 1_000_000_000 / u64::from(hz),
         _ => return Err("the host does not say how long its tick is".to_owned()),
     };
-    Ok(Promise { reservation: own.reservation(), tick_ns, unbilled_ns: 0 })
+    let by_clock = !own.mechanism.is_deadline();
+    Ok(Promise { reservation: own.reservation(), tick_ns, by_clock })
 }

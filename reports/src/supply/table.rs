@@ -109,7 +109,7 @@ fn row(case: &Case, promise: Option<Promise>) -> Vec<String> {
         length(corner.and_then(|length| Some(least(&quiet, length)?.supplied_ns))),
         length(promise.zip(corner).map(|(own, length)| own.least_ns(length))),
         length(most.map(|(_, window)| window.supplied_ns)),
-        length(promise.map(|own| own.most_ns())),
+        length(promise.map(|own| own.most_ns(1))),
     ]
 }
 
@@ -120,6 +120,18 @@ pub fn most_in_period(attempts: &[Traced], promise: &Promise) -> Option<(u32, Wi
         Some((one.attempt, promise.most_in_period(&one.steady(promise.period_ns()))?))
     };
     attempts.iter().filter_map(of).max_by_key(|(_, window)| window.supplied_ns)
+}
+
+/// The window that got the most beyond what a hard server lets through, or came nearest to it, and its
+/// attempt: of whole periods where they follow each other evenly, or from the begin of a busy interval.
+#[must_use]
+pub fn fullest(attempts: &[Traced], promise: &Promise) -> Option<(u32, Broken)> {
+    let of = |one: &Traced| {
+        let steady = promise.fullest(&one.steady(promise.period_ns()));
+        let found = steady.into_iter().chain(promise.fullest_begin(&one.from_begin()));
+        Some((one.attempt, found.max_by_key(Broken::excess_ns)?))
+    };
+    attempts.iter().filter_map(of).max_by_key(|(_, broken)| broken.excess_ns())
 }
 
 /// The window of length P with the least supply, where periods follow each other evenly, and its

@@ -45,9 +45,8 @@ fn the_page_tells_how_far_apart_they_are() {
     assert_eq!(pairs.len(), 10);
     let last = &pairs[9];
     assert_eq!((last.experiment.as_str(), last.task.as_str()), ("fig4-loaded", "tau2"));
-    let (low, high) = last.ks_interval.unwrap();
-    let ks = last.ks.unwrap().distance;
-    assert!(ks > 0.6 && low <= ks && ks <= high, "{low} {ks} {high}");
+    assert!(last.ks.unwrap().distance > 0.6);
+    assert_eq!(last.ks_interval, None, "one repetition tells nothing of another");
     assert!((1.8e6..2.2e6).contains(&last.wasserstein.unwrap()));
     let rendered = render::render(&results).unwrap();
     let report = measured.path().join("report");

@@ -70,10 +70,11 @@ fn folder() -> MadeUp {
     folder
 }
 
-/// Ten jobs of each of the host's two tasks, of which the second misses some.
+/// All jobs of the host's two tasks, of which the second misses some.
 fn host_jobs(folder: &MadeUp, name: &str, misses: u64) {
     let job = |task: u64, n: u64| {
-        let (release_ns, deadline_ns) = (n * 120 * MS, [120 * MS, 80 * MS][task as usize]);
+        let deadline_ns = [120 * MS, 80 * MS][task as usize];
+        let release_ns = n * deadline_ns;
         let missed = task == 1 && n < misses;
         let response_ns = if missed { deadline_ns + MS } else { deadline_ns - 9 * MS };
         Job {
@@ -91,7 +92,11 @@ fn host_jobs(folder: &MadeUp, name: &str, misses: u64) {
             stalled_ns: None,
         }
     };
-    let jobs: Vec<Job> = (0..2).flat_map(|task| (0..10).map(move |n| job(task, n))).collect();
+    let jobs: Vec<Job> = [250, 375]
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(jobs, task)| (0..jobs).map(move |n| job(task, n)))
+        .collect();
     let file = folder.path().join(name).join("rep-000/load-jobs.csv");
     sample::write_csv(&file, &jobs).unwrap();
 }
@@ -142,14 +147,15 @@ fn misses_first_then_response_times_then_the_host() {
 
     rank  mechanism     experiment      tau1 p99  tau1 missed  tau2 p99  tau2 missed  delivered  least in 2P − Q  beyond Q/P  host tau3 p99  host tau3 missed  host tau4 p99  host tau4 missed
     ────  ────────────  ──────────────  ────────  ───────────  ────────  ───────────  ─────────  ───────────────  ──────────  ─────────────  ────────────────  ─────────────  ────────────────
-    1     fifo-above    x-fifo-above       31.29     0 of 198     81.29     0 of 148       20 %            72.00         yes         111.00           0 of 10          81.00           5 of 10
-    2     timer-server  x-timer-server     52.29     0 of 198    124.29     0 of 148          –                –           –         111.00           0 of 10          81.00           1 of 10
-    3     deadline      x-deadline         52.30     0 of 198    124.30     0 of 148      8.4 %            28.00          no         111.00           0 of 10          81.00           3 of 10
-    4     none          x-none             60.29     0 of 198    446.18   122 of 148          –                –           –         111.00           0 of 10          71.00           0 of 10
+    1     fifo-above    x-fifo-above       31.29     0 of 198     81.29     0 of 148       20 %            72.00         yes         111.00          0 of 250          81.00          5 of 375
+    2     timer-server  x-timer-server     52.29     0 of 198    124.29     0 of 148          –                –           –         111.00          0 of 250          71.00          1 of 375
+    3     deadline      x-deadline         52.30     0 of 198    124.30     0 of 148      8.4 %            28.00          no         111.00          0 of 250          71.00          3 of 375
+    4     none          x-none             60.30     0 of 200    446.18   124 of 150          –                –           –         111.00          0 of 250          71.00          0 of 375
     –     rt-group      x-rt-group             –            –         –            –          –                –           –              –                 –              –                 –
 
     Ranked by the share of the VM's jobs that missed (or requests that failed); then by the 99th percentile of the task nearest to its deadline, in tenths of the deadline (of a service: of the least p99 here); then by the share of the host's jobs that missed.
     Times in milliseconds. Delivered: the vCPU's share of the CPU, promised are 56 % to one that asks. Least: in any window of 72.0 ms in which the vCPU asked and no stall fell; two-gap supply is 28.00 there. Beyond Q/P: whether a busy vCPU got more than a cap of Q in P lets through.
+    x-none: all its jobs: no bound is promised, or fewer than half are undisturbed.
     x-rt-group: not possible on this host: mechanism `rt-group`: no such group; build one.
     ");
 }
@@ -162,16 +168,16 @@ fn scripts_get_a_row_for_each_task_of_either_side() {
     budget_ns,period_ns,rank,mechanism,experiment,side,task,jobs,misses,mean_ns,p99_ns,deadline_ns,delivered_share,least_ns,beyond,selection
     28000000,50000000,2,timer-server,x-timer-server,vm,tau1,198,0,52009360,52292684,150000000,,,,undisturbed
     28000000,50000000,2,timer-server,x-timer-server,vm,tau2,148,0,124001068,124292990,200000000,,,,undisturbed
-    28000000,50000000,2,timer-server,x-timer-server,host,tau3,10,0,111000000,111000000,120000000,,,,all
-    28000000,50000000,2,timer-server,x-timer-server,host,tau4,10,1,72000000,81000000,80000000,,,,all
+    28000000,50000000,2,timer-server,x-timer-server,host,tau3,250,0,111000000,111000000,120000000,,,,all
+    28000000,50000000,2,timer-server,x-timer-server,host,tau4,375,1,71026667,71000000,80000000,,,,all
     28000000,50000000,3,deadline,x-deadline,vm,tau1,198,0,51997732,52298390,150000000,0.084000,28000000,0,undisturbed
     28000000,50000000,3,deadline,x-deadline,vm,tau2,148,0,124011731,124295783,200000000,0.084000,28000000,0,undisturbed
-    28000000,50000000,3,deadline,x-deadline,host,tau3,10,0,111000000,111000000,120000000,0.084000,28000000,0,all
-    28000000,50000000,3,deadline,x-deadline,host,tau4,10,3,74000000,81000000,80000000,0.084000,28000000,0,all
-    28000000,50000000,4,none,x-none,vm,tau1,198,0,60004013,60291363,150000000,,,,undisturbed
-    28000000,50000000,4,none,x-none,vm,tau2,148,122,299364510,446181702,200000000,,,,undisturbed
-    28000000,50000000,4,none,x-none,host,tau3,10,0,111000000,111000000,120000000,,,,all
-    28000000,50000000,4,none,x-none,host,tau4,10,0,71000000,71000000,80000000,,,,all
+    28000000,50000000,3,deadline,x-deadline,host,tau3,250,0,111000000,111000000,120000000,0.084000,28000000,0,all
+    28000000,50000000,3,deadline,x-deadline,host,tau4,375,3,71080000,71000000,80000000,0.084000,28000000,0,all
+    28000000,50000000,4,none,x-none,vm,tau1,200,0,60093921,60296252,150000000,,,,all
+    28000000,50000000,4,none,x-none,vm,tau2,150,124,299108356,446181702,200000000,,,,all
+    28000000,50000000,4,none,x-none,host,tau3,250,0,111000000,111000000,120000000,,,,all
+    28000000,50000000,4,none,x-none,host,tau4,375,0,71000000,71000000,80000000,,,,all
     28000000,50000000,,rt-group,x-rt-group,,,,,,,,,,,
     ");
 }

@@ -95,7 +95,7 @@ fn supply_claims(folder: &MadeUp) -> BTreeMap<String, Claim> {
         .collect()
 }
 
-const MOST: &str = "supply-reserved-at-most";
+const MOST: &str = "supply-reserved-capped";
 const LEAST: &str = "supply-reserved-at-least";
 const EVERY: &str = "supply-reserved-every-period";
 
@@ -209,7 +209,7 @@ fn the_supply_is_shown_as_tables_and_as_a_curve() {
     insta::assert_snapshot!(text, @"
     experiment  mechanism              ran  of busy time  burst p50  burst max  gap p50  gap max  least in 2P − Q  promised  most in P  allowed
     ──────────  ──────────────────  ──────  ────────────  ─────────  ─────────  ───────  ───────  ───────────────  ────────  ─────────  ───────
-    reserved    deadline 28ms/50ms  46.7 %        56.6 %      28.01      28.01    21.99    21.99            28.01     27.80      28.00    28.20
+    reserved    deadline 28ms/50ms  46.7 %        56.6 %      28.01      28.01    21.99    21.99            28.01     27.80      28.00    28.48
 
     reserved: no undisturbed window got less than 28ms/50ms promises.
     Lengths in milliseconds. A vCPU is busy while it runs or could run; windows lie inside busy intervals and outside of stalls. Promised and allowed have what a tick may take or add in them, and 0.2 ms to spare.

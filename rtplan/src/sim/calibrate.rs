@@ -4,18 +4,18 @@
 //! made up: where the folder has no answer, the suite's own values stay, and a note says so.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use model::{
     Manifest, Reservation, Task,
-    manifest::{RepetitionRecord, SCHEMA_VERSION},
+    judged::Count,
     sample::{Job, SampleError, Stall, read_csv},
     stats::percentile,
     suite::Experiment,
 };
+use results::Folder;
 use thiserror::Error;
 
 use super::{
@@ -25,20 +25,12 @@ use super::{
     traced::{self, LEAST, Traced},
 };
 
-/// A job is disturbed where a longer stall is in its busy period (`docs/method.md`).
-const DISTURBED_NS: u64 = 500_000;
-
 /// Why a folder cannot be calibrated from.
 #[derive(Debug, Error)]
 pub enum CalibrateError {
-    /// No manifest, or none of ours.
-    #[error("{}: {why}; is this a result folder?", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What the system or the parser says.
-        why: String,
-    },
+    /// No result folder, or a row that cannot be read.
+    #[error(transparent)]
+    Folder(#[from] results::Error),
     /// It was simulated itself.
     #[error("{}: these results were simulated; calibrate from measured ones", .0.display())]
     Simulated(PathBuf),
@@ -50,8 +42,7 @@ pub enum CalibrateError {
 /// A measured result folder.
 #[derive(Debug)]
 pub struct Measured {
-    folder: PathBuf,
-    manifest: Manifest,
+    folder: Folder,
     traced: Vec<Traced>,
 }
 
@@ -67,28 +58,38 @@ impl Measured {
     /// # Errors
     /// [`CalibrateError`].
     pub fn read(folder: &Path) -> Result<Self, CalibrateError> {
-        let path = folder.join("manifest.json");
-        let refuse = |why: String| CalibrateError::Manifest { path: path.clone(), why };
-        let text = fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
-        let manifest: Manifest =
-            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
-        if manifest.schema_version > SCHEMA_VERSION {
-            return Err(refuse(format!("layout version {} is newer", manifest.schema_version)));
-        }
+        let folder = Folder::open(folder)?;
+        let manifest = &folder.manifest;
         if manifest.accelerator.as_ref().is_some_and(|own| own.name == super::suite::ACCELERATOR) {
-            return Err(CalibrateError::Simulated(folder.to_owned()));
+            return Err(CalibrateError::Simulated(folder.path));
         }
-        let mut measured = Self { folder: folder.to_owned(), manifest, traced: Vec::new() };
-        for record in measured.manifest.repetitions.iter().filter(|record| record.counts) {
-            measured.traced.extend(Traced::read(&measured.place(record), record)?);
+        let mut traced = Vec::new();
+        for record in manifest.repetitions.iter().filter(|record| record.counts) {
+            traced.extend(Traced::read(&folder.place(record), record)?);
         }
-        Ok(measured)
+        Ok(Self { folder, traced })
+    }
+
+    fn manifest(&self) -> &Manifest {
+        &self.folder.manifest
+    }
+
+    /// What became of the jobs of each task of `experiment`: of the undisturbed ones, where those
+    /// decide.
+    ///
+    /// # Errors
+    /// A row that cannot be read.
+    pub fn counts(&self, experiment: &Experiment) -> Result<Vec<Count>, CalibrateError> {
+        let analysis = crate::experiment::analyse(experiment);
+        let selection = model::judged::Selection::by(analysis.as_ref());
+        let samples = self.folder.samples(experiment)?;
+        Ok(samples.series.iter().map(|own| own.count(selection)).collect())
     }
 
     /// The tick at which that host enforced budgets; none where it was sharper, or is not known.
     #[must_use]
     pub fn tick_ns(&self) -> Option<u64> {
-        let host = &self.manifest.host;
+        let host = &self.manifest().host;
         let hz = host.tick_hz.filter(|&hz| hz > 0 && host.hrtick_dl != Some(true))?;
         Some(1_000_000_000 / u64::from(hz))
     }
@@ -146,7 +147,7 @@ impl Measured {
             note(format!("execution and wake-up of {name} as traced"));
             return times;
         }
-        let look_ns = if self.manifest.suite.host.sentinel { SENTINEL_WORK_NS } else { 0 };
+        let look_ns = if self.manifest().suite.host.sentinel { SENTINEL_WORK_NS } else { 0 };
         let task = &experiment.tasks[index];
         let of = |quiet: &Quiet| Some((quiet.times(task, look_ns)?, quiet.experiment.name.clone()));
         match references.iter().find_map(of) {
@@ -167,7 +168,8 @@ impl Measured {
     /// Period and phase of the host's tick, where budgets ended at it.
     fn host_tick(&self) -> Option<(u64, u64)> {
         let by_deadline = |traced: &&Traced| {
-            let settings = self.manifest.suite.experiment(&traced.experiment)?.reservation.as_ref();
+            let settings =
+                self.manifest().suite.experiment(&traced.experiment)?.reservation.as_ref();
             settings.filter(|own| own.mechanism.is_deadline())
         };
         let period = self.tick_ns()?;
@@ -182,7 +184,7 @@ impl Measured {
             other.place == experiment.place && other.load.is_none() && other.reservation.is_none()
         };
         let mut found: Vec<&Experiment> =
-            self.manifest.suite.experiments.iter().filter(quiet).collect();
+            self.manifest().suite.experiments.iter().filter(quiet).collect();
         found.sort_by_key(|other| other.name != experiment.name);
         found.into_iter().map(|experiment| self.quiet(experiment)).collect()
     }
@@ -195,24 +197,17 @@ impl Measured {
                 jobs.extend(read_csv::<Job>(&file)?);
             }
         }
-        jobs.retain(|job| job.stalled_ns.is_none_or(|stalled| stalled <= DISTURBED_NS));
+        jobs.retain(|job| !job.disturbed());
         Ok(Quiet { experiment, jobs })
     }
 
     fn counted<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-        let own =
-            move |record: &&RepetitionRecord| record.counts && record.experiment == experiment;
-        self.manifest.repetitions.iter().filter(own).map(|record| self.place(record))
-    }
-
-    fn place(&self, record: &RepetitionRecord) -> PathBuf {
-        self.folder.join(&record.experiment).join(format!("rep-{:03}", record.attempt))
+        self.folder.counted(experiment).map(|record| self.folder.place(record))
     }
 
     /// The sentinel's reservation in an attempt that counts.
     fn sentinel(&self, experiment: &str) -> Option<Reservation> {
-        let counted = |record: &&RepetitionRecord| record.counts && record.experiment == experiment;
-        let mut records = self.manifest.repetitions.iter().filter(counted);
+        let mut records = self.folder.counted(experiment);
         let facts = records.find_map(|record| record.facts.sentinel.as_ref())?;
         let (budget, period) = (facts.budget_ns, facts.period_ns);
         Reservation::new(Duration::from_nanos(budget), Duration::from_nanos(period)).ok()
@@ -224,29 +219,48 @@ impl Measured {
         experiment: &Experiment,
         notes: &mut Vec<String>,
     ) -> Result<Stalls, CalibrateError> {
-        let (mut gaps, mut lengths) = (Vec::new(), Vec::new());
-        for place in self.counted(&experiment.name) {
-            let file = place.join("stalls.csv");
-            if !file.exists() {
-                continue;
+        let mut runs = Vec::new();
+        for record in self.folder.counted(&experiment.name) {
+            let file = self.folder.place(record).join("stalls.csv");
+            if file.exists() {
+                runs.push((record.elapsed_ns, read_csv(&file)?));
             }
-            let mut stalls: Vec<Stall> = read_csv(&file)?;
-            stalls.sort_by_key(|stall| stall.start_ns);
-            lengths.extend(stalls.iter().map(|stall| stall.length_ns));
-            let gap = |pair: &[Stall]| {
-                pair[1].start_ns.saturating_sub(pair[0].start_ns + pair[0].length_ns)
-            };
-            gaps.extend(stalls.windows(2).map(gap));
         }
+        let (gaps, lengths) = gaps_and_lengths(runs);
         if lengths.is_empty() {
             return Ok(Stalls::None);
         }
         notes.push(format!("gaps and lengths of {} stalls as measured", lengths.len()));
-        let whole = model::duration::as_ns(experiment.duration);
-        let gaps =
-            if gaps.is_empty() { Times::Constant(whole) } else { Times::Samples(gaps.into()) };
-        Ok(Stalls::Drawn { gaps, lengths: Times::Samples(lengths.into()) })
+        let [gaps, lengths] = [gaps, lengths].map(|own| Times::Samples(own.into()));
+        Ok(Stalls::Drawn { gaps, lengths })
     }
+}
+
+/// As many gaps as stalls, from runs that were watched for so long each.
+///
+/// A gap that a run's begin or end cuts off is seen in part only, and long ones are cut more often:
+/// without them stalls would be drawn too often. What was watched before a run's first stall and
+/// after its last one is therefore one gap together, with the whole of any run before it that had no
+/// stall: gaps and lengths add up to the time that was watched.
+fn gaps_and_lengths(runs: Vec<(u64, Vec<Stall>)>) -> (Vec<u64>, Vec<u64>) {
+    let (mut gaps, mut lengths) = (Vec::new(), Vec::new());
+    let mut quiet = 0;
+    for (watched, mut stalls) in runs {
+        stalls.sort_by_key(|stall| stall.start_ns);
+        let end = |stall: &Stall| stall.start_ns + stall.length_ns;
+        let (Some(first), Some(last)) = (stalls.first(), stalls.last()) else {
+            quiet += watched;
+            continue;
+        };
+        gaps.push(quiet + watched.saturating_sub(end(last) - first.start_ns));
+        quiet = 0;
+        gaps.extend(stalls.windows(2).map(|two| two[1].start_ns.saturating_sub(end(&two[0]))));
+        lengths.extend(stalls.iter().map(|stall| stall.length_ns));
+    }
+    if let Some(last) = gaps.last_mut() {
+        *last += quiet;
+    }
+    (gaps, lengths)
 }
 
 impl Quiet<'_> {
@@ -303,5 +317,28 @@ impl Quiet<'_> {
         let times: Vec<u64> =
             self.of(&top).map(|job| job.start_ns.saturating_sub(job.release_ns)).collect();
         (times.len() >= LEAST).then(|| Times::Samples(times.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_and_stalls_add_up_to_the_time_watched() {
+        let stall = |start_ns, length_ns| Stall { start_ns, length_ns };
+        let runs = vec![
+            (1_000, vec![]),
+            (1_000, vec![stall(500, 20), stall(600, 30)]),
+            (1_000, vec![stall(7_900, 10)]),
+            (1_000, vec![]),
+        ];
+        let (gaps, lengths) = gaps_and_lengths(runs);
+        assert_eq!(
+            (gaps.as_slice(), lengths.as_slice()),
+            (&[1_870, 80, 1_990][..], &[20, 30, 10][..])
+        );
+        assert_eq!(gaps.iter().sum::<u64>() + lengths.iter().sum::<u64>(), 4_000);
+        assert_eq!(gaps_and_lengths(vec![(9, vec![])]), (vec![], vec![]));
     }
 }

@@ -228,12 +228,7 @@ impl Plan {
                 guest_kernel: None,
             },
             seed: self.seed,
-            analyses: self
-                .suite
-                .experiments
-                .iter()
-                .filter_map(crate::experiment::analyse)
-                .collect(),
+            analyses: crate::experiment::analyses(&self.suite),
             accelerator: Some(AcceleratorFacts {
                 name: ACCELERATOR.to_owned(),
                 reason: format!("computed by `rtplan simulate` with seed {}", self.seed),

@@ -170,7 +170,7 @@ fn bad_suites_and_folders_are_refused() {
     let cases: [(&[&str], &str); 5] = [
         (&["--suite", "nowhere.toml"], "nowhere.toml"),
         (&["--suite", &quick, "--only", "fig9"], "no experiment `fig9`; there are fig1"),
-        (&["--suite", &quick, "--calibrate", &text], "is this a result folder?"),
+        (&["--suite", &quick, "--calibrate", &text], "a result folder has a `manifest.json`"),
         (&["--suite", &quick, "--calibrate", &simulated], "were simulated"),
         (&["--suite", &quick, "--task", "30ms/150ms"], "cannot be used with"),
     ];

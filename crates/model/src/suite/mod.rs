@@ -215,6 +215,37 @@ pub struct Experiment {
     /// Whether the VM's threads are traced, where it is otherwise than `host.trace` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<bool>,
+    /// What the tasks' jobs have in common from one machine to another.
+    #[serde(default, skip_serializing_if = "Work::is_default")]
+    pub work: Work,
+}
+
+/// What a job of a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// The same CPU time, whatever the machine gets done in it.
+    #[default]
+    Paced,
+    /// The same work, as much as the host does in the execution time: it takes longer on a slower
+    /// machine.
+    Fixed,
+}
+
+impl Work {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The word in suites.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paced => "paced",
+            Self::Fixed => "fixed",
+        }
+    }
 }
 
 fn default_duration() -> Duration {

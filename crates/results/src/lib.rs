@@ -1,0 +1,15 @@
+//! Reading result folders: where what lies, the samples of each run, and what became of the jobs
+//! that were released.
+//!
+//! [`model`] has the formats and the rules as plain data; this room opens the files, for
+//! `orchestrator`, `rtplan` and `reports` alike, so that all three count the same jobs.
+
+pub mod error;
+pub mod folder;
+mod own_stalls;
+pub mod point;
+pub mod series;
+
+pub use error::Error;
+pub use folder::{Folder, Samples};
+pub use series::{Run, SERVICE, Sample, Series};
