@@ -125,6 +125,13 @@ impl Results {
         })
     }
 
+    /// What is real on a host whose speed is not that of hardware, in one sentence.
+    #[must_use]
+    pub fn unreal_speed(&self) -> Option<&'static str> {
+        let platform = self.manifest.host.platform?;
+        (!platform.has_real_speed()).then(|| platform.what_is_real())
+    }
+
     /// `kvm`, `tcg` or `simulation`; none where no guest ran.
     #[must_use]
     pub fn accelerator(&self) -> Option<&str> {

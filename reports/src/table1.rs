@@ -256,6 +256,7 @@ fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> 
                 .to_owned(),
         );
     }
+    notes.extend(results.unreal_speed().map(str::to_owned));
     if manifest.keep_awake.on {
         notes.push(
             "The measured CPU was kept out of idle, without load as well: an idle CPU is a slow \

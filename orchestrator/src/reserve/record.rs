@@ -110,6 +110,7 @@ fn manifest(
         reservation,
         emulator: model::suite::Emulator::default(),
         trace: Some(true),
+        work: model::suite::Work::default(),
     };
     let description = format!("reservation of process {}, which somebody else started", vm.pid);
     Manifest {

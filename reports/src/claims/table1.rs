@@ -123,7 +123,7 @@ fn overhead(results: &Results, name: &str, of: fn(&Summary) -> f64) -> Finding {
     if results.accelerator() == Some("tcg") {
         return Err(format!("not comparable, the guest was emulated (TCG): {measured}"));
     }
-    if results.manifest.host.platform.is_some_and(|platform| !platform.has_real_speed()) {
+    if results.unreal_speed().is_some() {
         return Err(format!("not comparable, the host was emulated (QEMU TCG): {measured}"));
     }
     Ok(Judged {

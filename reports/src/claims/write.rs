@@ -53,7 +53,9 @@ pub fn text(results: &Results, claims: &[Claim]) -> String {
         Some(name) => format!(", guests under {}", name.to_uppercase()),
         None => String::new(),
     };
-    let mut out = format!("{}, {}{guests}\n\n", manifest.suite.name, manifest.started_utc);
+    let mut out = format!("{}, {}{guests}\n", manifest.suite.name, manifest.started_utc);
+    out.extend(results.unreal_speed().map(|sentence| format!("{sentence}\n")));
+    out.push('\n');
     for claim in claims {
         let mark = match claim.verdict {
             Verdict::Holds => "✓ holds",

@@ -102,6 +102,7 @@ fn lead(results: &Results) -> Vec<String> {
             name => format!("Guests ran under {}: {}.", name.to_uppercase(), facts.reason),
         });
     }
+    lead.extend(results.unreal_speed().map(str::to_owned));
     if manifest.finished_utc.is_none() {
         lead.push("The run is not finished: this is what there is so far.".to_owned());
     }
