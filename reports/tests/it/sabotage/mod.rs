@@ -267,10 +267,10 @@ fn table(columns: &[(&str, BTreeMap<String, Verdict>)]) -> String {
         text += &format!("{} {name}\n", letter(at));
     }
     let letters: String = (0..columns.len()).map(letter).collect();
-    text += &format!("{:36}{letters}\n", "F fails, ? not measurable, . unmoved");
+    text += &format!("{:40}{letters}\n", "F fails, ? not measurable, . unmoved");
     for id in columns[0].1.keys() {
         let cells: String = columns.iter().map(|(_, own)| mark(own[id])).collect();
-        text += &format!("{id:36}{cells}\n");
+        text += &format!("{id:40}{cells}\n");
     }
     text
 }
@@ -314,45 +314,45 @@ fn every_claim_has_an_enemy() {
     q mechanism silently off
     r stalls and no load
     s the tasks' priorities off
-    F fails, ? not measurable, . unmovedabcdefghijklmnopqrs
-    fig1-tau1-bound                     ...........F......F
-    fig1-tau2-bound                     ...........F......F
-    fig2-tau1-same-work                 .........FF.F......
-    fig2-tau2-same-work                 .........FF.F......
-    fig2-work                           .........FF.F......
-    fig3-load                           ......FFF...F....F.
-    fig3-tau1-missed                    ......FFF........?.
-    fig3-tau1-slower                    ......FF.........?.
-    fig3-tau2-grows                     ......FFF........FF
-    fig4-load                           ......FFF..........
-    fig4-loaded-misses                  ..F..F...FF.F.F?F..
-    fig4-loaded-tau1                    .F.F.F...F.....?F.F
-    fig4-loaded-tau2                    ..FF.F...FF.F.F?F.F
-    fig4-tau1-identical                 ....F....?...F.?F..
-    fig4-tau2-identical                 ....F?.......F??F..
-    fig4-unloaded-misses                ..F..F...FF.F..?...
-    fig4-unloaded-tau1                  .F.FFF...F.....?F.F
-    fig4-unloaded-tau2                  ..FFFF...FF.F..?F.F
-    practice-28                         .FFFFF...FF.F.F?F..
-    supply-fig4-loaded-27ms-at-least    ..F..F......F..FF..
-    supply-fig4-loaded-27ms-capped      .F.F............F..
-    supply-fig4-loaded-27ms-every-period..F?.F......F..FF..
-    supply-fig4-loaded-28ms-at-least    ..F..F......F..FF..
-    supply-fig4-loaded-28ms-capped      .F.F............F..
-    supply-fig4-loaded-28ms-every-period..F?.F......F..FF..
-    supply-fig4-loaded-30ms-at-least    ..F..F......F..FF..
-    supply-fig4-loaded-30ms-capped      ...F............F..
-    supply-fig4-loaded-30ms-every-period..F?FF......F..FF..
-    supply-fig4-loaded-at-least         ..F..F......FF.FF..
-    supply-fig4-loaded-capped           .F.F............F..
-    supply-fig4-loaded-every-period     ..F?.F......FF.FF..
-    supply-fig4-unloaded-at-least       ..F..F......F..F...
-    supply-fig4-unloaded-capped         .F.FF...........F..
-    supply-fig4-unloaded-every-period   ..F??F......F..F?..
-    table1-loaded                       ......FFF..........
-    table1-overhead-avg                 .........FF.F......
-    table1-overhead-max                 .........FF.F......
-    table1-reserved-share               ...F.FFF........F..
-    table1-spread-between               ......FFF.......F..
+    F fails, ? not measurable, . unmoved    abcdefghijklmnopqrs
+    fig1-tau1-bound                         ...........F......F
+    fig1-tau2-bound                         ...........F......F
+    fig2-tau1-same-work                     .........FF.F......
+    fig2-tau2-same-work                     .........FF.F......
+    fig2-work                               .........FF.F......
+    fig3-load                               ......FFF...F....F.
+    fig3-tau1-missed                        ......FFF........?.
+    fig3-tau1-slower                        ......FF.........?.
+    fig3-tau2-grows                         ......FFF........FF
+    fig4-load                               ......FFF..........
+    fig4-loaded-misses                      ..F..F...FF.F.F?F..
+    fig4-loaded-tau1                        .F.F.F...F.....?F.F
+    fig4-loaded-tau2                        ..FF.F...FF.F.F?F.F
+    fig4-tau1-identical                     ....F....?...F.?F..
+    fig4-tau2-identical                     ....F?.......F??F..
+    fig4-unloaded-misses                    ..F..F...FF.F..?...
+    fig4-unloaded-tau1                      .F.FFF...F.....?F.F
+    fig4-unloaded-tau2                      ..FFFF...FF.F..?F.F
+    practice-28                             .FFFFF...FF.F.F?F..
+    supply-fig4-loaded-27ms-at-least        ..F..F......F...F..
+    supply-fig4-loaded-27ms-capped          .F.F............F..
+    supply-fig4-loaded-27ms-every-period    ..F?.F......F...F..
+    supply-fig4-loaded-28ms-at-least        ..F..F......F...F..
+    supply-fig4-loaded-28ms-capped          .F.F............F..
+    supply-fig4-loaded-28ms-every-period    ..F?.F......F...F..
+    supply-fig4-loaded-30ms-at-least        ..F..F......F...F..
+    supply-fig4-loaded-30ms-capped          ...F............F..
+    supply-fig4-loaded-30ms-every-period    ..F?FF......F...F..
+    supply-fig4-loaded-at-least             ..F..F......F...F..
+    supply-fig4-loaded-capped               .F.F............F..
+    supply-fig4-loaded-every-period         ..F?.F......F...F..
+    supply-fig4-unloaded-at-least           ..F..F......F......
+    supply-fig4-unloaded-capped             .F.FF...........F..
+    supply-fig4-unloaded-every-period       ..F??F......F...?..
+    table1-loaded                           ......FFF..........
+    table1-overhead-avg                     .........FF.F......
+    table1-overhead-max                     .........FF.F......
+    table1-reserved-share                   ...F.F..........F..
+    table1-spread-between                   ......FFF.......F..
     ");
 }
