@@ -40,7 +40,7 @@ state() {
   done
   scope=$(dirname $(dirname $groups$(sed s/^0::// /proc/$(vcpu_of $pid)/cgroup)))
   for group in $groups $groups/machine.slice $scope $scope/libvirt $scope/libvirt/vcpu0; do
-    for file in cpu.max cpu.weight cpuset.cpus cpuset.cpus.partition cgroup.type memory.max; do
+    for file in cpu.max cpu.weight cpuset.cpus.effective cpuset.cpus.partition cgroup.type memory.max; do
       echo "$group/$file $(cat $group/$file 2>/dev/null)"
     done
   done
@@ -62,47 +62,47 @@ case_of() {
   state $domain > $work/before
   orchestrator reserve --domain $domain --watch --out $work/$name "$@" > $work/out 2> $work/log &
   reserve=$!
-  if held $work/log $reserve; then sleep ${LENGTH:-4}; kill -INT $reserve; fi
+  if held $work/log $reserve; then
+    # A rival on the pinned domain's CPU.
+    if [ -n "${HOG:-}" ]; then taskset -c 1 $HOG orchestrator helper hog & hog=$!; fi
+    sleep ${LENGTH:-4}
+    if [ -n "${HOG:-}" ]; then kill $hog; fi
+    kill -INT $reserve
+  fi
   wait $reserve; exit=$?
   state $domain > $work/after
   same=differs; diff $work/before $work/after > $work/diff && same=same
-  share=$(sed -n 's/^in all: .*KVM) \([0-9.]*\).*/\1/p' $work/out)
+  share=$(sed -n 's/^in all: .*KVM) \([0-9.]*\).*/\1/p' $work/out | head -1)
   placement=$(sed -n 's/^placement \([a-z-]*\):.*/\1/p' $work/log)
   echo "case $name | share ${share:--} | state $same | placement ${placement:--} | exit $exit"
-  [ $same = same ] || cat $work/diff
-  [ $exit = 0 ] || grep -v '^thread' $work/log
+  [ $same = same ] || sed 's/^/  diff: /' $work/diff
+  [ $exit = 0 ] || grep -v '^thread' $work/log | sed 's/^/  said: /'
   if [ -n "${PROVE:-}" ]; then
     reports supply $work/$name --format text > $work/proof 2>&1; sed 's/^/  proof: /' $work/proof
   fi
+  unset HOG LENGTH PROVE
 }
-
-hog() { taskset -c 1 ${1:-} orchestrator helper hog & hog=$!; sleep 0.3; }
-unhog() { kill $hog; wait $hog 2> /dev/null; }
 
 define pinned "<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>"
 define free ""
 
-virsh start pinned > /dev/null; sleep 2
+# Until the firmware has given way to the spinning sector.
+begin() { virsh start $1 > /dev/null; sleep 5; }
+
+begin pinned
 orchestrator reserve --domain pinned --reservation 10ms/50ms --dry-run | sed 's/^/  dry: /'
-hog "chrt -f 50"
 PROVE=1 case_of pinned-deadline pinned --reservation 10ms/50ms
-if [ "${1:-}" = short ]; then
-  case_of pinned-timer pinned --reservation 10ms/50ms --mechanism timer-server
-  exit
-fi
-LENGTH=2 case_of pinned-reclaim pinned --reservation 10ms/50ms --mechanism deadline-reclaim
 case_of pinned-timer pinned --reservation 10ms/50ms --mechanism timer-server
-PROVE=1 case_of pinned-off pinned --reservation 10ms/50ms --placement admission-off
-LENGTH=2 case_of pinned-global pinned --reservation 10ms/50ms --placement global
-LENGTH=2 case_of pinned-partition pinned --reservation 10ms/50ms --placement partition
-LENGTH=2 case_of pinned-fifo pinned --mechanism fifo-above
-unhog
-case_of pinned-quota pinned --reservation 10ms/50ms --mechanism cfs-quota
-hog
-case_of pinned-weight pinned --reservation 10ms/50ms --mechanism cfs-weight
-case_of pinned-both pinned --reservation 10ms/50ms --mechanism cfs-quota-weight
-unhog
+[ "${1:-}" = short ] && exit
+LENGTH=2 case_of pinned-reclaim pinned --reservation 10ms/50ms --mechanism deadline-reclaim
+LENGTH=1 case_of pinned-global pinned --reservation 10ms/50ms --placement global
+LENGTH=1 case_of pinned-partition pinned --reservation 10ms/50ms --placement partition
 LENGTH=1 case_of pinned-rt-group pinned --reservation 10ms/50ms --mechanism rt-group
+case_of pinned-quota pinned --reservation 10ms/50ms --mechanism cfs-quota
+HOG="chrt -f 50" PROVE=1 case_of pinned-off pinned --reservation 10ms/50ms --placement admission-off
+HOG="chrt -f 50" LENGTH=2 case_of pinned-fifo pinned --mechanism fifo-above
+HOG="chrt -o 0" case_of pinned-weight pinned --reservation 10ms/50ms --mechanism cfs-weight
+HOG="chrt -o 0" case_of pinned-both pinned --reservation 10ms/50ms --mechanism cfs-quota-weight
 
 # The cpuset controller goes away under our hands, and then the machine.
 state pinned > $work/before
@@ -128,7 +128,7 @@ left=$(orchestrator restore)
 echo "case destroyed | ended $(grep -c 'machine has ended' $work/log) | panics $(grep -c panicked $work/log) | errors $(grep -c '^error' $work/log) | exit $exit | $left"
 grep -v '^thread' $work/log | sed 's/^/  said: /'
 
-virsh start free > /dev/null; sleep 2
+begin free
 PROVE=1 case_of free-deadline free --reservation 10ms/50ms
 case_of free-timer free --reservation 10ms/50ms --mechanism timer-server
 LENGTH=2 case_of free-reclaim free --reservation 10ms/50ms --mechanism deadline-reclaim

@@ -172,6 +172,11 @@ fn a_slice_becomes_a_partition_and_gets_back_what_it_had() {
     );
     assert_eq!(plan.partition.groups, [slice.clone()]);
     assert_eq!(plan.partition.home, Some(slice.join(MEASURED)));
+    // The kernel takes no empty list back.
+    fs::write(slice.join("cpuset.cpus"), "\n").unwrap();
+    fs::write(root.path().join("cpuset.cpus.effective"), "0-3\n").unwrap();
+    let again = v2(root.path()).enclose(&slice, 2, (&[0, 1, 2, 3], &[]), true).unwrap();
+    assert_eq!(again.steps, plan.steps);
     let without = v2(root.path()).enclose(&slice, 2, (&[0, 1, 2, 3], &[]), false).unwrap();
     assert_eq!((without.steps.len(), without.partition.home), (3, None));
 }

@@ -84,6 +84,20 @@ fn change(group: &Path, file: &str, value: &str, absent: &str) -> Step {
     Step::Write { path, value: value.to_owned(), undo: Some(before) }
 }
 
+/// [`change`] of `cpuset.cpus`. Once a group with members has a list, the kernel takes no empty one
+/// any more (ENOSPC): where it had none, the list that means the same is written in the end.
+fn change_cpus(root: &Path, group: &Path, cpu: u32) -> Step {
+    let all = read(&root.join("cpuset.cpus.effective")).unwrap_or_default();
+    match change(group, CPUS, &cpu.to_string(), "") {
+        Step::Write { path, value, undo } => Step::Write {
+            path,
+            value,
+            undo: undo.map(|list| if list.is_empty() { all } else { list }),
+        },
+        step @ Step::MakeGroup(_) => step,
+    }
+}
+
 /// The steps that make `group`, right below the root, a partition with `cpu`, and with `home` a
 /// group inside for processes of ours.
 pub(super) fn below_root(
@@ -94,7 +108,7 @@ pub(super) fn below_root(
     home: bool,
 ) -> Result<Plan, CpusetError> {
     let mut steps: Vec<Step> = hand_down(root)?.into_iter().collect();
-    steps.push(change(group, CPUS, &cpu.to_string(), ""));
+    steps.push(change_cpus(root, group, cpu));
     steps.push(change(group, PARTITION, kind.name(), "member"));
     let home = home.then(|| group.join(MEASURED));
     steps.extend(home.clone().map(Step::MakeGroup));
