@@ -157,7 +157,7 @@ impl Series {
     #[must_use]
     pub fn disturbed(&self) -> Option<usize> {
         let watched = self.selected(Selection::All).all(|sample| sample.stalled_ns.is_some());
-        (watched && self.len() > 0)
+        (watched && !self.is_empty())
             .then(|| self.selected(Selection::All).filter(|sample| sample.disturbed()).count())
     }
 

@@ -61,15 +61,16 @@ pub(super) fn environment() -> [(&'static str, &'static str); 3] {
 /// # Errors
 /// [`Refusal::Lacking`] where one is missing.
 pub(super) fn bench(folder: Option<&Path>) -> Result<Vec<PathBuf>, Refusal> {
-    let find = |name: &&str| match folder {
-        Some(folder) => Ok(folder.join(name)).and_then(|path| {
-            let missing = || Refusal::Lacking(format!("{} is missing", path.display()));
-            path.is_file().then_some(path.clone()).ok_or_else(missing)
-        }),
+    let find = |name: &str| match folder.map(|folder| folder.join(name)) {
+        Some(path) if path.is_file() => Ok(path),
+        Some(path) => Err(Refusal::Lacking(format!("{} is missing", path.display()))),
         None => program(name),
     };
-    let needed = |name: &&&str| !name.ends_with("-static") || find(*name).is_ok();
-    BENCH.iter().filter(needed).map(|name| find(&name)).collect()
+    let found = BENCH.into_iter().map(|name| (name, find(name)));
+    found
+        .filter(|(name, path)| path.is_ok() || !name.ends_with("-static"))
+        .map(|(_, path)| path)
+        .collect()
 }
 
 /// The agent among these programs.

@@ -11,6 +11,7 @@ mod debian;
 mod emulator;
 
 use std::{
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -140,7 +141,12 @@ pub fn run(options: &Options) -> Result<u8> {
         Platform::Emulated.what_is_real()
     );
     guest.hello.warnings.iter().for_each(|warning| model::say!("lab host: warning: {warning}"));
-    let status = options.serve(&guest, &stop)?;
+    let served = options.serve(&guest, &stop);
+    if let (Err(_), Some(out)) = (&served, &options.out) {
+        // What its kernel said, for whoever wants to know why; the error itself has the last lines.
+        let _ = fs::copy(logs.path().join("console.log"), out.join("lab-console.log"));
+    }
+    let status = served.context("the lab host failed")?;
     guest.shutdown().context("the lab host failed")?;
     Ok(match status {
         Status::Code(code) => code as u8,

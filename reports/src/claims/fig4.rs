@@ -117,12 +117,12 @@ fn misses(results: &Results, setup: &Setup, selection: Selection) -> Finding {
 
 fn same(results: &Results, task: &str, selection: Selection) -> Finding {
     let (unloaded, loaded) = (FIG4_UNLOADED.find(results)?, FIG4_LOADED.find(results)?);
-    let side = |case: &Case| -> Result<(Vec<u64>, Vec<Vec<Vec<u64>>>), String> {
+    let side = |case: &Case| {
         case::judged(case, task, selection)?;
         let series = case::series(case, task)?;
         let mut all = series.by_run(selection).concat();
         all.sort_unstable();
-        Ok((all, cluster::clusters(series, &case.experiment, selection)))
+        Ok::<_, String>((all, cluster::clusters(series, &case.experiment, selection)))
     };
     let ((a, left), (b, right)) = (side(unloaded)?, side(loaded)?);
     let too_few = || format!("too few jobs of {task} to compare");

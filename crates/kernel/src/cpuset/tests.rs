@@ -170,7 +170,7 @@ fn a_slice_becomes_a_partition_and_gets_back_what_it_had() {
             "mkdir machine.slice/rtvm-measured",
         ]
     );
-    assert_eq!(plan.partition.groups, [slice.clone()]);
+    assert_eq!(plan.partition.groups, std::slice::from_ref(&slice));
     assert_eq!(plan.partition.home, Some(slice.join(MEASURED)));
     // The kernel takes no empty list back.
     fs::write(slice.join("cpuset.cpus"), "\n").unwrap();

@@ -64,7 +64,7 @@ impl<O: Observer> Engine<'_, O> {
             }
             self.release(index as usize);
             let task = &mut self.states[index as usize];
-            task.arrival = task.arrival.saturating_add(task.to_next_arrival());
+            task.arrival = task.arrival.saturating_add(task.draw_next_arrival());
             if task.arrival >= task.until {
                 self.to_come -= usize::from(task.measured);
                 self.calendar.retire_top();
@@ -138,10 +138,10 @@ impl<O: Observer> Engine<'_, O> {
         }
         task.pending -= 1;
         task.job += 1;
-        task.head = task.head.saturating_add(task.to_next_head());
+        task.head = task.head.saturating_add(task.draw_next_head());
         if task.drop {
             for _ in 0..task.pending {
-                task.to_next_head();
+                task.draw_next_head();
             }
             task.job += task.pending;
             task.count.skipped += task.pending;

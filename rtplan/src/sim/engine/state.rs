@@ -46,13 +46,13 @@ pub struct State {
 impl State {
     /// From an arrival to the next.
     #[inline]
-    pub fn to_next_arrival(&mut self) -> u64 {
+    pub fn draw_next_arrival(&mut self) -> u64 {
         self.period.saturating_add(self.gap.draw(&mut self.gaps[0]))
     }
 
     /// From the arrival of the oldest unfinished job to that of the next.
     #[inline]
-    pub fn to_next_head(&mut self) -> u64 {
+    pub fn draw_next_head(&mut self) -> u64 {
         self.period.saturating_add(self.gap.draw(&mut self.gaps[1]))
     }
 
