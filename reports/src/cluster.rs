@@ -12,8 +12,8 @@ const PIECES: usize = 10;
 /// Response times of the selected jobs, run by run, those of one cluster together.
 ///
 /// A cluster is a hyperperiod, since the schedule repeats in it. Where a run has fewer than
-/// [`PIECES`] of them (or the hyperperiod overflows, or there is no period), it is one of
-/// [`PIECES`] consecutive pieces of the run. Jobs that never finished are a cluster together.
+/// `PIECES` of them (or the hyperperiod overflows, or there is no period), it is one of
+/// `PIECES` consecutive pieces of the run. Jobs that never finished are a cluster together.
 #[must_use]
 pub fn clusters(
     series: &Series,

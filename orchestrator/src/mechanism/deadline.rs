@@ -205,7 +205,7 @@ mod tests {
         let narrow = Circumstances { root_domain: vec![0, 1], ..circumstances() };
         assert!(explain(Errno::EPERM, &narrow).contains("exclusive cpuset"));
         assert!(explain(Errno::EPERM, &circumstances()).contains("security module"));
-        assert!(explain(Errno::EBUSY, &circumstances()).contains("0.560 of the CPU"));
+        assert!(explain(Errno::EBUSY, &circumstances()).contains("0.560 of a CPU"));
         assert!(explain(Errno::EINVAL, &circumstances()).contains("between 100 and 4194304 us"));
         assert!(explain(Errno::ESRCH, &circumstances()).contains("ended"));
     }

@@ -6,8 +6,8 @@
 //! from SCHED_FIFO threads does not delay it, and is thus no stall.
 //!
 //! Its own reservation can delay it, too. So it measures first what a look costs it and sizes the
-//! budget by that ([`size`]), and it keeps account of the budget ([`account`]): a look that the
-//! kernel may have held back for want of budget tells nothing, late as it may be ([`judge`]).
+//! budget by that (`size`), and it keeps account of the budget (`account`): a look that the
+//! kernel may have held back for want of budget tells nothing, late as it may be (`judge`).
 
 mod account;
 mod body;

@@ -147,7 +147,7 @@ fn misses_first_then_response_times_then_the_host() {
 
     rank  mechanism     experiment      tau1 p99  tau1 missed  tau2 p99  tau2 missed  delivered  least in 2P − Q  beyond Q/P  host tau3 p99  host tau3 missed  host tau4 p99  host tau4 missed
     ────  ────────────  ──────────────  ────────  ───────────  ────────  ───────────  ─────────  ───────────────  ──────────  ─────────────  ────────────────  ─────────────  ────────────────
-    1     fifo-above    x-fifo-above       31.29     0 of 198     81.29     0 of 148       20 %            72.00         yes         111.00          0 of 250          81.00          5 of 375
+    1     fifo-above    x-fifo-above       31.30     0 of 200     89.95     0 of 150       20 %            72.00         yes         111.00          0 of 250          81.00          5 of 375
     2     timer-server  x-timer-server     52.29     0 of 198    124.29     0 of 148          –                –           –         111.00          0 of 250          71.00          1 of 375
     3     deadline      x-deadline         52.30     0 of 198    124.30     0 of 148      8.4 %            28.00          no         111.00          0 of 250          71.00          3 of 375
     4     none          x-none             60.30     0 of 200    446.18   124 of 150          –                –           –         111.00          0 of 250          71.00          0 of 375
@@ -155,6 +155,7 @@ fn misses_first_then_response_times_then_the_host() {
 
     Ranked by the share of the VM's jobs that missed (or requests that failed); then by the 99th percentile of the task nearest to its deadline, in tenths of the deadline (of a service: of the least p99 here); then by the share of the host's jobs that missed.
     Times in milliseconds. Delivered: the vCPU's share of the CPU, promised are 56 % to one that asks. Least: in any window of 72.0 ms in which the vCPU asked and no stall fell; two-gap supply is 28.00 there. Beyond Q/P: whether a busy vCPU got more than a cap of Q in P lets through.
+    x-fifo-above: all its jobs: no bound is promised, or fewer than half are undisturbed.
     x-none: all its jobs: no bound is promised, or fewer than half are undisturbed.
     x-rt-group: not possible on this host: mechanism `rt-group`: no such group; build one.
     ");

@@ -71,7 +71,7 @@ fn table_1_in_every_format() {
 
     table1-host: 1 request failed, outside all statistics.
 
-    Confidence interval of the mean: Student's t over the means of repetitions.
+    Confidence interval of the mean: Student's t over the means of repetitions, of which there are 6 at least; none over a single repetition, nor where jobs never finished.
 
     Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
 
@@ -88,7 +88,7 @@ fn table_1_in_every_format() {
     overhead_max_share,,,3.777070,0.064475,,,,
     slow_down_avg,,,,,12.710949,9.317213,1.810219,1.675410
     ");
-    insta::assert_snapshot!(output(&folder, &["--format", "latex"]), @r"
+    insta::assert_snapshot!(output(&folder, &["--format", "latex"]), @r#"
     \begin{tabular}{lrrrr}
     \toprule
     seconds & table1-host & table1-guest & table1-guest-loaded & table1-guest-reserved \\
@@ -107,10 +107,10 @@ fn table_1_in_every_format() {
     % A simulation: 10 clients, 10 requests each, one after the other, a new connection each; angle=20&width=2000&height=2000&format=ppm&reply=summary
     % Host load: 30ms/60ms and 38ms/100ms, 0.88 of the CPU, backlog: keep.
     % table1-host: 1 request failed, outside all statistics.
-    % Confidence interval of the mean: Student's t over the means of repetitions.
+    % Confidence interval of the mean: Student's t over the means of repetitions, of which there are 6 at least; none over a single repetition, nor where jobs never finished.
     % Guests were emulated (TCG): their overhead is that of emulation and not comparable with the paper's.
     % The measured CPU was kept out of idle, without load as well: an idle CPU is a slow one.
-    ");
+    "#);
 }
 
 #[test]
