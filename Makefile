@@ -2,9 +2,10 @@
 # make test    everything that is checked before a change lands
 # make paper   as `make suite`, with the paper's full protocol
 # make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
+# make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt (some 15 minutes)
 # make bench   ours against its peers, in turn, on this machine
 
-.PHONY: suite paper kvm test bench build setup
+.PHONY: suite paper kvm test lab-test bench build setup
 
 suite: build
 	@scripts/suite.sh experiments/quick.toml
@@ -26,6 +27,11 @@ setup:
 test:
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+lab-test:
+	@scripts/setup.sh test
+	@cargo test --release --workspace --test e2e --no-run --quiet
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored --nocapture --test-threads 1
 
 bench:
 	@scripts/setup.sh bench

@@ -79,6 +79,9 @@ impl Lab {
     }
 }
 
+/// (28 ms, 50 ms) in a second on an emulated host: its stalls, which are longer, take some of it.
+const RESERVED: (&str, f64, f64) = ("deadline", 0.5, 0.58);
+
 /// Figures 3 and 4, as short as they still show what they are for.
 const SUITE: &str = r#"
 name = "lab"
@@ -154,7 +157,20 @@ fn check(lab: &Lab) -> Value {
     serde_json::from_str(&lab.output("orchestrator check --summary json")).unwrap()
 }
 
+/// The small form: KVM boots a guest, and the mechanisms that users have deliver.
 #[test]
+fn kvm_boots_guests_and_reservations_hold_on_cgroup_v2() {
+    let test = "kvm_boots_guests_and_reservations_hold_on_cgroup_v2";
+    let Some(lab) = Lab::boot(test, &Machine::default()) else { return };
+    let report = check(&lab);
+    let accelerator = row(&report, "accelerator");
+    assert!(accelerator["found"].as_str().unwrap().starts_with("kvm"), "{accelerator}");
+    assert_eq!(report["ready"], true, "{report}");
+    delivers(RESERVED, |mechanism| lab.trial(mechanism, ""));
+}
+
+#[test]
+#[ignore = "part of the campaign `make lab-test`"]
 fn kvm_and_cgroup_v2_for_real() {
     let test = "kvm_and_cgroup_v2_for_real";
     let Some(lab) = Lab::boot(test, &Machine::default()) else { return };
@@ -214,35 +230,42 @@ fn two_vcpus_are_reserved_and_released(lab: &Lab) {
     assert_eq!(before, after, "policy, affinity and group are as before");
 }
 
-/// CPUs that the kernel isolates at boot: on newer kernels a partition of them has to be `isolated`.
+/// Reserves on a CPU that the kernel isolates at boot, and leaves no group behind.
+fn an_isolated_cpu_is_reserved(test: &str, kernel: &KernelChoice, cpus: u32, append: &str) {
+    let (kernel, append) = (kernel.clone(), append.to_owned());
+    let machine = Machine { kernel, cpus, append, ..Machine::default() };
+    let Some(lab) = Lab::boot(test, &machine) else { return };
+    let isolated = lab.output("cat /sys/devices/system/cpu/isolated");
+    assert!(!isolated.trim().is_empty(), "{machine:?}");
+    delivers(RESERVED, |mechanism| lab.trial(mechanism, ""));
+    let groups = lab.output("ls /sys/fs/cgroup");
+    assert!(!groups.contains("rtvm"), "{groups}");
+}
+
+/// On newer kernels a partition of such a CPU has to be `isolated`, and a group deeper.
 #[test]
-fn cpus_isolated_at_boot_are_measured() {
-    let test = "cpus_isolated_at_boot_are_measured";
-    let isolations = [
-        (2, "isolcpus=domain,1"),
-        (4, "isolcpus=domain,2,3"),
-        (2, "isolcpus=nohz,domain,managed_irq,1 nohz_full=1"),
-    ];
+fn a_cpu_isolated_at_boot_is_measured() {
+    let test = "a_cpu_isolated_at_boot_is_measured";
+    an_isolated_cpu_is_reserved(test, &KernelChoice::Backports, 2, "isolcpus=domain,1");
+}
+
+#[test]
+#[ignore = "part of the campaign `make lab-test`"]
+fn cpus_isolated_at_boot_in_other_ways_are_measured() {
+    let test = "cpus_isolated_at_boot_in_other_ways_are_measured";
     for kernel in [KernelChoice::Cloud, KernelChoice::Backports] {
-        for (cpus, append) in isolations {
-            let machine = Machine {
-                kernel: kernel.clone(),
-                cpus,
-                append: append.to_owned(),
-                ..Machine::default()
-            };
-            let Some(lab) = Lab::boot(test, &machine) else { return };
-            let isolated = lab.output("cat /sys/devices/system/cpu/isolated");
-            assert!(!isolated.trim().is_empty(), "{append}");
-            let promised = PROMISED.into_iter().find(|(name, ..)| *name == "deadline").unwrap();
-            delivers(promised, |mechanism| lab.trial(mechanism, ""));
-            let groups = lab.output("ls /sys/fs/cgroup");
-            assert!(!groups.contains("rtvm"), "{groups}");
+        for (cpus, append) in [
+            (2, "isolcpus=domain,1"),
+            (4, "isolcpus=domain,2,3"),
+            (2, "isolcpus=nohz,domain,managed_irq,1 nohz_full=1"),
+        ] {
+            an_isolated_cpu_is_reserved(test, &kernel, cpus, append);
         }
     }
 }
 
 #[test]
+#[ignore = "part of the campaign `make lab-test`"]
 fn a_preempt_rt_host_is_checked_and_measured() {
     let test = "a_preempt_rt_host_is_checked_and_measured";
     let machine = Machine { kernel: KernelChoice::Rt, ..Machine::default() };

