@@ -24,7 +24,7 @@ pub use process::Sentinel;
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Its reservation's period, and so its relative deadline: shorter than any VM's, so that it goes
-/// first under EDF, and shorter than [`INTERVAL`], so that each wake-up begins a period of its own
+/// first under EDF, and shorter than `INTERVAL`, so that each wake-up begins a period of its own
 /// (a deadline below the period would have the kernel hold it back between the two).
 pub const PERIOD: Duration = Duration::from_micros(800);
 
