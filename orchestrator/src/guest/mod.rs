@@ -31,7 +31,7 @@ pub use kernel_image::{
 };
 pub use launch::{Disk, GuestSpec, Network};
 pub use machine::Guest;
-pub(crate) use packages::{Mirror, fetch_from_backports, run as run_quietly};
+pub(crate) use packages::{Mirror, fetch_root, run as run_quietly};
 pub use process::{Launch, Plain};
 pub use qemu::{Qemu, find as find_qemu};
 pub use qmp::{Qmp, vcpu_threads};

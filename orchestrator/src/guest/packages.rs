@@ -86,32 +86,57 @@ impl Packages {
     /// [`Refusal::Lacking`] where this is no Debian-like host; else what apt-get says.
     pub fn backports(cache: &Path) -> anyhow::Result<Self> {
         let mirror = Mirror::of_this_host()?;
-        let folder = cache.join("apt");
+        let sources = [format!("{}-backports", mirror.release)];
+        Self::from_lists(&cache.join("apt"), &mirror.uri, &sources, Vec::new())
+    }
+
+    /// Those of another release and its backports, for a root of its own: nothing counts as
+    /// installed.
+    ///
+    /// # Errors
+    /// As for [`Self::backports`].
+    pub fn of_release(cache: &Path, release: &str) -> anyhow::Result<Self> {
+        let mirror = Mirror::of_this_host()?;
+        let folder = cache.join(format!("apt-{release}"));
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let installed = folder.join("status");
+        fs::write(&installed, "").with_context(|| installed.display().to_string())?;
+        let sources = [release.to_owned(), format!("{release}-backports")];
+        let nothing = option("Dir::State::status", &installed);
+        Self::from_lists(&folder, &mirror.uri, &sources, nothing.into())
+    }
+
+    /// Those that package lists in `folder` name, brought up to date from `uri`.
+    fn from_lists(
+        folder: &Path,
+        uri: &str,
+        releases: &[String],
+        more: Vec<OsString>,
+    ) -> anyhow::Result<Self> {
         for part in ["lists/partial", "archives/partial"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         }
-        let sources = folder.join("backports.list");
-        fs::write(&sources, format!("deb {} {}-backports main\n", mirror.uri, mirror.release))?;
-        let lists = [
+        let sources = folder.join("sources.list");
+        let lines: Vec<_> =
+            releases.iter().map(|release| format!("deb {uri} {release} main\n")).collect();
+        fs::write(&sources, lines.concat())?;
+        let mut lists: Vec<_> = [
             ("Dir::Etc::sourcelist", sources.as_path()),
             ("Dir::Etc::sourceparts", Path::new("/dev/null")),
             ("Dir::State::lists", &folder.join("lists")),
-            ("Dir::Cache", &folder),
+            ("Dir::Cache", folder),
             // The user `_apt` has no way into a cache in somebody's home.
             ("APT::Sandbox::User", Path::new("root")),
         ]
         .into_iter()
-        .flat_map(|(key, value)| {
-            let mut option = OsString::from(format!("{key}="));
-            option.push(value);
-            [OsString::from("-o"), option]
-        })
+        .flat_map(|(key, value)| option(key, value))
         .collect();
+        lists.extend(more);
         let packages =
             Self { lists, ..Self::find().context("apt-cache or dpkg-deb is not installed")? };
         run(Command::new(&packages.get).args(&packages.lists).args(["update", "-qq"]))
-            .context("reading the package lists of the backports")?;
+            .with_context(|| format!("reading the package lists of {}", releases.join(" and ")))?;
         Ok(packages)
     }
 
@@ -137,13 +162,43 @@ impl Packages {
     /// # Errors
     /// What apt-get or dpkg-deb says.
     pub fn unpack(&self, packages: &[&str], folder: &Path) -> anyhow::Result<PathBuf> {
+        self.unpack_what(folder, packages, |get, _aside| {
+            get.arg("download").args(packages);
+        })
+    }
+
+    /// The same with everything that they depend on, from `release`.
+    ///
+    /// # Errors
+    /// Those of [`Self::unpack`].
+    pub fn unpack_root(
+        &self,
+        packages: &[&str],
+        release: &str,
+        folder: &Path,
+    ) -> anyhow::Result<PathBuf> {
+        self.unpack_what(folder, packages, |get, aside| {
+            get.args(option("Dir::Cache::archives", aside));
+            get.args(["--yes", "-qq", "--no-install-recommends", "--download-only"]);
+            get.args(["--target-release", release, "install"]).args(packages);
+        })
+    }
+
+    /// Unpacks what apt-get, as `wanted` completes its command line, puts into a folder.
+    fn unpack_what(
+        &self,
+        folder: &Path,
+        packages: &[&str],
+        wanted: impl FnOnce(&mut Command, &Path),
+    ) -> anyhow::Result<PathBuf> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(folder)?;
+        fs::create_dir(aside.path().join("partial"))?;
         let names = packages.join(", ");
         model::say!("downloading {names} (unpacked into a cache, not installed)");
         let mut download = Command::new(&self.get);
-        download.args(&self.lists).arg("download").args(packages);
-        run(download.current_dir(&aside))?;
+        wanted(download.args(&self.lists).current_dir(&aside), aside.path());
+        run(&mut download)?;
         let unpacked = aside.path().join("unpacked");
         let mut files: Vec<_> = fs::read_dir(&aside)?
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -165,16 +220,26 @@ impl Packages {
     }
 }
 
-/// Downloads packages of the release's backports and unpacks them into a new folder of `folder`.
+/// An option of `apt-get` and `apt-cache`.
+fn option(key: &str, value: &Path) -> [OsString; 2] {
+    let mut option = OsString::from(format!("{key}="));
+    option.push(value);
+    [OsString::from("-o"), option]
+}
+
+/// Downloads packages of a release's backports, with everything that they depend on, and unpacks
+/// them into a new folder of `folder`: programs and libraries for a root of their own.
 ///
 /// # Errors
-/// Those of [`Packages::backports`] and [`Packages::unpack`].
-pub(crate) fn fetch_from_backports(
+/// Those of [`Packages::of_release`] and [`Packages::unpack_root`].
+pub(crate) fn fetch_root(
     cache: &Path,
+    release: &str,
     packages: &[&str],
     folder: &Path,
 ) -> anyhow::Result<PathBuf> {
-    Packages::backports(cache)?.unpack(packages, folder)
+    let backports = format!("{release}-backports");
+    Packages::of_release(cache, release)?.unpack_root(packages, &backports, folder)
 }
 
 /// The first package beginning with `prefix` among the dependencies that `apt-cache depends` lists.

@@ -17,9 +17,10 @@ use crate::{error::Refusal, host::program};
 /// `tsc=reliable`: else a watchdog compares the TSC with another clock twice a second and, in a
 /// guest that is starved of CPU as in figure 3, takes it for unstable and changes the clock source
 /// in the middle of a measurement. The rest saves boot time: no self-tests of cryptography, no
-/// security modules, no audit, no check of the timer's wiring.
+/// security modules, no audit, no check of the timer's wiring; and no look at the 255 PCI buses that
+/// this machine has not, which is 16,000 reads of ports, each a VM exit.
 const KERNEL_COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1 tsc=reliable \
-    cryptomgr.notests lsm= audit=0 no_timer_check";
+    cryptomgr.notests lsm= audit=0 no_timer_check pci=lastbus=0";
 
 /// The QEMU of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +34,15 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Whether it emulates several CPUs soundly. Before version 10 a guest's kernel that patches its
-    /// own text (a tracepoint, a scheduler feature, a static key) while another of its CPUs runs
-    /// that text hangs or panics ("Oops: int3").
+    /// Whether it emulates a host of several CPUs soundly, with KVM in it. Version 10 does not:
+    /// of seven hosts emulated by 10.0.2, five panicked, or their guests did, within three minutes
+    /// (an interrupt taken in the host's kernel with the guest's GS register; time stamps of the
+    /// guest in the host's log); so did one of one by 10.0.13, and none of two by 11.1. Version 7.2
+    /// breaks where a kernel patches its own text while another CPU runs it ("Oops: int3").
     #[must_use]
-    pub fn emulates_several_cpus(&self) -> bool {
+    pub fn emulates_a_host(&self) -> bool {
         let major = self.version.split('.').next().and_then(|text| text.parse::<u32>().ok());
-        major.is_some_and(|major| major >= 10)
+        major.is_some_and(|major| major >= 11)
     }
 
     /// The one that is `program`.
