@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, answer, duration, exit::EXIT_HELP, print};
+use model::{Exit, answer, duration, exit::EXIT_HELP, print, suite::Work};
 
 use crate::{
     check, guest,
@@ -86,6 +86,10 @@ enum Command {
         /// How long each time; as the suite says by default
         #[arg(long, value_parser = duration::parse)]
         duration: Option<Duration>,
+        /// What is the same in every job: its CPU time, or its work, which shows what the guest
+        /// costs; as the suite says by default
+        #[arg(long, value_name = "paced|fixed", value_parser = Work::parse)]
+        work: Option<Work>,
         /// The folder in which the result folder is made
         #[arg(long, default_value_os_t = plan::default_out())]
         out: PathBuf,
@@ -156,12 +160,13 @@ impl Cli {
                 step,
                 repetitions,
                 duration,
+                work,
                 out,
                 dry_run,
                 resume,
                 summary,
             } => {
-                let request = Request { experiment, budget, step, duration, repetitions };
+                let request = Request { experiment, budget, step, duration, repetitions, work };
                 let plan = Plan::sweep(&suite, request.sweep()?)?;
                 if dry_run {
                     print::answer(&plan.describe())?;

@@ -9,7 +9,7 @@ use crate::{Summary, run::RunError};
 /// event loop and its timer, and some room.
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// Share of a CPU above which the clients have no time left.
+/// Share of a CPU above which the clients have no time left, had or asked for.
 const BUSY: f64 = 0.9;
 
 /// Share of the median response time above which our own late starts spoil it.
@@ -39,6 +39,16 @@ pub(crate) fn warnings(summary: &Summary) -> Vec<String> {
             "the clients' own CPU was {:.0} % busy: rate and response times are theirs, not the \
              service's; ask for less, or run several webloads on CPUs of their own",
             share * 100.0
+        ));
+    }
+    let wanted = summary.own_cpu_share.zip(summary.own_wait_share).map(|(had, wait)| (had, had + wait));
+    if let Some((had, wanted)) = wanted.filter(|(had, wanted)| *had <= BUSY && *wanted > BUSY) {
+        warnings.push(format!(
+            "the clients wanted a CPU for {:.0} % of the time and had it for {:.0} %: others took it, \
+             and rate and response times are theirs, not the service's; give the clients a CPU of \
+             their own (--cpu)",
+            wanted * 100.0,
+            had * 100.0
         ));
     }
     if let (Some(late), Some(response)) =

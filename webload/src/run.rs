@@ -15,7 +15,10 @@ use futures_util::{
     future::{Either, select},
     stream::{FuturesUnordered, TryStreamExt},
 };
-use kernel::clock::{monotonic_ns, thread_cpu_ns};
+use kernel::{
+    clock::{monotonic_ns, thread_cpu_ns},
+    procfs::Proc,
+};
 use model::sample::Request;
 use thiserror::Error;
 
@@ -86,6 +89,8 @@ pub struct Repetition {
     pub unanswered: u64,
     /// CPU time that the clients took.
     pub cpu_ns: u64,
+    /// Time in which they could run and others had the CPU; none where the kernel does not tell.
+    pub wait_ns: Option<u64>,
 }
 
 /// Requests that are not in the statistics.
@@ -225,7 +230,7 @@ async fn repeat(
     let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
     let total = u64::from(config.clients) * config.requests;
     let (before, started) = (log.samples.borrow().len(), log.started.get());
-    let (start_ns, cpu_ns) = (monotonic_ns(), thread_cpu_ns());
+    let (start_ns, cpu_ns, wait_ns) = (monotonic_ns(), thread_cpu_ns(), waited_ns());
     let schedule = match config.rate {
         Some(rate) => {
             let alarm = Alarm::new().map_err(RunError::Setup)?;
@@ -262,7 +267,13 @@ async fn repeat(
         unsent: schedule.map_or(0, |schedule| schedule.due(end_ns).saturating_sub(started)),
         unanswered: started - own.len() as u64,
         cpu_ns: thread_cpu_ns() - cpu_ns,
+        wait_ns: wait_ns.and_then(|before| waited_ns()?.checked_sub(before)),
     })
+}
+
+/// How long this thread has waited for a CPU so far.
+fn waited_ns() -> Option<u64> {
+    Some(Proc::default().thread_times(nix::unistd::gettid().as_raw()).ok()?.wait_ns)
 }
 
 /// The outcome of `work`, which may wait for `alarm`.

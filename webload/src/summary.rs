@@ -56,6 +56,8 @@ pub struct Summary {
     pub unanswered: u64,
     /// Share of one CPU that the clients themselves took while they asked.
     pub own_cpu_share: Option<f64>,
+    /// Share of the time in which they could run and others had their CPU.
+    pub own_wait_share: Option<f64>,
     /// How late requests started for which a client had been waiting (open loop).
     pub late_start_ns: Option<stats::Summary>,
     /// What the figures owe to the clients and not to the service.
@@ -72,6 +74,7 @@ impl Summary {
         let elapsed_ns = run.repetitions.iter().map(|one| one.end_ns - one.start_ns).sum();
         let sum = |of: fn(&crate::Repetition) -> u64| run.repetitions.iter().map(of).sum::<u64>();
         let cpu_ns = sum(|one| one.cpu_ns);
+        let wait_ns: Option<u64> = run.repetitions.iter().map(|one| one.wait_ns).sum();
         let mut causes = BTreeMap::new();
         for cause in &run.causes {
             *causes.entry(*cause).or_default() += 1;
@@ -105,6 +108,9 @@ impl Summary {
             unsent: sum(|one| one.unsent),
             unanswered: sum(|one| one.unanswered),
             own_cpu_share: (elapsed_ns > 0).then(|| cpu_ns as f64 / elapsed_ns as f64),
+            own_wait_share: wait_ns
+                .filter(|_| elapsed_ns > 0)
+                .map(|wait_ns| wait_ns as f64 / elapsed_ns as f64),
             late_start_ns: figures(run.late_starts_ns.iter().copied()),
             warnings: Vec::new(),
         };

@@ -140,6 +140,9 @@ pub struct Facts {
     pub emulator_share: Option<f64>,
     /// Nanoseconds of work per loop iteration that rtload was calibrated to, where the tasks ran.
     pub ns_per_iteration: Option<f64>,
+    /// What fixed work was measured by; none where the work was paced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_work: Option<FixedWork>,
     /// The clients of a service, where one was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<WebFacts>,
@@ -173,6 +176,24 @@ impl Facts {
     }
 }
 
+/// Calibrations of the measured CPU of the host beside a repetition of fixed work.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FixedWork {
+    /// Nanoseconds of an iteration just before: execution times became iterations by it.
+    pub before_ns_per_iteration: f64,
+    /// The same just after.
+    pub after_ns_per_iteration: f64,
+}
+
+impl FixedWork {
+    /// How far the processor's speed drifted over the repetition, as a share: above zero where the
+    /// same work took longer after it.
+    #[must_use]
+    pub fn drift(self) -> f64 {
+        self.after_ns_per_iteration / self.before_ns_per_iteration - 1.0
+    }
+}
+
 /// How the stall sentinel watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentinelFacts {
@@ -180,6 +201,9 @@ pub struct SentinelFacts {
     pub budget_ns: u64,
     /// Period of its reservation.
     pub period_ns: u64,
+    /// From one look to the next: a stall may have begun that much before it was seen.
+    #[serde(default = "SentinelFacts::usual_interval_ns")]
+    pub interval_ns: u64,
     /// CPU time of a look, measured before it watched: the median.
     pub look_ns: u64,
     /// How often it looked.
@@ -188,6 +212,14 @@ pub struct SentinelFacts {
     pub held_back_ns: u64,
     /// How long it watched.
     pub watched_ns: u64,
+}
+
+impl SentinelFacts {
+    /// That of sentinels that did not say.
+    #[must_use]
+    pub const fn usual_interval_ns() -> u64 {
+        1_000_000
+    }
 }
 
 /// What the rows of `requests.csv` do not say.

@@ -21,6 +21,7 @@ use super::{
     guests::{Booted, Guests},
     kvm, stalls, tasks,
     warm::WarmGuest,
+    work,
 };
 use crate::{
     host::{Background, Counters, Stage, deadline_bandwidth_limit},
@@ -150,13 +151,19 @@ impl Bench {
         folder: &Path,
         measured: &mut Measured,
     ) -> Result<()> {
+        let fixed = work::before(&self.stage, experiment, folder)?;
+        let calibration = fixed.as_ref().map_or(&self.calibration, |before| &before.file);
         let load = self.start_load(experiment, folder)?;
         let start = monotonic_ns();
         measured.clock = Some(ClockMap::HOST);
-        let said = tasks::on_host(&self.stage, experiment, attempt, &self.calibration, folder);
+        let said = tasks::on_host(&self.stage, experiment, attempt, calibration, folder);
         measured.window = Some((start, monotonic_ns()));
         load.map(Background::stop).transpose()?;
         measured.facts.warnings = said?.into_warnings();
+        if let Some(before) = fixed {
+            measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
+            measured.facts.fixed_work = Some(before.and_after(&self.stage, folder)?);
+        }
         Ok(())
     }
 
@@ -188,6 +195,10 @@ impl Bench {
         mechanism::attach(&mut self.stage, Mechanism::None, &vm, &Request::default())?;
         place_emulator(&mut self.stage, &vm, experiment.emulator)?;
         facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &self.stage.stop)?);
+        let fixed = work::before(&self.stage, experiment, folder)?;
+        if let Some(before) = &fixed {
+            tasks::give_calibration(&booted.guest, &before.file, &self.stage.stop)?;
+        }
         let attached = self.reserve(experiment, &vm)?;
         let load = self.start_load(experiment, folder)?;
         let tracer = self.start_trace(experiment, &vm, folder, measured)?;
@@ -197,9 +208,12 @@ impl Bench {
         // The load goes first: the guest needs the CPU to shut down.
         let load = load.map(Background::stop).transpose();
         let ended = booted.guest.shutdown();
+        let fixed = fixed.filter(|_| ended.is_ok()).map(|one| one.and_after(&self.stage, folder));
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
-        result.and(enforced.map(drop)).and(load.map(drop)).and(ended).and(traced)
+        result.and(enforced.map(drop)).and(load.map(drop)).and(ended).and(traced)?;
+        measured.facts.fixed_work = fixed.transpose()?;
+        Ok(())
     }
 
     /// Puts the VM under the experiment's reservation.

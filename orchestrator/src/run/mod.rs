@@ -13,10 +13,11 @@ pub mod stalls;
 mod tasks;
 mod warm;
 mod web;
+mod work;
 
 use std::{
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -39,6 +40,9 @@ use crate::{
     host::{Roots, Stage, Stop},
     sentinel, service, trace,
 };
+
+/// CPU time of the calibration at the start of a run, which paced work and the load go by.
+const CALIBRATION: Duration = Duration::from_secs(3);
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -88,7 +92,8 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Path>, stop: &Stop) -> R
     manifest.cleared = stage.cleared();
     folder.save(&manifest)?;
     let calibration = folder.path().join("calibration.json");
-    tasks::calibrate_host(&stage, &calibration, &folder.path().join("calibration.log"))?;
+    let log = folder.path().join("calibration.log");
+    tasks::calibrate_host(&stage, CALIBRATION, &calibration, &log)?;
     let bench = Bench {
         stage,
         guests,

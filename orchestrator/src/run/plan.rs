@@ -23,6 +23,8 @@ use crate::{
 /// What booting, calibrating and collecting take beside the workload itself.
 const GUEST_OVERHEAD: Duration = Duration::from_secs(6);
 const HOST_OVERHEAD: Duration = Duration::from_secs(1);
+/// The calibrations on both sides of a repetition of fixed work.
+const FIXED_WORK_OVERHEAD: Duration = Duration::from_secs(3);
 
 /// How long jobs released in time may still run after the end of the releases.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -85,7 +87,6 @@ impl Plan {
             .map_err(|refusal| in_file(refusal, &file))?;
         let limit = deadline_bandwidth_limit(&roots);
         for experiment in &suite.experiments {
-            runnable(experiment).map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             servable(experiment, &suite.guest.network)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admission::check(experiment, suite.host.sentinel, limit)
@@ -180,18 +181,6 @@ fn describe(experiment: &Experiment) -> String {
         }
     };
     format!("{place} {workload}{load}{reservation}")
-}
-
-/// What a guest runs is calibrated inside it, which is no fixed work: results must not say that it was.
-fn runnable(experiment: &Experiment) -> Result<(), String> {
-    match experiment.work {
-        Work::Paced => Ok(()),
-        Work::Fixed => Err(format!(
-            "experiment `{}`: key `work`: `fixed` can be simulated and reported on, not run; \
-             `paced` can",
-            experiment.name
-        )),
-    }
 }
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
@@ -301,7 +290,12 @@ fn workload_time(experiment: &Experiment) -> Duration {
 fn overhead(experiment: &Experiment) -> Duration {
     let backlogged = experiment.load.is_some() && experiment.reservation.is_none();
     let drain = if backlogged && experiment.web.is_none() { DRAIN } else { Duration::ZERO };
+    let calibrations = match experiment.work {
+        Work::Fixed => FIXED_WORK_OVERHEAD,
+        Work::Paced => Duration::ZERO,
+    };
     drain
+        + calibrations
         + match experiment.place {
             Place::Host => HOST_OVERHEAD,
             Place::Guest => GUEST_OVERHEAD,

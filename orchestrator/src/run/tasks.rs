@@ -62,7 +62,8 @@ pub fn limit(experiment: &Experiment) -> Duration {
 }
 
 /// The arguments of `rtload run`. Paced work keeps the execution time constant while the processor's
-/// speed drifts, which on shared machines it does by several per cent a minute. The calibration is
+/// speed drifts, which on shared machines it does by several per cent a minute; fixed work is the
+/// same number of iterations, by the calibration of the host wherever it runs. The calibration is
 /// not checked again: it was made a moment ago, and under a reservation a guest's own CPU time
 /// includes the host's preemption.
 #[must_use]
@@ -85,7 +86,7 @@ pub fn run_arguments(
     option("--drain", duration::format(DRAIN));
     option("--calibration", places.calibration.into());
     option("--check", "off".into());
-    option("--work", "paced".into());
+    option("--work", experiment.work.name().into());
     option("--experiment", experiment.name.clone());
     option("--repetition", attempt.to_string());
     option("--out", places.jobs.into());
@@ -123,17 +124,28 @@ pub fn start_load(
     Ok(load)
 }
 
-/// Calibrates rtload on the measured CPU of the host into `file`.
+/// What a calibration says that is needed here.
+#[derive(Deserialize)]
+struct Calibrated {
+    ns_per_iteration: f64,
+}
+
+/// Calibrates rtload on the measured CPU of the host into `file`, for `length` of CPU time; returns
+/// the nanoseconds of an iteration.
 ///
 /// # Errors
 /// Where rtload fails.
-pub fn calibrate_host(stage: &Stage, file: &Path, log: &Path) -> Result<()> {
-    let cpu = stage.cpus.measured.to_string();
+pub fn calibrate_host(stage: &Stage, length: Duration, file: &Path, log: &Path) -> Result<f64> {
+    let (cpu, length) = (stage.cpus.measured.to_string(), duration::format(length));
     let save = file.display().to_string();
-    let arguments = ["calibrate", "--cpu", &cpu, "--save", &save, "--summary", "json"];
+    let arguments =
+        ["calibrate", "--cpu", &cpu, "--for", &length, "--save", &save, "--summary", "json"];
     let mut command = stage.on_measured(&program("rtload")?, arguments)?;
     Background::start(&stage.guard, "rtload calibrate", &mut command, log)?
-        .finish(Duration::from_secs(60), &stage.stop)
+        .finish(Duration::from_secs(60), &stage.stop)?;
+    let saved: Calibrated = serde_json::from_slice(&fs::read(file)?)
+        .with_context(|| format!("the calibration in {}", file.display()))?;
+    Ok(saved.ns_per_iteration)
 }
 
 /// Runs the tasks on the measured CPU of the host.
@@ -176,10 +188,6 @@ const GUEST_CALIBRATION: &str = "1s";
 /// # Errors
 /// Where rtload fails.
 pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
-    #[derive(Deserialize)]
-    struct Calibrated {
-        ns_per_iteration: f64,
-    }
     let arguments = [
         GUEST_RTLOAD,
         "calibrate",
@@ -196,6 +204,15 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
     let calibrated: Calibrated = serde_json::from_slice(&printed)
         .context("the summary of `rtload calibrate` in the guest")?;
     Ok(calibrated.ns_per_iteration)
+}
+
+/// Gives the guest the host's calibration in place of its own, so that its tasks do the host's work.
+///
+/// # Errors
+/// Where the guest does not take it.
+pub fn give_calibration(guest: &Guest, file: &Path, stop: &Stop) -> Result<()> {
+    let content = fs::read(file).with_context(|| file.display().to_string())?;
+    guest.put(GUEST.calibration, 0o644, &content, stop.flag())
 }
 
 /// Runs the tasks in the guest and fetches what they measured.

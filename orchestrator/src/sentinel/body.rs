@@ -22,9 +22,9 @@ use model::{
 use nix::errno::Errno;
 
 use super::{
-    INTERVAL, LEAST, PERIOD,
+    LEAST, PERIOD,
     judge::{Judge, Look, Seen, next_ns},
-    size,
+    pace::Pace,
 };
 
 /// Room for stalls, taken before it starts; 16 MiB.
@@ -62,11 +62,12 @@ pub fn run(orders: &Orders) -> Result<()> {
     process::set_name("rtvm-sentinel")?;
     let mut stalls = Vec::with_capacity(CAPACITY);
     let most = enter(orders.most)?;
-    let look = cost(&stop);
-    let budget = size(look, most);
-    sched::set(SELF, sched::Policy::deadline(budget, PERIOD))?;
+    let look = cost(most, &stop);
+    let pace = Pace::of(look, most);
+    let [budget, period] = [pace.budget_ns, pace.period_ns].map(Duration::from_nanos);
+    sched::set(SELF, sched::Policy::deadline(budget, period))?;
     model::answer!("{READY}")?;
-    let facts = watch(look, budget, &stop, &mut stalls);
+    let facts = watch(look, pace, &stop, &mut stalls);
     sched::set(SELF, sched::Policy::Other { nice: 0 })?;
     write_csv(&orders.out, &stalls)?;
     let text = serde_json::to_vec(&facts)?;
@@ -88,8 +89,8 @@ fn enter(most: Duration) -> Result<Duration> {
 
 /// CPU time of a look, the median: on a host that is itself a virtual machine the longest are those
 /// in which the machine stalled, which was billed to them.
-fn cost(stop: &AtomicBool) -> Duration {
-    let mut looks = Looks::begin();
+fn cost(most: Duration, stop: &AtomicBool) -> Duration {
+    let mut looks = Looks::begin(Pace::of(Duration::ZERO, most));
     let mut ran: Vec<u64> = Vec::with_capacity(TRIALS);
     while !stop.load(Ordering::Relaxed) && ran.len() < TRIALS {
         let Some(look) = looks.next() else { continue };
@@ -101,14 +102,16 @@ fn cost(stop: &AtomicBool) -> Duration {
 
 fn watch(
     look: Duration,
-    budget: Duration,
+    pace: Pace,
     stop: &AtomicBool,
     stalls: &mut Vec<Stall>,
 ) -> SentinelFacts {
-    let (look_ns, budget_ns, period_ns) = (as_ns(look), as_ns(budget), as_ns(PERIOD));
-    let mut facts = SentinelFacts { budget_ns, period_ns, look_ns, ..SentinelFacts::default() };
-    let mut judge = Judge::new(look_ns, budget_ns);
-    let mut looks = Looks::begin();
+    let look_ns = as_ns(look);
+    let Pace { interval_ns, period_ns, budget_ns } = pace;
+    let mut facts =
+        SentinelFacts { budget_ns, period_ns, interval_ns, look_ns, ..SentinelFacts::default() };
+    let mut judge = Judge::new(look_ns, pace);
+    let mut looks = Looks::begin(pace);
     let begin = clock::monotonic_ns();
     while !stop.load(Ordering::Relaxed) && stalls.len() < CAPACITY {
         let Some(look) = looks.next() else { continue };
@@ -123,14 +126,15 @@ fn watch(
 
 /// Looks, one after the other.
 struct Looks {
+    pace: Pace,
     due_ns: u64,
     used_ns: u64,
 }
 
 impl Looks {
-    fn begin() -> Self {
-        let due_ns = clock::monotonic_ns() + as_ns(INTERVAL);
-        Self { due_ns, used_ns: clock::thread_cpu_ns() }
+    fn begin(pace: Pace) -> Self {
+        let due_ns = clock::monotonic_ns() + pace.interval_ns;
+        Self { pace, due_ns, used_ns: clock::thread_cpu_ns() }
     }
 
     /// Sleeps until the next; none where a signal came first.
@@ -139,7 +143,7 @@ impl Looks {
         let (now_ns, used_ns) = (clock::monotonic_ns(), clock::thread_cpu_ns());
         let look = Look { due_ns: self.due_ns, now_ns, ran_ns: used_ns - self.used_ns };
         self.used_ns = used_ns;
-        self.due_ns = next_ns(look);
+        self.due_ns = next_ns(look, self.pace);
         Some(look)
     }
 }

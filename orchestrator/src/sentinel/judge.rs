@@ -2,7 +2,7 @@
 
 use model::{duration::as_ns, sample::Stall};
 
-use super::{INTERVAL, PERIOD, THRESHOLD, account::Account};
+use super::{THRESHOLD, account::Account, pace::Pace};
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +29,13 @@ pub(super) struct Seen {
 pub(super) struct Judge {
     account: Account,
     look_ns: u64,
-    budget_ns: u64,
+    pace: Pace,
 }
 
 impl Judge {
-    /// For looks that take `look_ns`, in a reservation of `budget_ns` every [`PERIOD`].
-    pub fn new(look_ns: u64, budget_ns: u64) -> Self {
-        Self { account: Account::new(budget_ns, as_ns(PERIOD)), look_ns, budget_ns }
+    /// For looks that take `look_ns`.
+    pub fn new(look_ns: u64, pace: Pace) -> Self {
+        Self { account: Account::new(pace.budget_ns, pace.period_ns), look_ns, pace }
     }
 
     pub fn judge(&mut self, look: Look) -> Seen {
@@ -47,7 +47,7 @@ impl Judge {
         // A stall that hit the sentinel itself was billed to it, and then the kernel holds it back
         // for the overrun: the bill is the stall, and being late is not.
         if ran_ns > threshold + self.look_ns {
-            let start_ns = due_ns.saturating_sub(as_ns(INTERVAL));
+            let start_ns = due_ns.saturating_sub(self.pace.interval_ns);
             return Seen { stall: Some(Stall { start_ns, length_ns: ran_ns }), held_back_ns: 0 };
         }
         if late_ns <= threshold {
@@ -55,7 +55,7 @@ impl Judge {
         }
         // What it used since the last look it may have used in this one, before it was seen: each
         // budget cost it a period.
-        let held_until = held_until.max(due_ns + ran_ns / self.budget_ns * as_ns(PERIOD));
+        let held_until = held_until.max(due_ns + ran_ns / self.pace.budget_ns * self.pace.period_ns);
         let stall = Stall { start_ns: held_until, length_ns: now_ns.saturating_sub(held_until) };
         Seen {
             stall: Some(stall).filter(|stall| stall.length_ns > threshold),
@@ -66,9 +66,9 @@ impl Judge {
 
 /// When to look after `look`: on the grid, and not before the period of this look is over, so that
 /// the next one begins its own.
-pub(super) fn next_ns(look: Look) -> u64 {
-    let interval = as_ns(INTERVAL);
-    let over = look.now_ns + as_ns(PERIOD);
+pub(super) fn next_ns(look: Look, pace: Pace) -> u64 {
+    let interval = pace.interval_ns;
+    let over = look.now_ns + pace.period_ns;
     look.due_ns + interval * over.saturating_sub(look.due_ns).div_ceil(interval).max(1)
 }
 
@@ -79,16 +79,20 @@ mod tests {
     const US: u64 = 1_000;
     const MS: u64 = 1_000_000;
 
+    const fn pace(budget_us: u64) -> Pace {
+        Pace { interval_ns: MS, period_ns: 800 * US, budget_ns: budget_us * US }
+    }
+
     /// Sums of what a series of looks tells, each late by `late_us` and `ran_us` long.
     fn told(budget_us: u64, look_us: u64, series: &[(u64, u64)]) -> (u64, u64) {
-        let mut judge = Judge::new(look_us * US, budget_us * US);
+        let mut judge = Judge::new(look_us * US, pace(budget_us));
         let (mut due_ns, mut stalled, mut held_back) = (MS, 0, 0);
         for &(late_us, ran_us) in series {
             let look = Look { due_ns, now_ns: due_ns + late_us * US, ran_ns: ran_us * US };
             let seen = judge.judge(look);
             stalled += seen.stall.map_or(0, |stall| stall.length_ns);
             held_back += seen.held_back_ns;
-            due_ns = next_ns(look);
+            due_ns = next_ns(look, pace(budget_us));
         }
         (stalled, held_back)
     }
@@ -130,7 +134,8 @@ mod tests {
 
     #[test]
     fn after_a_stall_the_next_look_begins_a_period_of_its_own() {
-        let next = |late| next_ns(Look { due_ns: MS, now_ns: MS + late, ran_ns: 0 });
+        let look = |late| Look { due_ns: MS, now_ns: MS + late, ran_ns: 0 };
+        let next = |late| next_ns(look(late), pace(25));
         assert_eq!(next(5 * US), 2 * MS);
         assert_eq!(next(600 * US), 3 * MS);
         assert_eq!(next(2 * MS + 700 * US), 5 * MS);

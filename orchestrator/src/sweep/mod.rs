@@ -11,7 +11,7 @@ use std::{path::Path, time::Duration};
 use anyhow::Result;
 use model::{
     Exit, duration,
-    suite::{Budgets, Sweep},
+    suite::{Budgets, Sweep, Work},
     sweep::{self, Outcome},
 };
 use results::Folder;
@@ -33,6 +33,8 @@ pub struct Request {
     pub duration: Option<Duration>,
     /// In place of the experiment's own.
     pub repetitions: Option<u32>,
+    /// In place of the experiment's own.
+    pub work: Option<Work>,
 }
 
 impl Request {
@@ -44,8 +46,8 @@ impl Request {
         let budgets = self
             .budgets()
             .map_err(|message| Refusal::Usage(format!("--budget `{}`: {message}", self.budget)))?;
-        let Self { experiment, duration, repetitions, .. } = self;
-        Ok(Sweep { experiment, budgets, duration, repetitions })
+        let Self { experiment, duration, repetitions, work, .. } = self;
+        Ok(Sweep { experiment, budgets, duration, repetitions, work })
     }
 
     fn budgets(&self) -> Result<Budgets, String> {

@@ -12,6 +12,14 @@ use crate::{
 /// A statistic of fewer jobs than this decides nothing.
 pub(super) const LEAST_JOBS: usize = 20;
 
+/// How far the processor's speed drifted within a repetition of fixed work: the most, as a share; 0
+/// where nobody measured it.
+pub(super) fn drift<'a>(cases: impl IntoIterator<Item = &'a Case>) -> f64 {
+    let records = cases.into_iter().flat_map(|case| &case.counted);
+    let drifts = records.filter_map(|record| Some(record.facts.fixed_work?.drift().abs()));
+    drifts.fold(0.0, f64::max)
+}
+
 /// The paper's experiment behind one of its figures.
 pub(super) struct Setup {
     pub name: &'static str,

@@ -11,8 +11,11 @@ use model::{
 use rtplan::{Scheduler, Supply};
 use serde::Serialize;
 
-use super::{Claim, Finding, Judged, Statement};
-use crate::folder::{Case, Results};
+use super::{Claim, Finding, Judged, Statement, case};
+use crate::{
+    folder::{Case, Results},
+    units::percent,
+};
 
 pub(super) fn claims(results: &Results) -> Vec<Claim> {
     vec![
@@ -89,6 +92,9 @@ fn least() -> Option<u64> {
 const THEORY: Duration = Duration::from_millis(27);
 const PRACTICE: Duration = Duration::from_millis(28);
 
+/// From the one to the other.
+const EFFECT: f64 = 1.0 / 27.0;
+
 /// What was measured brackets the budget that is needed: above the largest that fails, at most the
 /// smallest that holds together with all above it.
 fn practice(results: &Results) -> Finding {
@@ -106,6 +112,17 @@ fn practice(results: &Results) -> Finding {
         return Err(format!("{PACED} ({found})"));
     }
     let (theory, practice) = (as_ns(THEORY), as_ns(PRACTICE));
+    let drift = case::drift(results.cases.iter().filter(|case| {
+        is_papers(case, period) && case.experiment.work == Work::Fixed
+    }));
+    if drift > EFFECT {
+        return Err(format!(
+            "the processor's speed drifted by {} within a repetition, and 27 ms and 28 ms are {} \
+             apart",
+            percent(drift),
+            percent(EFFECT)
+        ));
+    }
     let (smallest, failing) = (outcome.smallest_ns, outcome.largest_failing_ns);
     let holds = match (smallest, failing) {
         (Some(smallest), _) if smallest <= theory => false,

@@ -12,9 +12,6 @@ use model::{
 
 use super::segment::Segment;
 
-/// The sentinel looks every millisecond, so a stall may have begun that much before it was seen.
-const UNSEEN_NS: u64 = 1_000_000;
-
 /// The busy intervals of one thread, from its rows in the order of time, within the workload's time.
 #[must_use]
 pub fn busy(rows: &[&Supply], facts: &TraceFacts) -> Vec<Segment> {
@@ -40,14 +37,15 @@ pub fn busy(rows: &[&Supply], facts: &TraceFacts) -> Vec<Segment> {
 }
 
 /// The times in which the machine may have run nobody, and `after_ns` more: what a stall delays goes
-/// on being late.
+/// on being late. The sentinel looks every `interval_ns`, so a stall may have begun that much before
+/// it was seen.
 #[must_use]
-pub fn holes(stalls: &[Stall], after_ns: u64) -> Vec<(u64, u64)> {
+pub fn holes(stalls: &[Stall], interval_ns: u64, after_ns: u64) -> Vec<(u64, u64)> {
     stalls
         .iter()
         .map(|stall| {
             let end = stall.start_ns + stall.length_ns;
-            (stall.start_ns.saturating_sub(UNSEEN_NS), end + after_ns)
+            (stall.start_ns.saturating_sub(interval_ns), end + after_ns)
         })
         .collect()
 }
@@ -109,7 +107,7 @@ mod tests {
     #[test]
     fn stalls_are_cut_out_with_what_nobody_saw_of_them() {
         let stalls = [Stall { start_ns: 5_000_000, length_ns: 2_000_000 }];
-        let holes = holes(&stalls, 50);
+        let holes = holes(&stalls, 1_000_000, 50);
         assert_eq!(holes, [(4_000_000, 7_000_050)]);
         let whole = Segment { from_ns: 0, to_ns: 9_000_000, runs: vec![(0, 9_000_000)] };
         let spans: Vec<_> = undisturbed(std::slice::from_ref(&whole), &holes)

@@ -18,7 +18,7 @@ use std::{
 
 use model::{
     Manifest,
-    manifest::{HostFacts, RepetitionRecord, ThreadFacts, TraceFacts},
+    manifest::{HostFacts, RepetitionRecord, SentinelFacts, ThreadFacts, TraceFacts},
     sample::{self, Occupied, Stall, Supply},
     suite::ReservationSettings,
 };
@@ -42,6 +42,8 @@ pub struct Traced {
     pub rows: Vec<Supply>,
     /// When the machine ran nobody.
     pub stalls: Vec<Stall>,
+    /// From one look of the sentinel to the next.
+    look_interval_ns: u64,
     /// The vCPUs' busy intervals.
     pub busy: Vec<Segment>,
     /// Their parts that no stall touches.
@@ -68,9 +70,14 @@ impl Traced {
         }
         let busy: Vec<Segment> =
             vcpus.values().flat_map(|rows| demand::busy(rows, &facts)).collect();
-        let quiet = demand::undisturbed(&busy, &demand::holes(&stalls, 0));
+        let look_interval_ns = record
+            .facts
+            .sentinel
+            .as_ref()
+            .map_or(SentinelFacts::usual_interval_ns(), |sentinel| sentinel.interval_ns);
+        let quiet = demand::undisturbed(&busy, &demand::holes(&stalls, look_interval_ns, 0));
         let (attempt, place) = (record.attempt, place.to_owned());
-        Ok(Some(Self { attempt, place, facts, rows, stalls, busy, quiet }))
+        Ok(Some(Self { attempt, place, facts, rows, stalls, look_interval_ns, busy, quiet }))
     }
 
     /// Parts of the busy intervals in which the server's periods follow each other evenly: their
@@ -78,7 +85,8 @@ impl Traced {
     #[must_use]
     pub fn steady(&self, period_ns: u64) -> Vec<Segment> {
         let headless = demand::headless(&self.busy, period_ns);
-        demand::undisturbed(&headless, &demand::holes(&self.stalls, period_ns))
+        let holes = demand::holes(&self.stalls, self.look_interval_ns, period_ns);
+        demand::undisturbed(&headless, &holes)
     }
 
     /// The time in which the workload ran, in ns.

@@ -287,6 +287,38 @@ fn a_generator_at_its_limit_says_so() {
     full.late_starts_ns = full.rows.iter().map(|row| row.response_ns.unwrap()).collect();
     let warnings = Summary::of(&slow, &full).warnings.join("\n");
     assert!(warnings.contains("own CPU was 100 % busy") && warnings.contains("late"), "{warnings}");
+    assert!(!warnings.contains("others took it"), "{warnings}");
+}
+
+#[test]
+fn clients_whose_cpu_others_take_say_so() {
+    // Both on one CPU with two threads that never sleep: of what they ask for they get a third.
+    let (address, _) = counting(Duration::ZERO);
+    let cpus = kernel::affinity::get(kernel::affinity::SELF).unwrap();
+    let one = [cpus[0]];
+    let fast = Config { requests: 4000, ..config(address) };
+    let done = AtomicBool::new(false);
+    let summary = thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                kernel::affinity::set(kernel::affinity::SELF, &one).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let clients = scope.spawn(|| {
+            kernel::affinity::set(kernel::affinity::SELF, &one).unwrap();
+            Summary::of(&fast, &run(&fast))
+        });
+        let summary = clients.join().unwrap();
+        done.store(true, Ordering::Relaxed);
+        summary
+    });
+    let wait = summary.own_wait_share.unwrap();
+    assert!(wait > 0.3, "{wait}");
+    let warned = summary.warnings.iter().any(|warning| warning.contains("others took it"));
+    assert_eq!(warned, summary.own_cpu_share.unwrap() + wait > 0.9, "{:?}", summary.warnings);
 }
 
 #[test]

@@ -246,6 +246,17 @@ impl Work {
             Self::Fixed => "fixed",
         }
     }
+
+    /// The kind of work of that name.
+    ///
+    /// # Errors
+    /// One sentence, where there is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        [Self::Paced, Self::Fixed]
+            .into_iter()
+            .find(|work| work.name() == text)
+            .ok_or_else(|| format!("`{text}`: give `paced` or `fixed`"))
+    }
 }
 
 fn default_duration() -> Duration {

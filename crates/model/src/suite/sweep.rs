@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, ReservationSettings, Suite, validate};
+use super::{Experiment, ReservationSettings, Suite, Work, validate};
 use crate::duration;
 
 /// A range that gives more budgets than this is a slip of the pen.
@@ -22,6 +22,8 @@ pub struct Sweep {
     pub duration: Option<Duration>,
     /// In place of the experiment's own.
     pub repetitions: Option<u32>,
+    /// In place of the experiment's own.
+    pub work: Option<Work>,
 }
 
 /// Budgets to measure: at least one, ascending, none twice.
@@ -103,6 +105,7 @@ impl Sweep {
                 reservation: Some(ReservationSettings { budget, ..own.clone() }),
                 duration: self.duration.unwrap_or(base.duration),
                 repetitions: self.repetitions.unwrap_or(base.repetitions),
+                work: self.work.unwrap_or(base.work),
                 ..base.clone()
             };
             if one.tasks.is_empty() {
@@ -166,6 +169,8 @@ struct Table {
     duration: Option<Length>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repetitions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    work: Option<Work>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -176,7 +181,7 @@ impl TryFrom<Table> for Sweep {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, Self::Error> {
-        let Table { experiment, budgets, from, to, step, duration, repetitions } = table;
+        let Table { experiment, budgets, from, to, step, duration, repetitions, work } = table;
         let budgets = match (budgets, from, to, step) {
             (Some(list), None, None, None) => {
                 Budgets::list(list.into_iter().map(|Length(budget)| budget).collect())
@@ -188,7 +193,7 @@ impl TryFrom<Table> for Sweep {
         };
         let budgets = budgets.map_err(|message| format!("sweep of `{experiment}`: {message}"))?;
         let duration = duration.map(|Length(duration)| duration);
-        Ok(Self { experiment, budgets, duration, repetitions })
+        Ok(Self { experiment, budgets, duration, repetitions, work })
     }
 }
 
@@ -199,6 +204,7 @@ impl From<Sweep> for Table {
             budgets: Some(sweep.budgets.0.into_iter().map(Length).collect()),
             duration: sweep.duration.map(Length),
             repetitions: sweep.repetitions,
+            work: sweep.work,
             ..Self::default()
         }
     }
