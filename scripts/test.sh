@@ -5,15 +5,24 @@ log=${TMPDIR:-/tmp}/rt-vm-bench-test-$$.log
 trap 'rm -f "$log"' EXIT
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 
+# What each layer took, printed at the end.
+times=
+took() { times="$times$(printf '%5.1f min  %s' "$(echo "$2" | awk '{ print $1 / 60 }')" "$1")
+"; }
+begun=$(date +%s)
+lap() { now=$(date +%s); took "$1" $((now - begun)); begun=$now; }
+
 step() { echo "== $*"; "$@"; }
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --quiet
+lap "formatting, lints, documentation"
 # The end-to-end tests run the programs as a user would: built for release. So are the tests; with
 # them come the programs, so that nothing is built twice.
 step cargo test --release --workspace --no-run --quiet
 export RTVM_BUILT=true
 step target/release/orchestrator fetch-kernel
+lap "build, and kernels for guests"
 
 echo "== cargo test"
 status=0
@@ -24,6 +33,23 @@ cargo test --release --workspace --no-fail-fast -- --show-output >"$log" 2>&1 ||
 grep -E '^(     Running|   Doc-tests|test |error|A/A)' "$log" || true
 sed -n '/^claim × sabotage/,/^$/p' "$log"
 [ "$status" = 0 ] || sed -n '/^failures:$/,/^test result:/p' "$log"
+
+# Test programs by layer: each says how long it ran.
+by_layer() {
+    awk '
+        / Running unittests / { layer = "unit and property tests" }
+        / Running tests\// { layer = "programs, snapshots, sabotage" }
+        / Running tests\/e2e/ { layer = "end to end: guests, KVM in lab hosts, reservations, Apache" }
+        / Doc-tests / { layer = "examples in the documentation" }
+        /^test result:/ && match($0, /finished in [0-9.]+s/) {
+            sum[layer] += substr($0, RSTART + 12, RLENGTH - 13)
+        }
+        END { for (layer in sum) printf "%5.1f min  %s\n", sum[layer] / 60, layer }
+    ' "$log" | sort -k 3
+}
+echo "== Minutes per layer"
+printf '%s' "$times"
+by_layer
 
 skipped=$(grep -c '^SKIPPED: ' "$log" || true)
 echo "$skipped tests skipped"

@@ -41,7 +41,8 @@ pub(crate) fn warnings(summary: &Summary) -> Vec<String> {
             share * 100.0
         ));
     }
-    let wanted = summary.own_cpu_share.zip(summary.own_wait_share).map(|(had, wait)| (had, had + wait));
+    let wanted =
+        summary.own_cpu_share.zip(summary.own_wait_share).map(|(had, wait)| (had, had + wait));
     if let Some((had, wanted)) = wanted.filter(|(had, wanted)| *had <= BUSY && *wanted > BUSY) {
         warnings.push(format!(
             "the clients wanted a CPU for {:.0} % of the time and had it for {:.0} %: others took it, \

@@ -82,17 +82,31 @@ pub(super) fn agent(bench: &[PathBuf]) -> Result<PathBuf> {
     found.cloned().context("guest-agent is not among the programs")
 }
 
-/// A root file system made of this host's own programs, for guests with the kernel `nested`.
+/// The kernels of a lab host.
+#[derive(Debug, Clone)]
+pub(super) struct Kernels {
+    /// Its own.
+    pub own: KernelImage,
+    /// That of its guests.
+    pub nested: KernelImage,
+}
+
+impl Kernels {
+    /// Where its own kernel's configuration is in a host, and here: it tells how long the tick is.
+    fn config(&self) -> Option<(PathBuf, PathBuf)> {
+        let name = format!("config-{}", self.own.release);
+        let here = self.own.packed.with_file_name(&name);
+        here.is_file().then(|| (Path::new("/boot").join(name), here))
+    }
+}
+
+/// A root file system made of this host's own programs.
 ///
 /// # Errors
 /// [`Refusal`] where QEMU or a program of the bench is missing.
-pub(super) fn minimal(
-    bench: &[PathBuf],
-    nested: &KernelImage,
-    with: &[PathBuf],
-) -> Result<Contents> {
+pub(super) fn minimal(bench: &[PathBuf], kernels: &Kernels, with: &[PathBuf]) -> Result<Contents> {
     let mut contents = Contents::default();
-    common(&mut contents.programs, &mut contents.files, Path::new("/"), bench, nested, with)?;
+    common(&mut contents.programs, &mut contents.files, Path::new("/"), bench, kernels, with)?;
     for name in TOOLS {
         if let Some(path) = tool(name) {
             contents.programs.insert(Path::new("/usr/bin").join(name), path);
@@ -128,11 +142,11 @@ pub(super) fn minimal(
 pub(super) fn on_disk(
     contents: &mut Contents,
     bench: &[PathBuf],
-    nested: &KernelImage,
+    kernels: &Kernels,
     with: &[PathBuf],
 ) -> Result<()> {
     let overlay = Path::new(guest_agent::switch::OVERLAY);
-    common(&mut contents.bare_programs, &mut contents.files, overlay, bench, nested, with)?;
+    common(&mut contents.bare_programs, &mut contents.files, overlay, bench, kernels, with)?;
     let units = overlay.join("etc/systemd/system");
     let unit = format!(
         "[Unit]\nDescription=Agent of the lab host\n\n[Service]\nExecStart={BIN}/guest-agent \
@@ -152,7 +166,7 @@ fn common(
     files: &mut BTreeMap<PathBuf, PathBuf>,
     root: &Path,
     bench: &[PathBuf],
-    nested: &KernelImage,
+    kernels: &Kernels,
     with: &[PathBuf],
 ) -> Result<()> {
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
@@ -160,7 +174,8 @@ fn common(
         let name = path.file_name().unwrap_or_default();
         programs.insert(below(Path::new(BIN)).join(name), path.clone());
     }
-    for (path, host) in kernel_files(nested, &Path::new(CACHE).join("rt-vm-bench"))? {
+    let nested = kernel_files(&kernels.nested, &Path::new(CACHE).join("rt-vm-bench"))?;
+    for (path, host) in nested.into_iter().chain(kernels.config()) {
         files.insert(below(&path), host);
     }
     for path in with {

@@ -4,11 +4,7 @@
 //! it; it is unpacked into the cache with the libraries it was built for, which may be newer than
 //! this host's, and runs with them.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result};
 

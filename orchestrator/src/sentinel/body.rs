@@ -100,12 +100,7 @@ fn cost(most: Duration, stop: &AtomicBool) -> Duration {
     Duration::from_nanos(percentile(&ran, 50.0).unwrap_or(0))
 }
 
-fn watch(
-    look: Duration,
-    pace: Pace,
-    stop: &AtomicBool,
-    stalls: &mut Vec<Stall>,
-) -> SentinelFacts {
+fn watch(look: Duration, pace: Pace, stop: &AtomicBool, stalls: &mut Vec<Stall>) -> SentinelFacts {
     let look_ns = as_ns(look);
     let Pace { interval_ns, period_ns, budget_ns } = pace;
     let mut facts =

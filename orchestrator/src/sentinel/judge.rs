@@ -2,7 +2,7 @@
 
 use model::{duration::as_ns, sample::Stall};
 
-use super::{THRESHOLD, account::Account, pace::Pace};
+use super::{SLOW_WAKE_UP, THRESHOLD, account::Account, pace::Pace};
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Judge {
 
     pub fn judge(&mut self, look: Look) -> Seen {
         let Look { due_ns, now_ns, ran_ns } = look;
-        let threshold = as_ns(THRESHOLD).max(2 * self.look_ns);
+        let threshold = as_ns(THRESHOLD).max(SLOW_WAKE_UP * self.look_ns);
         let late_ns = now_ns.saturating_sub(due_ns);
         self.account.spend(ran_ns);
         let held_until = self.account.wake(due_ns, now_ns, self.look_ns);
@@ -55,7 +55,8 @@ impl Judge {
         }
         // What it used since the last look it may have used in this one, before it was seen: each
         // budget cost it a period.
-        let held_until = held_until.max(due_ns + ran_ns / self.pace.budget_ns * self.pace.period_ns);
+        let held_until =
+            held_until.max(due_ns + ran_ns / self.pace.budget_ns * self.pace.period_ns);
         let stall = Stall { start_ns: held_until, length_ns: now_ns.saturating_sub(held_until) };
         Seen {
             stall: Some(stall).filter(|stall| stall.length_ns > threshold),

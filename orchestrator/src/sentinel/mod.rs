@@ -35,9 +35,13 @@ pub const LEAST: Duration = Duration::from_micros(25);
 /// Its budget at the most, 25 % of the CPU: little enough that (3, 5) fits beside it.
 pub const MOST: Duration = Duration::from_micros(200);
 
-/// A wake-up later than this is a stall; leaving idle takes less. Where looks are slow, wake-ups
-/// are: it is twice a look at the least.
+/// A wake-up later than this is a stall; leaving idle takes less.
 const THRESHOLD: Duration = Duration::from_micros(200);
+
+/// Where looks are slow, wake-ups are: one within so many looks is no stall. On an emulated processor
+/// three of four that are late at all come within four looks, whoever else runs, and what remains
+/// beyond six hardly depends on where the line is drawn.
+const SLOW_WAKE_UP: u64 = 6;
 
 /// Where more than this share of the time could not be judged, how much the CPU was stalled is not
 /// known: twice what a run takes for noise by default.

@@ -10,6 +10,7 @@ mod reservations;
 mod reserve;
 mod restore;
 mod run;
+mod sabotaged;
 mod sentinel;
 mod support;
 mod sweep;

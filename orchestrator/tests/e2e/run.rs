@@ -62,7 +62,7 @@ impl Place {
         self.dir.path().join("state")
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         let out = self.dir.path().join("results");
         orchestrator(&self.state())
             .arg("run")

@@ -112,9 +112,12 @@ fn practice(results: &Results) -> Finding {
         return Err(format!("{PACED} ({found})"));
     }
     let (theory, practice) = (as_ns(THEORY), as_ns(PRACTICE));
-    let drift = case::drift(results.cases.iter().filter(|case| {
-        is_papers(case, period) && case.experiment.work == Work::Fixed
-    }));
+    let drift = case::drift(
+        results
+            .cases
+            .iter()
+            .filter(|case| is_papers(case, period) && case.experiment.work == Work::Fixed),
+    );
     if drift > EFFECT {
         return Err(format!(
             "the processor's speed drifted by {} within a repetition, and 27 ms and 28 ms are {} \
