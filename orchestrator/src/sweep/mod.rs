@@ -97,7 +97,7 @@ mod tests {
         let step = step.map(Duration::from_millis);
         let experiment = "x".to_owned();
         let budget = budget.to_owned();
-        Request { experiment, budget, step, duration: None, repetitions: None }
+        Request { experiment, budget, step, duration: None, repetitions: None, work: None }
             .sweep()
             .map_err(|error| error.to_string())
     }
