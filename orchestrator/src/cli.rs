@@ -222,8 +222,8 @@ fn run_sweep(
 fn restore() -> Result<Exit> {
     let restored = host::restore(&Linux::default(), &state_dir())?;
     match restored.runs {
-        0 => answer!("nothing to undo")?,
-        runs => answer!("undone: {} changes of {runs} killed runs", restored.changes)?,
+        0 => answer!("nothing to restore")?,
+        runs => answer!("restored {} changes that {runs} killed runs had left", restored.changes)?,
     };
-    Ok(Exit::Done)
+    Ok(reserve::tell(&restored, "restore"))
 }
