@@ -13,5 +13,6 @@ mod run;
 mod sentinel;
 mod support;
 mod sweep;
+mod torture;
 mod traced;
 mod web;
