@@ -10,7 +10,8 @@ pub(super) fn in_use(host: &dyn Actions, parent: &Path, controller: &str) -> boo
     let groups = host.subgroups(parent).unwrap_or_default();
     groups.iter().any(|group| {
         let differs = |file: &str, ordinary: &str| {
-            host.read(&group.join(file)).is_ok_and(|now| now.split_whitespace().next() != Some(ordinary))
+            host.read(&group.join(file))
+                .is_ok_and(|now| now.split_whitespace().next() != Some(ordinary))
         };
         let set = |file: &str| host.read(&group.join(file)).is_ok_and(|now| !now.is_empty());
         let own = match controller {

@@ -200,7 +200,12 @@ impl HostBench {
         let load = load.map(Background::stop).transpose();
         // Who interrupts does not wait for a guest to power off.
         let interrupted = self.stage.stop.check().is_err();
-        let ended = if interrupted { Ok(drop(booted.guest)) } else { booted.guest.shutdown() };
+        let ended = if interrupted {
+            drop(booted.guest);
+            Ok(())
+        } else {
+            booted.guest.shutdown()
+        };
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
         let results = [result, enforced.map(drop), load.map(drop), ended, traced];

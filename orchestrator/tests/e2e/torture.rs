@@ -79,7 +79,8 @@ fn a_run_killed_at_random_instants_is_complete_in_the_end() {
     let Some(_turn) = turn(TEST) else { return };
     built();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let (kills, seed) = (number("TORTURE_KILLS").unwrap_or(4), number("TORTURE_SEED").unwrap_or(now));
+    let (kills, seed) =
+        (number("TORTURE_KILLS").unwrap_or(4), number("TORTURE_SEED").unwrap_or(now));
     eprintln!("{kills} kills, TORTURE_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let place = place(SUITE);
