@@ -37,7 +37,7 @@ pub struct Fake {
     /// Writes to this path are refused.
     pub refuse: Option<PathBuf>,
     /// The action of this undo is refused.
-    refused: Rc<RefCell<Option<Undo>>>,
+    pub refused: Rc<RefCell<Option<Undo>>>,
     /// A thread that is written into this file gets these CPUs, as from a cpuset.
     pub narrows: Option<(PathBuf, Vec<u32>)>,
 }
