@@ -3,9 +3,10 @@
 # make paper   as `make suite`, with the paper's full protocol
 # make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
 # make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt (some 15 minutes)
+# make torture runs killed at random instants, restored and resumed (about an hour; its small form is in make test)
 # make bench   ours against its peers, in turn, on this machine
 
-.PHONY: suite paper kvm test lab-test bench build setup
+.PHONY: suite paper kvm test lab-test torture bench build setup
 
 suite: build
 	@scripts/suite.sh experiments/quick.toml
@@ -32,6 +33,11 @@ lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --no-run --quiet
 	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored --nocapture --test-threads 1
+
+torture:
+	@scripts/setup.sh test
+	@cargo test --release --workspace --test e2e --no-run --quiet
+	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- torture --nocapture --test-threads 1
 
 bench:
 	@scripts/setup.sh bench

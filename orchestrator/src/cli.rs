@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -12,7 +16,7 @@ use crate::{
     host::{self, Linux, Stop, state_dir},
     lab, reserve,
     run::{
-        self,
+        self, Resume,
         plan::{self, Plan},
     },
     sweep::{self, Request},
@@ -65,6 +69,9 @@ enum Command {
         /// Go on in this result folder: run what is missing
         #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
         resume: Option<PathBuf>,
+        /// Go on although the host has been rebooted since
+        #[arg(long, requires = "resume")]
+        after_reboot: bool,
     },
     /// Measure an experiment over a range of budgets; prints the smallest one that holds
     #[command(after_help = EXIT_HELP)]
@@ -99,6 +106,9 @@ enum Command {
         /// Go on in this result folder: run what is missing
         #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
         resume: Option<PathBuf>,
+        /// Go on although the host has been rebooted since
+        #[arg(long, requires = "resume")]
+        after_reboot: bool,
         /// On standard output: the result folder, or one JSON object; the table goes to standard
         /// error
         #[arg(long, default_value = "text")]
@@ -145,13 +155,13 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         let exit = match self.command {
             Command::Check { cpu, summary } => check(cpu, summary),
-            Command::Run { suite, only, out, dry_run, resume } => {
+            Command::Run { suite, only, out, dry_run, resume, after_reboot } => {
                 let plan = Plan::read(&suite, &only)?;
                 if dry_run {
                     print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
                 }
-                run_suite(&plan, &out, resume.as_deref())
+                run_suite(&plan, &out, resuming(resume.as_deref(), after_reboot))
             }
             Command::Sweep {
                 suite,
@@ -164,6 +174,7 @@ impl Cli {
                 out,
                 dry_run,
                 resume,
+                after_reboot,
                 summary,
             } => {
                 let request = Request { experiment, budget, step, duration, repetitions, work };
@@ -172,7 +183,7 @@ impl Cli {
                     print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
                 }
-                run_sweep(&plan, &out, resume.as_deref(), summary)
+                run_sweep(&plan, &out, resuming(resume.as_deref(), after_reboot), summary)
             }
             Command::Reserve(options) => reserve::hold(&options),
             Command::Release { pid } => reserve::release(pid),
@@ -198,8 +209,12 @@ fn check(cpu: Option<u32>, summary: Format) -> Result<Exit> {
     Ok(report.exit())
 }
 
-fn run_suite(plan: &Plan, out: &std::path::Path, resume: Option<&std::path::Path>) -> Result<Exit> {
-    let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
+fn resuming(folder: Option<&Path>, after_reboot: bool) -> Option<Resume<'_>> {
+    folder.map(|folder| Resume { folder, after_reboot })
+}
+
+fn run_suite(plan: &Plan, out: &Path, resume: Option<Resume>) -> Result<Exit> {
+    let finished = run::execute(plan, out, resume.as_ref(), &Stop::on_signals()?)?;
     answer!("{}", finished.folder.display())?;
     if finished.failed > 0 {
         model::say!("{} repetitions failed; what they measured is kept", finished.failed);
@@ -208,13 +223,8 @@ fn run_suite(plan: &Plan, out: &std::path::Path, resume: Option<&std::path::Path
     Ok(Exit::Done)
 }
 
-fn run_sweep(
-    plan: &Plan,
-    out: &std::path::Path,
-    resume: Option<&std::path::Path>,
-    summary: Format,
-) -> Result<Exit> {
-    let finished = run::execute(plan, out, resume, &Stop::on_signals()?)?;
+fn run_sweep(plan: &Plan, out: &Path, resume: Option<Resume>, summary: Format) -> Result<Exit> {
+    let finished = run::execute(plan, out, resume.as_ref(), &Stop::on_signals()?)?;
     let outcome = sweep::outcome(&finished.folder)?;
     model::say!("{}", sweep::table(&outcome).trim_end());
     match summary {
@@ -227,8 +237,8 @@ fn run_sweep(
 fn restore() -> Result<Exit> {
     let restored = host::restore(&Linux::default(), &state_dir())?;
     match restored.runs {
-        0 => answer!("nothing to undo")?,
-        runs => answer!("undone: {} changes of {runs} killed runs", restored.changes)?,
+        0 => answer!("nothing to restore")?,
+        runs => answer!("restored {} changes that {runs} killed runs had left", restored.changes)?,
     };
-    Ok(Exit::Done)
+    Ok(reserve::tell(&restored, "restore"))
 }

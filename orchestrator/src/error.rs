@@ -16,7 +16,7 @@ pub enum Refusal {
     #[error("{0}")]
     Lacking(String),
     /// SIGINT, SIGTERM or SIGHUP.
-    #[error("interrupted; the host is as it was before")]
+    #[error("interrupted")]
     Interrupted,
 }
 

@@ -3,12 +3,16 @@
 use std::{
     io,
     os::unix::process::CommandExt,
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus},
 };
 
 use nix::{
-    sys::{prctl::set_pdeathsig, signal::Signal},
-    unistd::getppid,
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, killpg},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
+    unistd::{Pid, getppid},
 };
 
 use crate::procfs::Proc;
@@ -35,6 +39,37 @@ pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
         let program = command.get_program().to_string_lossy();
         io::Error::new(error.kind(), format!("cannot start {program}: {error}"))
     })
+}
+
+/// How a child of [`spawn_bound`] ended; none while it runs. What else is in its process group by
+/// then is killed.
+///
+/// # Errors
+/// None on Linux in practice.
+pub fn ended(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let leader = Pid::from_raw(child.id() as i32);
+    // Looked at before it is reaped: until then nobody else's group can have its number.
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Id::Pid(leader), look) {
+        Ok(WaitStatus::StillAlive) => Ok(None),
+        Ok(_) => kill_group(child).map(Some),
+        // It was reaped, and its group killed.
+        Err(_) => child.try_wait(),
+    }
+}
+
+/// Kills a child of [`spawn_bound`] with all of its process group, and returns how it ended.
+///
+/// # Errors
+/// None on Linux in practice.
+pub fn kill_group(child: &mut Child) -> io::Result<ExitStatus> {
+    let leader = Pid::from_raw(child.id() as i32);
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    if waitid(Id::Pid(leader), look).is_ok() {
+        // It fails only where the group is gone already.
+        let _ = killpg(leader, Signal::SIGKILL);
+    }
+    child.wait()
 }
 
 /// Has the kernel kill this process when the thread that started it ends.

@@ -24,6 +24,11 @@ pub enum Policy {
     },
     /// SCHED_IDLE: below everything else.
     Idle,
+    /// SCHED_EXT: whatever the loaded BPF scheduler does, with a nice value.
+    Ext {
+        /// The nice value.
+        nice: i32,
+    },
     /// SCHED_FIFO with a priority in 1..=99.
     Fifo {
         /// The priority.
@@ -61,6 +66,7 @@ impl fmt::Display for Policy {
             Self::Other { nice } => write!(f, "SCHED_OTHER nice {nice}"),
             Self::Batch { nice } => write!(f, "SCHED_BATCH nice {nice}"),
             Self::Idle => write!(f, "SCHED_IDLE"),
+            Self::Ext { nice } => write!(f, "SCHED_EXT nice {nice}"),
             Self::Fifo { priority } => write!(f, "SCHED_FIFO {priority}"),
             Self::Rr { priority } => write!(f, "SCHED_RR {priority}"),
             Self::Deadline { runtime, period, .. } => {
@@ -107,6 +113,8 @@ const SCHED_BATCH: u32 = libc::SCHED_BATCH as u32;
 const SCHED_IDLE: u32 = libc::SCHED_IDLE as u32;
 const SCHED_FIFO: u32 = libc::SCHED_FIFO as u32;
 const SCHED_RR: u32 = libc::SCHED_RR as u32;
+const SCHED_EXT: u32 = 7;
+const SCHED_OTHER: u32 = libc::SCHED_OTHER as u32;
 const SCHED_DEADLINE: u32 = libc::SCHED_DEADLINE as u32;
 const FLAG_RESET_ON_FORK: u64 = 0x01;
 const FLAG_RECLAIM: u64 = 0x02;
@@ -138,6 +146,7 @@ impl From<Attributes> for RawAttr {
             Policy::Other { nice } => raw.nice = nice,
             Policy::Batch { nice } => (raw.policy, raw.nice) = (SCHED_BATCH, nice),
             Policy::Idle => raw.policy = SCHED_IDLE,
+            Policy::Ext { nice } => (raw.policy, raw.nice) = (SCHED_EXT, nice),
             Policy::Fifo { priority } => {
                 (raw.policy, raw.priority) = (SCHED_FIFO, priority.into());
             }
@@ -155,7 +164,8 @@ impl From<Attributes> for RawAttr {
 }
 
 impl RawAttr {
-    fn attributes(&self) -> Attributes {
+    /// None for a policy that this program does not know, and could not put back.
+    fn attributes(&self) -> Option<Attributes> {
         let priority = u8::try_from(self.priority).unwrap_or(u8::MAX);
         let policy = match self.policy {
             SCHED_BATCH => Policy::Batch { nice: self.nice },
@@ -168,9 +178,11 @@ impl RawAttr {
                 period: Duration::from_nanos(self.period),
                 reclaim: self.flags & FLAG_RECLAIM != 0,
             },
-            _ => Policy::Other { nice: self.nice },
+            SCHED_EXT => Policy::Ext { nice: self.nice },
+            SCHED_OTHER => Policy::Other { nice: self.nice },
+            _ => return None,
         };
-        Attributes { policy, reset_on_fork: self.flags & FLAG_RESET_ON_FORK != 0 }
+        Some(Attributes { policy, reset_on_fork: self.flags & FLAG_RESET_ON_FORK != 0 })
     }
 }
 
@@ -215,7 +227,7 @@ const LEAST_RUNTIME: Duration = Duration::from_nanos(1024);
 /// The policy of thread `tid` (0: the caller).
 ///
 /// # Errors
-/// ESRCH where it is gone.
+/// ESRCH where it is gone; `Unsupported` where the policy is none that this program knows.
 pub fn get(tid: Tid) -> io::Result<Attributes> {
     let mut raw = RawAttr::default();
     // SAFETY: `raw` has room for the `RAW_SIZE` bytes that the kernel is told it may write, and any
@@ -223,7 +235,14 @@ pub fn get(tid: Tid) -> io::Result<Attributes> {
     let result =
         unsafe { libc::syscall(libc::SYS_sched_getattr, tid, &raw mut raw, RAW_SIZE, 0_u32) };
     Errno::result(result)?;
-    Ok(raw.attributes())
+    raw.attributes().ok_or_else(|| {
+        let text = format!(
+            "thread {tid} is under scheduling policy {}, which this program does not know and could \
+             not put back",
+            raw.policy
+        );
+        io::Error::new(io::ErrorKind::Unsupported, text)
+    })
 }
 
 #[cfg(test)]
@@ -243,14 +262,20 @@ mod tests {
             Policy::Other { nice: -3 },
             Policy::Batch { nice: 5 },
             Policy::Idle,
+            Policy::Ext { nice: 4 },
             Policy::Fifo { priority: 7 },
             Policy::Rr { priority: 9 },
             Policy::deadline(runtime, period),
             Policy::Deadline { runtime, deadline: runtime, period, reclaim: true },
         ] {
             let attributes = Attributes::from(policy);
-            assert_eq!(RawAttr::from(attributes).attributes(), attributes);
+            assert_eq!(RawAttr::from(attributes).attributes(), Some(attributes));
         }
+    }
+
+    #[test]
+    fn a_policy_that_nobody_knows_is_none_of_those_that_can_be_put_back() {
+        assert_eq!(RawAttr { policy: 42, ..RawAttr::default() }.attributes(), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Manifest {
     pub host: HostFacts,
     /// Programs and their versions.
     pub versions: Versions,
-    /// Seed of every random choice in the run.
+    /// Seed of every random choice: of the order within a round, and in a simulation.
     pub seed: u64,
     /// How guests were executed; none where no experiment had one.
     pub accelerator: Option<AcceleratorFacts>,
@@ -40,8 +40,22 @@ pub struct Manifest {
     /// Experiments that this host cannot run; there is no attempt at them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub impossible: Vec<Impossible>,
+    /// When the run was gone on with, the earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumption>,
     /// Every attempt at every repetition, in the order in which they ran.
     pub repetitions: Vec<RepetitionRecord>,
+}
+
+/// A run that was gone on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// When, RFC 3339 in UTC.
+    pub utc: String,
+    /// Which boot of the host; none where it does not say.
+    pub boot_id: Option<String>,
+    /// Whether the host had been rebooted since the run, or the last time.
+    pub after_reboot: bool,
 }
 
 /// An experiment that a host cannot run.

@@ -52,7 +52,7 @@ pub fn run(cpu: Option<u32>, end: End) -> Result<()> {
     model::answer!("share {:.3}", delivered(&mut stage)?)?;
     model::answer!("held")?;
     match end {
-        End::Success => Ok(()),
+        End::Success => stage.finish(),
         End::Error => bail!("an error, on purpose"),
         End::Panic => panic!("a panic, on purpose"),
         End::Wait => loop {

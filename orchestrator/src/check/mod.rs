@@ -140,5 +140,8 @@ fn on_stage(cpus: &Cpus, stop: &Stop) -> (Vec<Row>, Option<f64>) {
         system::idle(idle_cost),
     ];
     rows.extend(policies::mechanisms(&mut stage));
+    if let Err(error) = stage.finish() {
+        rows.push(Row::new("restored", State::Missing, format!("{error:#}")).required());
+    }
     (rows, idle_cost)
 }

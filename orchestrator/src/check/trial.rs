@@ -130,9 +130,8 @@ impl Hogs {
 
     fn kill_from(&mut self, first: usize) {
         for mut child in self.0.drain(first.min(self.0.len())..) {
-            // Both fail only where it is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
+            // It fails only where it is gone already.
+            let _ = kernel::process::kill_group(&mut child);
         }
     }
 }

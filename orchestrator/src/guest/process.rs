@@ -95,7 +95,7 @@ impl Process {
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().ok().flatten();
+            self.ended = kernel::process::ended(&mut self.child).ok().flatten();
         }
         self.ended
     }
@@ -115,9 +115,7 @@ impl Process {
     /// Ends it without asking.
     pub fn kill(&mut self) {
         if self.ended().is_none() {
-            // Both fail only where it is gone already.
-            let _ = self.child.kill();
-            self.ended = self.child.wait().ok();
+            self.ended = kernel::process::kill_group(&mut self.child).ok();
         }
     }
 

@@ -4,13 +4,17 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use guest_agent::message::PORT_NAME;
 
 use super::{Accelerator, GuestSpec, Network};
-use crate::{error::Refusal, host::program};
+use crate::{
+    error::Refusal,
+    host::{Stop, output, program},
+};
 
 /// Warnings and worse go to the console; a panic ends QEMU at once (`-no-reboot`).
 ///
@@ -50,9 +54,8 @@ impl Qemu {
     /// # Errors
     /// It does not run, or says no version.
     pub fn at(program: PathBuf, data: Vec<PathBuf>) -> anyhow::Result<Self> {
-        let output = Command::new(&program)
-            .arg("--version")
-            .output()
+        const LIMIT: Duration = Duration::from_secs(10);
+        let output = output(Command::new(&program).arg("--version"), LIMIT, &Stop::default())
             .with_context(|| program.display().to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
         match version(&text) {
@@ -140,6 +143,7 @@ pub(super) fn command(
     command.args(["-mon", "chardev=qmp,mode=control"]);
     command.arg("-qmp").arg(option("unix:", &sockets.public_qmp, ",server=on,wait=off"));
     network(&mut command, &spec.network);
+    command.args(["-sandbox", sandbox(&spec.network)]);
     if spec.lock_memory {
         command.args(["-overcommit", "mem-lock=on"]);
     }
@@ -166,7 +170,8 @@ fn network(command: &mut Command, network: &Network) {
     match network {
         Network::None => {}
         Network::User { forwards } => {
-            let mut user = "user,id=net".to_owned();
+            // The guest reaches nobody; the host reaches it through the forwarded ports.
+            let mut user = "user,id=net,restrict=on".to_owned();
             for (host, guest) in forwards {
                 user += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
             }
@@ -176,6 +181,15 @@ fn network(command: &mut Command, network: &Network) {
             let tap = format!("bridge,id=net,br={bridge}");
             command.args(["-netdev", &tap, "-device", "virtio-net-pci,netdev=net,romfile="]);
         }
+    }
+}
+
+/// What QEMU denies itself, as libvirt has it do: a guest that breaks out of it finds no way to start
+/// programs, change its user or schedule. The helper of a bridge is a program that it starts.
+fn sandbox(network: &Network) -> &'static str {
+    match network {
+        Network::Tap { .. } => "on,obsolete=deny,resourcecontrol=deny",
+        _ => "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     }
 }
 
@@ -217,6 +231,7 @@ mod tests {
             "-chardev file,id=console,path=/logs,,1/console.log",
             "-chardev socket,id=agent,path=/run/x/agent",
             "-qmp unix:/run/x/monitor,server=on,wait=off",
+            "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }
@@ -228,6 +243,7 @@ mod tests {
         let network = Network::User { forwards: vec![(8001, 80), (8002, 80)] };
         let line = line(Accelerator::Kvm, network);
         assert!(line.contains("hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:80"));
+        assert!(line.contains("-netdev user,id=net,restrict=on,"), "{line}");
         assert!(line.contains("-accel kvm -cpu host"));
     }
 

@@ -2,13 +2,21 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd, unix::net::UnixStream},
     path::Path,
     sync::atomic::AtomicBool,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket,
+        sockopt::PeerCredentials,
+    },
+};
 use serde_json::{Value, json};
 
 use super::process::check;
@@ -32,8 +40,17 @@ impl Qmp {
     /// Nobody listens, or what listens does not speak QMP within `limit`.
     pub fn connect(socket: &Path, limit: Duration, stop: &AtomicBool) -> anyhow::Result<Self> {
         let name = || format!("QMP socket {}", socket.display());
-        let stream = UnixStream::connect(socket).with_context(name)?;
+        let stream = connect(socket, limit, stop).with_context(name)?;
         Self::new(stream, limit, stop).with_context(name)
+    }
+
+    /// The process at the other end: the one that listened on the socket. 0 where it is in a PID
+    /// namespace that ours does not see.
+    ///
+    /// # Errors
+    /// None on Linux in practice.
+    pub fn peer(&self) -> io::Result<i32> {
+        Ok(getsockopt(self.stream.get_ref(), PeerCredentials)?.pid())
     }
 
     /// Takes the greeting and agrees on no capabilities. `limit` holds for each answer.
@@ -123,6 +140,27 @@ impl Qmp {
     }
 }
 
+/// Connects to a socket whose owner may be too busy to accept, or stopped: then its queue is full,
+/// and a plain connect would wait for ever.
+fn connect(path: &Path, limit: Duration, stop: &AtomicBool) -> anyhow::Result<UnixStream> {
+    let give_up = Instant::now() + limit;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let address = UnixAddr::new(path)?;
+    loop {
+        check(stop)?;
+        let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, flags, None)?);
+        match socket::connect(stream.as_raw_fd(), &address) {
+            Ok(()) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(Errno::EAGAIN) if Instant::now() < give_up => sleep(SLICE),
+            Err(Errno::EAGAIN) => bail!("timed out after {limit:?} waiting for a connection"),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+    }
+}
+
 /// The vCPUs' threads in QEMU's answer to `query-cpus-fast`.
 ///
 /// # Errors
@@ -195,6 +233,29 @@ mod tests {
         let mut qmp = connected(&[r#"{"error": {"class": "GenericError", "desc": "no such"}}"#]);
         let error = qmp.execute("nonsense", &AtomicBool::new(false)).unwrap_err();
         assert_eq!(error.to_string(), "QMP nonsense: no such");
+    }
+
+    /// A stopped QEMU accepts nobody, and its queue fills up.
+    #[test]
+    fn a_full_queue_is_a_time_out_and_no_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qmp");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (stop, limit) = (AtomicBool::new(false), Duration::from_millis(100));
+        let mut queue = Vec::new();
+        let error = loop {
+            match connect(&path, limit, &stop) {
+                Ok(stream) => queue.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("timed out after 100ms"), "{error}");
+    }
+
+    #[test]
+    fn the_peer_is_who_listens() {
+        let qmp = connected(&[]);
+        assert_eq!(qmp.peer().unwrap(), std::process::id() as i32);
     }
 
     #[test]

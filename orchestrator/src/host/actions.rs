@@ -32,6 +32,11 @@ pub trait Actions {
     /// # Errors
     /// The file system's, with path and value.
     fn write(&self, path: &Path, value: &str) -> io::Result<()>;
+    /// The groups (folders) right below one.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    fn subgroups(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes a folder.
     ///
     /// # Errors
@@ -124,6 +129,12 @@ impl Actions for Linux {
                 let text = format!("writing `{value}` to {}: {error}", path.display());
                 io::Error::new(error.kind(), text)
             })
+    }
+
+    fn subgroups(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(path).map_err(|error| at(path, &error))?;
+        let folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        Ok(entries.filter_map(Result::ok).filter(folder).map(|entry| entry.path()).collect())
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use kernel::process;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -19,6 +20,9 @@ use super::{Guard, Stop, pause};
 
 /// How long a process may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The same where the user waits for the end of the run.
+const GRACE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 /// A child with a name and a log; killed when dropped.
 #[derive(Debug)]
@@ -85,7 +89,7 @@ impl Background {
     /// # Errors
     /// With its exit status and the end of its log.
     pub fn check(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
+        match process::ended(&mut self.child)? {
             None => Ok(()),
             Some(status) => bail!("{} ended early ({status}): {}", self.name, self.last_lines()),
         }
@@ -105,14 +109,14 @@ impl Background {
     pub fn finish(mut self, limit: Duration, stop: &Stop) -> Result<()> {
         let end = Instant::now() + limit;
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = process::ended(&mut self.child)? {
                 break status;
             }
             if Instant::now() > end {
                 bail!("{} did not end within {limit:?}", self.name);
             }
             if let Err(interrupted) = pause(Duration::from_millis(20), stop) {
-                self.terminate()?;
+                self.terminate(GRACE_INTERRUPTED)?;
                 return Err(interrupted.into());
             }
         };
@@ -127,33 +131,31 @@ impl Background {
     /// # Errors
     /// Where it had ended with an error of its own.
     pub fn stop(mut self) -> Result<()> {
-        let status = self.terminate()?;
+        let status = self.terminate(GRACE)?;
         let by_us = std::os::unix::process::ExitStatusExt::signal(&status).is_some()
             || matches!(status.code(), Some(0 | 130));
         if by_us { Ok(()) } else { bail!("{} failed ({status}): {}", self.name, self.last_lines()) }
     }
 
-    fn terminate(&mut self) -> io::Result<ExitStatus> {
-        if let Some(status) = self.child.try_wait()? {
+    fn terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        if let Some(status) = process::ended(&mut self.child)? {
             return Ok(status);
         }
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM)?;
-        let end = Instant::now() + GRACE;
+        let end = Instant::now() + grace;
         while Instant::now() < end {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = process::ended(&mut self.child)? {
                 return Ok(status);
             }
             sleep(Duration::from_millis(5));
         }
-        self.child.kill()?;
-        self.child.wait()
+        process::kill_group(&mut self.child)
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // After `stop` or `finish` it has ended, and both calls do nothing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // After `stop` or `finish` it has ended, and this does nothing.
+        let _ = process::kill_group(&mut self.child);
     }
 }

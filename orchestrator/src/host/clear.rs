@@ -20,7 +20,7 @@ use kernel::{
 };
 use model::manifest::Cleared;
 
-use super::{Guard, Linux, Roots, state_dir};
+use super::{Guard, Linux, Roots, state_dir, unrestored};
 
 /// Process 1 stays where it is: what it starts after a crash of this program must not be confined
 /// to the housekeeping CPUs until somebody restores.
@@ -77,6 +77,14 @@ impl Clearing {
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Lets everybody come back.
+    ///
+    /// # Errors
+    /// Who could not come back.
+    pub fn finish(mut self) -> Result<()> {
+        self.end()
+    }
+
     /// Leaves everybody where they are until `orchestrator release`, for process `pid`.
     ///
     /// # Errors
@@ -102,7 +110,7 @@ impl Clearing {
 impl Drop for Clearing {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            model::say!("warning: keeping others away from the measured CPU: {error:#}");
+            unrestored::note(format!("{error:#}"));
         }
     }
 }
@@ -124,7 +132,7 @@ impl Room<'_> {
         loop {
             match orders.recv_timeout(INTERVAL) {
                 Ok(Keep(pid)) => return guard.keep(pid),
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return guard.finish(),
                 Err(RecvTimeoutError::Timeout) => self.clear(&mut guard, count)?,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -14,7 +14,7 @@ use kernel::{
 };
 use nix::errno::Errno;
 
-use super::Actions;
+use super::{Actions, Undo};
 
 /// Where its cpusets are mounted.
 pub const ROOT: &str = "/c";
@@ -36,6 +36,8 @@ pub struct Fake {
     pub state: Rc<RefCell<State>>,
     /// Writes to this path are refused.
     pub refuse: Option<PathBuf>,
+    /// The action of this undo is refused.
+    pub refused: Rc<RefCell<Option<Undo>>>,
     /// A thread that is written into this file gets these CPUs, as from a cpuset.
     pub narrows: Option<(PathBuf, Vec<u32>)>,
 }
@@ -48,6 +50,23 @@ impl Fake {
         fake.state.borrow_mut().policies.insert(7, ordinary);
         fake.state.borrow_mut().affinities.insert(7, vec![0, 1]);
         fake
+    }
+
+    /// Refuses what this undo does, until [`Fake::refuse_nothing`].
+    pub fn refuse_undo(&self, undo: &Undo) {
+        *self.refused.borrow_mut() = Some(undo.clone());
+    }
+
+    /// Takes everything again, but writes to `refuse`.
+    pub fn refuse_nothing(&self) {
+        *self.refused.borrow_mut() = None;
+    }
+
+    fn allow(&self, refuses: impl Fn(&Undo) -> bool) -> io::Result<()> {
+        match &*self.refused.borrow() {
+            Some(undo) if refuses(undo) => Err(io::Error::from_raw_os_error(Errno::EIO as i32)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -64,6 +83,13 @@ impl Actions for Fake {
         if self.refuse.as_deref() == Some(path) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        self.allow(|undo| match undo {
+            Undo::File { path: one, value: old } | Undo::Shared { path: one, value: old, .. } => {
+                one == path && old == value
+            }
+            Undo::Group { thread, file } => file == path && thread.tid.to_string() == value,
+            _ => false,
+        })?;
         let mut state = self.state.borrow_mut();
         if let (Some((file, cpus)), Ok(tid)) = (&self.narrows, value.parse())
             && file == path
@@ -79,12 +105,26 @@ impl Actions for Fake {
         Ok(())
     }
 
+    fn subgroups(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let state = self.state.borrow();
+        let below = state.files.keys().filter_map(|file| file.strip_prefix(path).ok());
+        let groups: BTreeSet<PathBuf> = below
+            .filter(|file| file.components().count() > 1)
+            .filter_map(|file| Some(path.join(file.components().next()?)))
+            .collect();
+        Ok(groups.into_iter().collect())
+    }
+
     fn make_dir(&self, path: &Path) -> io::Result<()> {
         self.state.borrow_mut().files.insert(path.to_owned(), "dir".to_owned());
         Ok(())
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.allow(|undo| {
+            matches!(undo, Undo::RemoveGroup { path: one } | Undo::RemoveInstance { path: one }
+                if one == path)
+        })?;
         // Like a cgroup, a folder takes its files with it.
         self.state.borrow_mut().files.retain(|file, _| !file.starts_with(path));
         Ok(())
@@ -95,6 +135,7 @@ impl Actions for Fake {
     }
 
     fn unmount(&self, path: &Path) -> io::Result<()> {
+        self.allow(|undo| matches!(undo, Undo::Unmount { path: one } if one == path))?;
         self.remove_dir(&path.join("tracing_on"))
     }
 
@@ -103,6 +144,13 @@ impl Actions for Fake {
     }
 
     fn set_scheduling(&self, tid: Tid, attributes: Attributes) -> Result<(), SchedError> {
+        let old = |undo: &Undo| {
+            matches!(undo, Undo::Scheduling { thread, attributes: old }
+                if thread.tid == tid && *old == attributes)
+        };
+        if self.allow(old).is_err() {
+            return Err(SchedError { tid, policy: attributes.policy, errno: Errno::EIO });
+        }
         match self.state.borrow_mut().policies.get_mut(&tid) {
             Some(now) => *now = attributes,
             None => {
@@ -117,6 +165,13 @@ impl Actions for Fake {
     }
 
     fn set_affinity(&self, tid: Tid, cpus: &[u32]) -> io::Result<()> {
+        self.allow(|undo| match undo {
+            Undo::Affinity { thread, cpus: old } => thread.tid == tid && old == cpus,
+            Undo::Affinities { threads } => {
+                threads.iter().any(|(thread, old)| thread.tid == tid && old == cpus)
+            }
+            _ => false,
+        })?;
         self.state.borrow_mut().affinities.insert(tid, cpus.to_vec());
         Ok(())
     }

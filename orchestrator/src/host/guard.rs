@@ -15,7 +15,10 @@ use kernel::{
     tracefs::{Instance, Tracefs},
 };
 
-use super::{Actions, Journal, Undo, settings::Settings, undo::Thread};
+use super::{
+    Actions, Journal, Undo, journal::Id, settings::Settings, shared::Users, undo::Thread,
+    unrestored,
+};
 
 /// The environment variable that marks every process of a run.
 const MARK: &str = "RTVM_RUN";
@@ -24,12 +27,15 @@ const MARK: &str = "RTVM_RUN";
 pub struct Guard {
     host: Box<dyn Actions>,
     journal: Journal,
-    undos: Vec<Undo>,
+    undos: Vec<(Id, Undo)>,
+    /// What could not be undone when it should have been; tried again in the end.
+    left: Vec<(Id, Undo)>,
     run_id: String,
+    state_dir: PathBuf,
     /// What was set, to see whether it lasts.
     settings: Settings,
-    /// Nothing is to be undone.
-    kept: bool,
+    /// Nothing is to be undone any more.
+    ended: bool,
 }
 
 /// A point to go back to.
@@ -45,8 +51,10 @@ impl Guard {
         let journal = Journal::create(state_dir).context("the journal of changes to this host")?;
         let pid = std::process::id();
         let run_id = format!("{pid}-{}", kernel::clock::monotonic_ns());
-        let (undos, settings) = (Vec::new(), Settings::default());
-        let mut guard = Self { host, journal, undos, run_id, settings, kept: false };
+        let (undos, left, settings) = (Vec::new(), Vec::new(), Settings::default());
+        let state_dir = state_dir.to_owned();
+        let mut guard =
+            Self { host, journal, undos, left, run_id, state_dir, settings, ended: false };
         let mark = format!("{MARK}={}", guard.run_id);
         guard.before(Undo::Processes { mark })?;
         Ok(guard)
@@ -59,8 +67,8 @@ impl Guard {
     }
 
     fn before(&mut self, undo: Undo) -> Result<()> {
-        self.journal.before(&undo)?;
-        self.undos.push(undo);
+        let id = self.journal.before(&undo)?;
+        self.undos.push((id, undo));
         Ok(())
     }
 
@@ -89,6 +97,40 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// Switches a setting of the whole host on that several may want at once: it goes off with the
+    /// last of them. One that was on before is nobody's. The file holds words, `on` or `off` among
+    /// them.
+    ///
+    /// # Errors
+    /// Where the host refuses: then nothing is left to undo.
+    pub fn share(&mut self, name: &str, path: &Path, (on, off): (&str, &str)) -> Result<()> {
+        let folder = Users::folder(&self.state_dir, name);
+        let users = Users::lock(folder.clone())?;
+        let is_on = self.host.read(path)?.split_whitespace().any(|word| word == on);
+        if is_on && users.is_empty()? {
+            return Ok(());
+        }
+        let mark = self.mark();
+        let user = format!("{}-{}", self.run_id, mark.0);
+        self.before(Undo::Shared {
+            path: path.to_owned(),
+            value: off.to_owned(),
+            users: folder,
+            user: user.clone(),
+        })?;
+        users.join(&user)?;
+        if is_on {
+            self.settings.add_file(self.undos.len(), path, on);
+            return Ok(());
+        }
+        let written = self.write_now(path, on);
+        if written.is_err() {
+            users.leave(&user, || Ok(()))?;
+            self.forget_to(mark)?;
+        }
+        written
     }
 
     fn write_now(&mut self, path: &Path, value: &str) -> Result<()> {
@@ -195,7 +237,9 @@ impl Guard {
         self.before(Undo::Affinity { thread, cpus: before })?;
         self.host
             .set_affinity(tid, cpus)
-            .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))
+            .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))?;
+        self.settings.add_affinity(self.undos.len(), thread, cpus);
+        Ok(())
     }
 
     /// Moves thread `tid` of process `pid` into a group.
@@ -284,7 +328,7 @@ impl Guard {
     /// Where the journal cannot be kept; then everything is undone.
     pub fn keep(mut self, pid: i32) -> Result<()> {
         self.journal.keep(pid)?;
-        self.kept = true;
+        self.ended = true;
         Ok(())
     }
 
@@ -293,45 +337,76 @@ impl Guard {
     /// # Errors
     /// Where the journal cannot be written.
     pub fn forget_to(&mut self, mark: Mark) -> Result<()> {
-        self.undos.truncate(mark.0);
+        let refused = self.undos.split_off(mark.0.min(self.undos.len()));
         self.settings.forget_after(mark.0);
-        Ok(self.journal.undone_down_to(mark.0)?)
+        Ok(self.journal.undone(refused.into_iter().map(|(id, _)| id).collect())?)
     }
 
     /// Undoes all changes since `mark`, the last one first. All are tried.
     ///
     /// # Errors
-    /// The first that could not be undone; it stays in the journal for `orchestrator restore`.
+    /// What could not be undone; it is tried again in the end, and stays in the journal until then.
     pub fn undo_to(&mut self, mark: Mark) -> Result<()> {
-        let mut first_error = None;
         self.settings.forget_after(mark.0);
-        while self.undos.len() > mark.0 {
-            let undo = self.undos.pop().expect("longer than the mark");
-            if let Err(error) = undo.apply(&*self.host) {
-                let error = anyhow::Error::new(error).context(format!("undoing {undo:?}"));
-                first_error.get_or_insert(error);
+        let changes = self.undos.split_off(mark.0.min(self.undos.len()));
+        let failures = self.undo(changes);
+        anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(())
+    }
+
+    /// Undoes `changes`, the last one first, and writes down which are undone; what failed, a
+    /// sentence each.
+    fn undo(&mut self, changes: Vec<(Id, Undo)>) -> Vec<String> {
+        let (mut undone, mut failures) = (Vec::new(), Vec::new());
+        for (id, undo) in changes.into_iter().rev() {
+            match undo.apply(&*self.host) {
+                Ok(()) => undone.push(id),
+                Err(error) => {
+                    failures.push(format!("{undo}: {error}"));
+                    self.left.push((id, undo));
+                }
             }
         }
-        match first_error {
-            None => Ok(self.journal.undone_down_to(mark.0)?),
-            Some(error) => Err(error),
+        failures.extend(self.journal.undone(undone).err().map(|error| error.to_string()));
+        failures
+    }
+
+    /// Undoes everything, and what could not be undone before.
+    ///
+    /// # Errors
+    /// What could not be undone; it stays in the journal, for `orchestrator restore`.
+    pub fn finish(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
         }
+        // Processes first, so that no group has members and no thread a policy of ours. Where that
+        // fails, it fails again in its turn, and is said then.
+        if let Some((_, processes)) = self.undos.first() {
+            let _ = processes.apply(&*self.host);
+        }
+        let changes = std::mem::take(&mut self.undos);
+        let mut failures = self.undo(changes);
+        if !self.left.is_empty() {
+            let mut left = std::mem::take(&mut self.left);
+            left.reverse();
+            failures = self.undo(left);
+        }
+        if self.left.is_empty() && failures.is_empty() {
+            failures.extend(self.journal.close().err().map(|error| error.to_string()));
+        }
+        anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(())
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        // Processes first, so that no group has members and no thread a policy of ours.
-        let processes = self.undos.first().map_or(Ok(()), |undo| undo.apply(&*self.host));
-        let result = processes
-            .map_err(anyhow::Error::from)
-            .and_then(|()| self.undo_to(Mark(0)))
-            .and_then(|()| Ok(self.journal.close()?));
-        if let Err(error) = result {
-            model::say!("error: the host is not as it was: {error:#}; run `orchestrator restore`");
+        if let Err(error) = self.end() {
+            unrestored::note(format!("{error:#}"));
         }
     }
 }
@@ -389,10 +464,12 @@ mod tests {
         host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
         let ordinary = Policy::Other { nice: 0 }.into();
         host.state.borrow_mut().policies.insert(7, ordinary);
+        host.state.borrow_mut().affinities.insert(7, vec![0, 1]);
         let said = guard.changed_by_others();
-        assert_eq!(said.len(), 2, "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[1].contains("thread 7 is on CPUs 0,1, where 1 was set"), "{said:?}");
         assert!(said[0].contains("/c/balance is `1`, where `0` was set"), "{said:?}");
-        assert!(said[1].contains("thread 7 is under SCHED_OTHER"), "{said:?}");
+        assert!(said[2].contains("thread 7 is under SCHED_OTHER"), "{said:?}");
         host.state.borrow_mut().files.remove(Path::new("/c/balance"));
         host.state.borrow_mut().policies.remove(&7);
         assert!(guard.changed_by_others()[0].contains("/c/balance is gone"), "and no thread 7");
@@ -472,10 +549,65 @@ mod tests {
         host.state.borrow_mut().processes.insert(42, format!("{MARK}={}", guard.run_id));
         // As `kill -9` would: nothing is dropped, and the journal's process is gone.
         std::mem::forget(guard);
-        let journal = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-        std::fs::rename(&journal, dir.path().join("1-999999999999-0.jsonl")).unwrap();
+        abandon(dir.path());
         let restored = restore(&host, dir.path()).unwrap();
-        assert_eq!(restored.runs, 1);
+        assert_eq!((restored.runs, restored.left), (1, vec![]));
+        assert_eq!(*host.state.borrow(), before);
+    }
+
+    /// The only journal in `dir` is then one of a process that is gone.
+    fn abandon(dir: &Path) {
+        let journal = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+        std::fs::rename(&journal, dir.join("1-999999999999-000.jsonl")).unwrap();
+    }
+
+    /// Each undo refused in turn: it alone is left, it is said, the journal keeps it, and `restore`
+    /// tries again.
+    #[test]
+    fn an_undo_that_fails_is_kept_told_and_retried_and_stops_nothing_else() {
+        let changes = {
+            let (dir, host) = (tempfile::tempdir().unwrap(), host());
+            let mut guard = Guard::new(Box::new(host), dir.path()).unwrap();
+            change(&mut guard).unwrap();
+            guard.undos.len()
+        };
+        assert!(changes >= 8, "{changes}");
+        // The first ends processes, of which there are none.
+        for id in 1..changes {
+            let (dir, host) = (tempfile::tempdir().unwrap(), host());
+            let before = host.state.borrow().clone();
+            let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+            change(&mut guard).unwrap();
+            host.refuse_undo(&guard.undos[id].1);
+            let undo = guard.undos[id].1.to_string();
+            // Two undos give thread 7 the same CPUs back.
+            let alike =
+                if undo.ends_with("CPUs 0,1") || undo.ends_with("their CPUs") { 2 } else { 1 };
+            let error = guard.finish().unwrap_err().to_string();
+            assert!(error.contains(undo.as_str()), "{undo}: {error}");
+            assert_eq!(error.split("; ").count(), alike, "{undo}: {error}");
+            abandon(dir.path());
+            let again = restore(&host, dir.path()).unwrap();
+            assert_eq!((again.changes, again.left.len()), (0, alike), "{undo}: {again:?}");
+            host.refuse_nothing();
+            let restored = restore(&host, dir.path()).unwrap();
+            assert_eq!((restored.changes, restored.left.len()), (alike, 0), "{undo}: {restored:?}");
+            assert_eq!(*host.state.borrow(), before, "{undo}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{undo}");
+        }
+    }
+
+    #[test]
+    fn what_fails_on_the_way_is_tried_again_in_the_end() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), host());
+        let before = host.state.borrow().clone();
+        let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
+        let mark = guard.mark();
+        guard.set_affinity(7, &[1]).unwrap();
+        host.refuse_undo(&guard.undos[1].1);
+        guard.undo_to(mark).unwrap_err();
+        host.refuse_nothing();
+        guard.finish().unwrap();
         assert_eq!(*host.state.borrow(), before);
     }
 }

@@ -1,25 +1,28 @@
 //! The write-ahead journal: what would undo each change, on disk before the change is made.
 
 use std::{
-    env,
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use kernel::procfs::Proc;
 use serde::{Deserialize, Serialize};
 
-use super::Undo;
+use super::{Undo, state};
+
+/// Names an entry within its journal.
+pub type Id = u64;
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Entry {
-    /// About to be done; this undoes it.
-    Change(Undo),
-    /// Everything after the first so many changes has been undone.
-    UndoneDownTo(usize),
+    /// About to be done; `undo` undoes it.
+    Change { id: Id, undo: Undo },
+    /// These changes have been undone.
+    Undone(Vec<Id>),
 }
 
 /// Journals of what is kept on purpose begin with this; the others with a process id.
@@ -30,65 +33,72 @@ const KEPT: &str = "kept";
 pub struct Journal {
     path: PathBuf,
     file: File,
-}
-
-/// The folder of the journals: `$RTVM_STATE_DIR`, else `/run/rt-vm-bench` for root and
-/// `$XDG_RUNTIME_DIR/rt-vm-bench` (or the temporary folder) for others.
-#[must_use]
-pub fn state_dir() -> PathBuf {
-    if let Some(dir) = env::var_os("RTVM_STATE_DIR") {
-        return dir.into();
-    }
-    let base = if nix::unistd::geteuid().is_root() {
-        PathBuf::from("/run")
-    } else {
-        env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from)
-    };
-    base.join("rt-vm-bench")
+    next: Id,
+    /// The last write may have left a piece of a line.
+    torn: bool,
 }
 
 impl Journal {
     /// Starts the journal of this process in `dir`.
     ///
     /// # Errors
-    /// The file system's, with the path.
+    /// The file system's, with the path; a folder that somebody else may write into.
     pub fn create(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
+        state::make(dir)?;
         let pid = std::process::id();
         let start_time = Proc::default().start_time(pid as i32)?;
         // A run can have several journals; the numbers say in which order they were begun.
         for serial in 0u32.. {
-            let path = dir.join(format!("{pid}-{start_time}-{serial}.jsonl"));
-            match OpenOptions::new().create_new(true).append(true).open(&path) {
+            let path = dir.join(format!("{pid}-{start_time}-{serial:03}.jsonl"));
+            let mut options = OpenOptions::new();
+            match options.create_new(true).append(true).mode(0o600).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(at(&path, &error)),
-                Ok(file) => return Ok(Self { path, file }),
+                Ok(file) => return Ok(Self { path, file, next: 0, torn: false }),
             }
         }
         unreachable!("there are more numbers than files")
+    }
+
+    /// Opens a journal that a run has left, to write down what of it is undone.
+    ///
+    /// # Errors
+    /// The file system's, with the path.
+    pub fn reopen(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).open(path).map_err(|error| at(path, &error))?;
+        Ok(Self { path: path.to_owned(), file, next: Id::MAX, torn: true })
     }
 
     /// Writes down what would undo the change that is about to be made.
     ///
     /// # Errors
     /// The file system's, with the path; then the change must not be made.
-    pub fn before(&mut self, undo: &Undo) -> io::Result<()> {
-        self.append(&Entry::Change(undo.clone()))
+    pub fn before(&mut self, undo: &Undo) -> io::Result<Id> {
+        let id = self.next;
+        self.append(&Entry::Change { id, undo: undo.clone() })?;
+        self.next += 1;
+        Ok(id)
     }
 
-    /// Writes down that only the first `left` changes are still to be undone.
+    /// Writes down that these changes are undone, or were not made.
     ///
     /// # Errors
     /// The file system's, with the path.
-    pub fn undone_down_to(&mut self, left: usize) -> io::Result<()> {
-        self.append(&Entry::UndoneDownTo(left))
+    pub fn undone(&mut self, ids: Vec<Id>) -> io::Result<()> {
+        if ids.is_empty() { Ok(()) } else { self.append(&Entry::Undone(ids)) }
     }
 
     fn append(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        // One write, so that a kill leaves a whole line or none.
-        self.file.write_all(&line).map_err(|error| at(&self.path, &error))
+        if self.torn {
+            // So that the piece of a line that may be there hides nothing.
+            line.insert(0, b'\n');
+        }
+        // One write, so that a kill leaves a whole line or none; a full disk may leave a piece.
+        let written = self.file.write_all(&line);
+        self.torn = written.is_err();
+        written.map_err(|error| at(&self.path, &error))
     }
 
     /// Removes the file: there is nothing left to undo.
@@ -130,6 +140,7 @@ impl Journal {
             entries => entries.map_err(|error| at(dir, &error))?,
         };
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
         paths.sort();
         Ok(paths)
     }
@@ -155,22 +166,36 @@ impl Journal {
         Ok(Self::files(dir)?.into_iter().filter(|path| gone(path) == Some(true)).collect())
     }
 
-    /// What is still to be undone according to a journal, in the order in which it was changed.
+    /// What is still to be undone according to a journal, in the order in which it was changed. A
+    /// torn line is left out, since its change was not made.
     ///
     /// # Errors
-    /// The file system's; a line cut off by a crash ends the list, since its change was not made.
-    pub fn pending(path: &Path) -> io::Result<Vec<Undo>> {
-        let text = fs::read_to_string(path).map_err(|error| at(path, &error))?;
-        let mut undos = Vec::new();
-        for line in text.lines() {
-            match serde_json::from_str(line) {
-                Ok(Entry::Change(undo)) => undos.push(undo),
-                Ok(Entry::UndoneDownTo(left)) => undos.truncate(left),
-                Err(_cut_off) => break,
+    /// The file system's.
+    pub fn pending(path: &Path) -> io::Result<Pending> {
+        let bytes = fs::read(path).map_err(|error| at(path, &error))?;
+        let mut pending = Pending::default();
+        for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(Entry::Change { id, undo }) => pending.changes.push((id, undo)),
+                Ok(Entry::Undone(ids)) => pending.changes.retain(|(id, _)| !ids.contains(id)),
+                // Whole, but of another version of this program: something is to be undone.
+                Err(_) if serde_json::from_slice::<serde_json::Value>(line).is_ok() => {
+                    pending.unknown += 1;
+                }
+                Err(_torn) => {}
             }
         }
-        Ok(undos)
+        Ok(pending)
     }
+}
+
+/// What a journal lists and nobody has undone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// In the order in which they were made.
+    pub changes: Vec<(Id, Undo)>,
+    /// Entries that this version of the program does not know.
+    pub unknown: usize,
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -185,6 +210,10 @@ mod tests {
         Undo::RemoveGroup { path: name.into() }
     }
 
+    fn pending(journal: &Journal) -> Vec<(Id, Undo)> {
+        Journal::pending(&journal.path).unwrap().changes
+    }
+
     #[test]
     fn what_was_not_undone_is_pending() {
         let dir = tempfile::tempdir().unwrap();
@@ -192,18 +221,34 @@ mod tests {
         for name in ["a", "b", "c"] {
             journal.before(&undo(name)).unwrap();
         }
-        journal.undone_down_to(1).unwrap();
+        journal.undone(vec![2, 0]).unwrap();
         journal.before(&undo("d")).unwrap();
-        assert_eq!(Journal::pending(&journal.path).unwrap(), [undo("a"), undo("d")]);
+        assert_eq!(pending(&journal), [(1, undo("b")), (3, undo("d"))]);
     }
 
     #[test]
-    fn a_line_cut_off_by_a_crash_is_left_out() {
+    fn a_torn_line_is_left_out_and_hides_nothing_behind_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(dir.path()).unwrap();
         journal.before(&undo("a")).unwrap();
-        journal.file.write_all(b"{\"change\":{\"remo").unwrap();
-        assert_eq!(Journal::pending(&journal.path).unwrap(), [undo("a")]);
+        journal.file.write_all(b"{\"change\":{\"id\":1,\"remo").unwrap();
+        journal.torn = true;
+        assert_eq!(pending(&journal), [(0, undo("a"))]);
+        journal.before(&undo("b")).unwrap();
+        assert_eq!(pending(&journal), [(0, undo("a")), (1, undo("b"))]);
+        journal.file.write_all(b"\xff{\"undo").unwrap();
+        Journal::reopen(&journal.path).unwrap().undone(vec![0]).unwrap();
+        assert_eq!(pending(&journal), [(1, undo("b"))]);
+    }
+
+    #[test]
+    fn an_entry_of_another_version_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path()).unwrap();
+        journal.file.write_all(b"{\"change\":{\"file\":{}}}\n").unwrap();
+        journal.before(&undo("a")).unwrap();
+        let expected = Pending { changes: vec![(0, undo("a"))], unknown: 1 };
+        assert_eq!(Journal::pending(&journal.path).unwrap(), expected);
     }
 
     #[test]
@@ -216,7 +261,7 @@ mod tests {
         assert_eq!(Journal::kept(dir.path(), Some(42)).unwrap(), [journal.path.clone()]);
         assert_eq!(Journal::kept(dir.path(), None).unwrap().len(), 1);
         assert!(Journal::kept(dir.path(), Some(4)).unwrap().is_empty());
-        assert_eq!(Journal::pending(&journal.path).unwrap(), [undo("a")]);
+        assert_eq!(pending(&journal), [(0, undo("a"))]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A host to which nothing is done: what would be is printed, a line each.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use kernel::{
     affinity::{self, Tid},
@@ -28,6 +31,10 @@ impl Actions for Rehearsal {
 
     fn write(&self, path: &Path, value: &str) -> io::Result<()> {
         answer!("write `{value}` to {}", path.display()).map(drop)
+    }
+
+    fn subgroups(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.host.subgroups(path)
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {

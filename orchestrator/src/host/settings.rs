@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kernel::{affinity, sched::Attributes};
+use kernel::{
+    affinity::{self, format_list},
+    sched::Attributes,
+};
 
 use super::{Actions, undo::Thread};
 
@@ -12,6 +15,7 @@ use super::{Actions, undo::Thread};
 enum Setting {
     File(PathBuf, String),
     Scheduling(Thread, Attributes),
+    Affinity(Thread, Vec<u32>),
 }
 
 /// All, each with the number of undos that it came after.
@@ -29,6 +33,11 @@ impl Settings {
         self.0.push((undos, Setting::Scheduling(thread, attributes)));
     }
 
+    /// A thread was given CPUs.
+    pub fn add_affinity(&mut self, undos: usize, thread: Thread, cpus: &[u32]) {
+        self.0.push((undos, Setting::Affinity(thread, cpus.to_vec())));
+    }
+
     /// Forgets what was set after so many undos.
     pub fn forget_after(&mut self, undos: usize) {
         self.0.retain(|(at, _)| *at <= undos);
@@ -36,11 +45,26 @@ impl Settings {
 
     /// What is no longer as it was set, a sentence each.
     pub fn changed(&self, host: &dyn Actions) -> Vec<String> {
-        self.0.iter().filter_map(|(_, setting)| setting.changed(host)).collect()
+        let settings = || self.0.iter().map(|(_, setting)| setting);
+        // Of what was set twice the later holds.
+        let last = |(index, one): &(usize, &Setting)| {
+            !settings().skip(index + 1).any(|later| later.is_of_the_same(one))
+        };
+        let last = settings().enumerate().filter(last);
+        last.filter_map(|(_, setting)| setting.changed(host)).collect()
     }
 }
 
 impl Setting {
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one, _), Self::File(two, _)) => one == two,
+            (Self::Scheduling(one, _), Self::Scheduling(two, _)) => one == two,
+            (Self::Affinity(one, _), Self::Affinity(two, _)) => one == two,
+            _ => false,
+        }
+    }
+
     fn changed(&self, host: &dyn Actions) -> Option<String> {
         match self {
             Self::File(path, value) => match host.read(path) {
@@ -54,6 +78,14 @@ impl Setting {
                 (now.policy != attributes.policy).then(|| {
                     let (tid, was) = (thread.tid, attributes.policy);
                     format!("thread {tid} is under {}, where {was} was set", now.policy)
+                })
+            }
+            Self::Affinity(thread, cpus) => {
+                let alive = host.start_time(thread.tid).ok() == Some(thread.start_time);
+                let now = host.affinity(thread.tid).ok().filter(|_| alive)?;
+                (now != *cpus).then(|| {
+                    let (tid, now, was) = (thread.tid, format_list(&now), format_list(cpus));
+                    format!("thread {tid} is on CPUs {now}, where {was} was set")
                 })
             }
         }

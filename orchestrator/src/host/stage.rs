@@ -4,8 +4,10 @@ use std::{
     env,
     ffi::OsStr,
     fs,
+    io::{Read, Seek},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -17,10 +19,13 @@ use kernel::{
 use model::manifest::{Cleared, Quiet};
 
 use super::{
-    Actions, Background, Clearing, Cpus, Guard, Linux, Roots, Stop, Topology, quiet::quiet,
-    state_dir,
+    Actions, Background, Clearing, Cpus, Guard, Linux, Lock, Roots, Stop, Topology, finish,
+    quiet::quiet, state_dir,
 };
 use crate::error::Refusal;
+
+/// What measuring the cost of idle may take; a second is usual.
+const IDLE_COST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The host while a run goes on. Dropping it undoes everything.
 pub struct Stage {
@@ -30,6 +35,8 @@ pub struct Stage {
     pub guard: Guard,
     clearing: Option<Clearing>,
     partition: Option<Guard>,
+    /// One partition at a time; released after it is gone.
+    lock: Option<Lock>,
     /// How the CPUs are divided.
     pub cpus: Cpus,
     /// Where facts are read.
@@ -71,12 +78,19 @@ impl Stage {
         }
         affinity::set(affinity::SELF, &cpus.housekeeping)
             .context("keeping orchestrator on the housekeeping CPUs")?;
+        let lock = Lock::take(&state_dir(), "partition").map_err(|error| {
+            anyhow::anyhow!(
+                "the partition of the measured CPU: {error}: one run, check or reservation in a \
+                 partition at a time; wait for it to end"
+            )
+        })?;
         let mut partition = Guard::new(Box::<Linux>::default(), &state_dir())?;
         partition.save_affinities(&pinned(roots))?;
         partition.take(&plan.steps).map_err(|error| privilege(error, cpusets))?;
         plan.partition.verify()?;
         self.clearing = Some(Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?);
         self.partition = Some(partition);
+        self.lock = Some(lock);
         // What comes is undone first, so its journal is the newest.
         self.guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
         Ok(())
@@ -87,6 +101,13 @@ impl Stage {
     pub fn changed_by_others(&self) -> Vec<String> {
         let guards = self.partition.iter().chain([&self.guard]);
         guards.flat_map(Guard::changed_by_others).collect()
+    }
+
+    /// [`Stage::changed_by_others`] as warnings.
+    #[must_use]
+    pub fn changes_by_others(&self) -> Vec<String> {
+        let warning = |change| format!("somebody else changed the host: {change}");
+        self.changed_by_others().into_iter().map(warning).collect()
     }
 
     /// Has every process of this host that is pinned get its CPUs back in the end: a partition that
@@ -110,7 +131,19 @@ impl Stage {
             Cpusets::find(&mounts).map_err(|error| Refusal::Lacking(error.to_string()))?;
         let guard = Guard::new(host, state)?;
         let (clearing, partition, domain, awake, quiet) = (None, None, None, None, None);
-        Ok(Self { guard, clearing, partition, cpus, roots, stop, cpusets, domain, awake, quiet })
+        Ok(Self {
+            guard,
+            clearing,
+            partition,
+            lock: None,
+            cpus,
+            roots,
+            stop,
+            cpusets,
+            domain,
+            awake,
+            quiet,
+        })
     }
 
     /// A stage on a made-up host.
@@ -128,7 +161,19 @@ impl Stage {
         });
         let (clearing, partition, awake, quiet) = (None, None, None, None);
         let stop = Stop::default();
-        Self { guard, clearing, partition, cpus, roots, stop, cpusets, domain, awake, quiet }
+        Self {
+            guard,
+            clearing,
+            partition,
+            lock: None,
+            cpus,
+            roots,
+            stop,
+            cpusets,
+            domain,
+            awake,
+            quiet,
+        }
     }
 
     /// Leaves everything as it is, for process `pid`, until `orchestrator release`.
@@ -140,6 +185,29 @@ impl Stage {
         self.partition.map_or(Ok(()), |partition| partition.keep(pid))?;
         self.clearing.map_or(Ok(()), |clearing| clearing.keep(pid))?;
         self.guard.keep(pid)
+    }
+
+    /// Undoes everything.
+    ///
+    /// # Errors
+    /// What could not be undone; it stays in the journals, for `orchestrator restore`.
+    pub fn finish(self) -> Result<()> {
+        let Self { guard, clearing, partition, lock: _lock, awake, .. } = self;
+        drop(awake);
+        // All are tried, from the inside out.
+        let results = [
+            guard.finish(),
+            clearing.map_or(Ok(()), Clearing::finish),
+            partition.map_or(Ok(()), Guard::finish),
+        ];
+        let failures: Vec<_> =
+            results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+        anyhow::ensure!(
+            failures.is_empty(),
+            "the host is not as it was before: {}; `orchestrator restore` tries again",
+            failures.join("; ")
+        );
+        Ok(())
     }
 
     /// Who was kept away from the measured CPU, and who could not be.
@@ -209,9 +277,12 @@ impl Stage {
     /// Where the measurement cannot be started or says nothing.
     pub fn idle_cost(&self) -> Result<f64> {
         let mut command = self.on_measured(&env::current_exe()?, ["helper", "idle-cost"])?;
-        let child = self.guard.spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let mut printed = tempfile::tempfile()?;
+        let child = self.guard.spawn(command.stdin(Stdio::null()).stdout(printed.try_clone()?))?;
+        finish(child, "measuring idle", IDLE_COST_LIMIT, &self.stop)?;
+        let mut text = String::new();
+        printed.rewind()?;
+        printed.read_to_string(&mut text)?;
         text.trim().parse().with_context(|| format!("measuring idle: `{}`", text.trim()))
     }
 

@@ -1,16 +1,20 @@
 //! What undoes a change. Each undo can be done twice: what is already as it was is left alone.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use kernel::{affinity::Tid, cpuset::Cpusets, sched::Attributes};
+use kernel::{
+    affinity::{Tid, format_list},
+    cpuset::Cpusets,
+    sched::Attributes,
+};
 use serde::{Deserialize, Serialize};
 
-use super::Actions;
+use super::{Actions, controller, shared};
 
 /// A thread, named for good by its id and the instant it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,17 @@ pub enum Undo {
         path: PathBuf,
         /// The value.
         value: String,
+    },
+    /// Leave a setting of the whole host that several use; the last one writes the value back.
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+        /// The folder of its users.
+        users: PathBuf,
+        /// Which of them this is.
+        user: String,
     },
     /// Remove a group that was made, its threads first moved up to the parent.
     RemoveGroup {
@@ -80,7 +95,34 @@ pub enum Undo {
 
 /// How long the kernel is given for what it does not do at once: a killed process leaving its
 /// cgroup, a reservation reaching its zero-lag time.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 30 } else { 5000 });
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Processes { mark } => write!(f, "ending the processes with {mark}"),
+            Self::File { path, value } | Self::Shared { path, value, .. } => {
+                write!(f, "writing `{value}` to {}", path.display())
+            }
+            Self::RemoveGroup { path } | Self::RemoveInstance { path } => {
+                write!(f, "removing {}", path.display())
+            }
+            Self::Unmount { path } => write!(f, "unmounting {}", path.display()),
+            Self::Scheduling { thread, attributes } => {
+                write!(f, "giving thread {} back {}", thread.tid, attributes.policy)
+            }
+            Self::Affinity { thread, cpus } => {
+                write!(f, "giving thread {} back CPUs {}", thread.tid, format_list(cpus))
+            }
+            Self::Affinities { threads } => {
+                write!(f, "giving {} threads back their CPUs", threads.len())
+            }
+            Self::Group { thread, file } => {
+                write!(f, "moving thread {} back to {}", thread.tid, file.display())
+            }
+        }
+    }
+}
 
 impl Undo {
     /// Undoes the change.
@@ -91,6 +133,9 @@ impl Undo {
         match self {
             Self::Processes { mark } => kill_marked(host, mark),
             Self::File { path, value } => write_back(host, path, value),
+            Self::Shared { path, value, users, user } => {
+                shared::Users::lock(users.clone())?.leave(user, || write_back(host, path, value))
+            }
             Self::RemoveGroup { path } => remove_group(host, path),
             // Busy as long as a reader that was just killed is not gone.
             Self::RemoveInstance { path } => patiently(|| gone(host.remove_dir(path))),
@@ -142,7 +187,12 @@ fn write_back(host: &dyn Actions, path: &Path, value: &str) -> io::Result<()> {
     let busy = |result: &io::Result<()>| {
         result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     };
-    if path.ends_with("cgroup.subtree_control") {
+    if let Some((parent, controller)) = path.parent().zip(value.strip_prefix('-'))
+        && path.ends_with("cgroup.subtree_control")
+    {
+        if controller::in_use(host, parent, controller) {
+            return Ok(());
+        }
         let result = host.write(path, value);
         return if busy(&result) { Ok(()) } else { result };
     }

@@ -68,7 +68,7 @@ impl Enforce for Cfs {
         if self.quota { Self::check_quota(reservation, request.burst) } else { Ok(()) }
     }
 
-    fn probe(&self, roots: &Roots) -> Result<(), Refusal> {
+    fn probe(&self, _: &Request, roots: &Roots) -> Result<(), Refusal> {
         group::hierarchy(roots).map(drop)
     }
 

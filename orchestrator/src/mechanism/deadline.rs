@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::{
     Attached, Enforce, Request, Vm,
     hrtick::{self, Hrtick},
-    leak, place, placement,
+    leak, place, placement, room,
 };
 use crate::{
     error::Refusal,
@@ -30,8 +30,8 @@ impl Enforce for Deadline {
         request.reservation().map(drop)
     }
 
-    fn probe(&self, _: &Roots) -> Result<(), Refusal> {
-        Ok(())
+    fn probe(&self, request: &Request, roots: &Roots) -> Result<(), Refusal> {
+        room::parameters(request.reservation()?, roots)
     }
 
     fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {

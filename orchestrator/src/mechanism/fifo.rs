@@ -23,7 +23,7 @@ impl Enforce for Fifo {
         Ok(())
     }
 
-    fn probe(&self, _: &Roots) -> Result<(), Refusal> {
+    fn probe(&self, _: &Request, _: &Roots) -> Result<(), Refusal> {
         Ok(())
     }
 

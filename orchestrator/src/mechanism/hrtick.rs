@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use kernel::cpuset::Step;
 
 use crate::host::{Guard, Roots};
 
@@ -27,21 +26,13 @@ pub(super) enum Hrtick {
 pub(super) fn switch_on(guard: &mut Guard, roots: &Roots) -> Result<Hrtick> {
     let Some((path, features)) = features(guard, &roots.sys) else { return Ok(Hrtick::Locked) };
     let has = |name| features.split_whitespace().any(|feature| feature == name);
-    if has(ON) {
-        return Ok(Hrtick::On);
-    }
-    if !has(OFF) {
+    if !has(ON) && !has(OFF) {
         return Ok(Hrtick::Locked);
     }
-    let mark = guard.mark();
-    let step = Step::Write { path, value: ON.to_owned(), undo: Some(OFF.to_owned()) };
-    match guard.take(&[step]) {
+    // Under lockdown the file is there and refuses; nothing changed then.
+    match guard.share(ON, &path, (ON, OFF)) {
         Ok(()) => Ok(Hrtick::On),
-        // Under lockdown the file is there and refuses; then so does undoing, and nothing changed.
-        Err(_) => {
-            guard.forget_to(mark)?;
-            Ok(Hrtick::Locked)
-        }
+        Err(_) => Ok(Hrtick::Locked),
     }
 }
 
@@ -94,7 +85,8 @@ mod tests {
             assert_eq!(switch_on(&mut guard, &roots()).unwrap(), Hrtick::Locked);
             drop(guard);
             assert_eq!(*host.state.borrow(), before);
-            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
+            let users = dir.path().join("shared/HRTICK_DL");
+            assert!(std::fs::read_dir(users).map_or(0, Iterator::count) == 0);
         }
     }
 
@@ -106,5 +98,26 @@ mod tests {
         assert_eq!(switch_on(&mut guard, &roots()).unwrap(), Hrtick::On);
         drop(guard);
         assert_eq!(host.state.borrow().files[Path::new(PATH)], "HRTICK_DL");
+    }
+
+    /// Two at once: whoever leaves first takes it from nobody, whatever the order.
+    #[test]
+    fn it_goes_off_with_the_last_user() {
+        const PATH: &str = "/s/kernel/debug/sched/features";
+        for first_leaves in [true, false] {
+            let (dir, host) = (tempfile::tempdir().unwrap(), host(PATH, "NO_HRTICK_DL"));
+            let now = || host.state.borrow().files[Path::new(PATH)].clone();
+            let mut guards =
+                [0, 1].map(|_| Guard::new(Box::new(host.clone()), dir.path()).unwrap());
+            for guard in &mut guards {
+                assert_eq!(switch_on(guard, &roots()).unwrap(), Hrtick::On);
+            }
+            let [first, second] = guards;
+            let (leaves, stays) = if first_leaves { (first, second) } else { (second, first) };
+            leaves.finish().unwrap();
+            assert_eq!(now(), "HRTICK_DL");
+            stays.finish().unwrap();
+            assert_eq!(now(), "NO_HRTICK_DL");
+        }
     }
 }

@@ -99,7 +99,8 @@ fn each(
             continue;
         }
         let inside = match hierarchy.version {
-            Version::V1 => hierarchy.root.join(cpu_group::NAME),
+            // Beside those of other machines.
+            Version::V1 => hierarchy.root.join(format!("{}-{}", cpu_group::NAME, vm.pid)),
             Version::V2 => group.join(cpu_group::NAME),
         };
         stage.guard.take(&cpu_group::steps(hierarchy, &inside, limits)?)?;

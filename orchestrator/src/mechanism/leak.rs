@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 use kernel::{
-    affinity,
+    affinity::{self, Tid},
     sched::{self, Policy},
 };
 use model::Reservation;
@@ -25,7 +25,7 @@ fn is_leak(reserved: f64, wanted: f64, limit: f64) -> bool {
 pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String>> {
     // Without a partition of ours the root domains are not ours to rebuild.
     let Some(domain) = &stage.domain else { return Ok(None) };
-    let reserved = reserved(&stage.roots, stage.cpus.measured);
+    let reserved = reserved(&stage.roots, &[], |cpus| cpus.contains(&stage.cpus.measured));
     if !is_leak(reserved, wanted.bandwidth(), deadline_bandwidth_limit(&stage.roots)) {
         return Ok(None);
     }
@@ -42,15 +42,16 @@ pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String
     )))
 }
 
-/// The bandwidth of all SCHED_DEADLINE threads that may run on `cpu`.
-fn reserved(roots: &Roots, cpu: u32) -> f64 {
+/// The bandwidth of all SCHED_DEADLINE threads, without `except`, on CPUs that `counts`.
+pub(super) fn reserved(roots: &Roots, except: &[Tid], counts: impl Fn(&[u32]) -> bool) -> f64 {
     let processes = std::fs::read_dir(roots.proc.path("")).into_iter().flatten();
     let shares = processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .flat_map(|pid: i32| roots.proc.threads(pid).unwrap_or_default())
+        .filter(|tid| !except.contains(tid))
         .filter_map(|tid| match sched::get(tid).ok()?.policy {
             Policy::Deadline { runtime, period, .. } => {
-                let here = affinity::get(tid).ok()?.contains(&cpu);
+                let here = counts(&affinity::get(tid).ok()?);
                 here.then(|| runtime.as_secs_f64() / period.as_secs_f64())
             }
             _ => None,

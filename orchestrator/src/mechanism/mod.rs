@@ -15,6 +15,7 @@ mod in_place;
 mod leak;
 mod none;
 pub mod placement;
+pub mod room;
 mod rt_group;
 mod timer_server;
 
@@ -90,11 +91,12 @@ pub trait Enforce {
     /// [`Refusal::Usage`] with what would be right.
     fn check(&self, request: &Request) -> Result<(), Refusal>;
 
-    /// Looks, without changing anything, whether this host has what it needs.
+    /// Looks, without changing anything, whether this host has what it needs and takes the request.
     ///
     /// # Errors
-    /// [`Refusal::Lacking`] with the remedy.
-    fn probe(&self, roots: &Roots) -> Result<(), Refusal>;
+    /// [`Refusal::Lacking`] with the remedy; [`Refusal::Usage`] where its kernel takes no such
+    /// parameters.
+    fn probe(&self, request: &Request, roots: &Roots) -> Result<(), Refusal>;
 
     /// Puts the vCPU threads on the measured CPU, under the reservation. Half-way through it may
     /// leave changes: [`attach`] takes them back.
@@ -132,7 +134,7 @@ pub fn admit(mechanism: Mechanism, request: &Request, roots: &Roots) -> Result<(
         placement::works(mechanism, request.placement).then_some(()).ok_or(Refusal::Usage(text))
     };
     let admitted = enforce.check(request).and_then(|()| placed());
-    admitted.and_then(|()| enforce.probe(roots)).map_err(|refusal| {
+    admitted.and_then(|()| enforce.probe(request, roots)).map_err(|refusal| {
         let named = |text| format!("mechanism `{mechanism}`: {text}");
         match refusal {
             Refusal::Usage(text) => Refusal::Usage(named(text)),

@@ -15,7 +15,7 @@ impl Enforce for None {
         Ok(())
     }
 
-    fn probe(&self, _: &Roots) -> Result<(), Refusal> {
+    fn probe(&self, _: &Request, _: &Roots) -> Result<(), Refusal> {
         Ok(())
     }
 

@@ -32,7 +32,7 @@ impl Enforce for RtGroup {
         )))
     }
 
-    fn probe(&self, roots: &Roots) -> Result<(), Refusal> {
+    fn probe(&self, _: &Request, roots: &Roots) -> Result<(), Refusal> {
         let hierarchy = group::hierarchy(roots)?;
         let file = match hierarchy.version {
             Version::V1 => "cpu.rt_runtime_us",

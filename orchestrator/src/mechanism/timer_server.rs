@@ -17,7 +17,7 @@ use kernel::deadline_state::DeadlineState;
 use model::{Reservation, duration};
 use tempfile::TempDir;
 
-use super::{Attached, Enforce, Request, Vm, deadline::Deadline};
+use super::{Attached, Enforce, Request, Vm, deadline::Deadline, room};
 use crate::{
     error::Refusal,
     helper::enforcer::Report,
@@ -42,7 +42,8 @@ impl Enforce for TimerServer {
         )))
     }
 
-    fn probe(&self, roots: &Roots) -> Result<(), Refusal> {
+    fn probe(&self, request: &Request, roots: &Roots) -> Result<(), Refusal> {
+        room::parameters(request.reservation()?, roots)?;
         let own = std::process::id() as i32;
         DeadlineState::open(&roots.proc.path(""), own).map(drop).map_err(|error| {
             Refusal::Lacking(format!(

@@ -1,6 +1,7 @@
 //! Reserves CPU for a virtual machine that somebody else started.
 
 mod kept;
+mod owner;
 mod record;
 mod target;
 mod watch;
@@ -15,6 +16,7 @@ use model::{
 };
 
 pub use kept::release;
+pub(crate) use kept::tell;
 pub use target::Target;
 
 use crate::{
@@ -89,6 +91,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
     unreserved(&vm)?;
     let (chosen, cpus) = options.place(&roots, &vm)?;
     let request = Request { placement: chosen.placement, ..request };
+    options.fits(&roots, &vm, &chosen)?;
     if options.dry_run {
         return rehearse(mechanism, &request, &chosen, cpus, &vm, stop);
     }
@@ -118,6 +121,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
     if options.keep && !ended {
         return keep(stage, &vm);
     }
+    stage.finish()?;
     Ok(Exit::Done)
 }
 
@@ -134,6 +138,22 @@ impl Options {
             None => cpus,
         };
         Ok((chosen, cpus))
+    }
+
+    /// Refuses what SCHED_DEADLINE has no room for.
+    fn fits(&self, roots: &Roots, vm: &Vm, chosen: &Chosen) -> Result<(), Refusal> {
+        let wanted = self.reservation.filter(|_| self.mechanism.is_deadline());
+        let Some(reservation) = wanted.filter(|_| chosen.placement != Placement::AdmissionOff)
+        else {
+            return Ok(());
+        };
+        let cpus = chosen.cpu.map(|cpu| vec![cpu]);
+        let span = || placement::span(roots, *vm.vcpus.first()?);
+        // Partitions of several CPUs are the kernel's to count.
+        match cpus.or_else(|| span().filter(|_| chosen.placement == Placement::Global)) {
+            Some(cpus) => mechanism::room::check(reservation, &vm.vcpus, &cpus, roots),
+            None => Ok(()),
+        }
     }
 
     /// As a suite would say it; none where nothing is promised.
@@ -155,6 +175,8 @@ fn unreserved(vm: &Vm) -> Result<()> {
     let reserved = |&&tid: &&i32| {
         kernel::sched::get(tid).is_ok_and(|now| matches!(now.policy, Policy::Deadline { .. }))
     };
+    // One whose policy cannot be put back is refused before anything is touched.
+    vm.vcpus.iter().try_for_each(|&tid| kernel::sched::get(tid).map(drop))?;
     match vm.vcpus.iter().find(reserved) {
         Some(tid) => bail!(
             "vCPU thread {tid} is under SCHED_DEADLINE already: another program reserves for it, or \

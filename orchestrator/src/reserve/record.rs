@@ -74,7 +74,7 @@ impl Record {
         warnings.iter().for_each(|warning| model::say!("warning: {warning}"));
         let (started_utc, since) = self.started;
         self.manifest.finished_utc = Some(now_utc());
-        self.manifest.repetitions.push(RepetitionRecord {
+        let record = RepetitionRecord {
             experiment: EXPERIMENT.to_owned(),
             attempt: 0,
             repetition: 0,
@@ -86,8 +86,9 @@ impl Record {
             noisy: false,
             counts: true,
             facts: Facts { trace: Some(traced), mechanism, warnings, ..Facts::default() },
-        });
-        self.folder.commit(&self.partial, EXPERIMENT, 0)?;
+        };
+        self.folder.commit(&self.partial, &record)?;
+        self.manifest.repetitions.push(record);
         self.folder.save(&self.manifest)?;
         Ok(self.folder.path().to_owned())
     }
@@ -143,6 +144,7 @@ fn manifest(
         cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),
+        resumed: Vec::new(),
         repetitions: Vec::new(),
     }
 }

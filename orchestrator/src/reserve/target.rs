@@ -4,20 +4,31 @@ use std::{io, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use kernel::affinity::Tid;
 use serde_json::Value;
 
+use super::owner;
 use crate::{
     error::Refusal,
     guest::{Qmp, vcpu_threads},
-    host::{Roots, Stop},
+    host::{Roots, Stop, output},
     mechanism::Vm,
 };
 
 /// The ways to name a virtual machine.
 #[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
 pub struct Target {
-    /// The process id of a QEMU
+    #[command(flatten)]
+    machine: Machine,
+    /// Reserve for these vCPUs only, counted from 0, for example 0,2
+    #[arg(long, value_name = "N,…", value_delimiter = ',', conflicts_with = "tid")]
+    vcpu: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+struct Machine {
+    /// The process id of a QEMU, Cloud Hypervisor or Firecracker
     #[arg(long)]
     pid: Option<i32>,
     /// The QMP socket of a QEMU
@@ -26,52 +37,72 @@ pub struct Target {
     /// The name of a libvirt domain
     #[arg(long, value_name = "NAME")]
     domain: Option<String>,
+    /// Thread ids of the vCPUs, for example 4711,4712, where nothing else tells them
+    #[arg(long, value_name = "TID,…", value_delimiter = ',')]
+    tid: Vec<Tid>,
 }
 
-const QMP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a QMP socket or libvirt may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 impl Target {
     /// Finds the machine's process and vCPU threads.
     ///
     /// # Errors
-    /// [`Refusal::Usage`] where there is no such machine, [`Refusal::Lacking`] where libvirt is to
-    /// be asked and is not installed.
+    /// [`Refusal::Usage`] where there is no such machine, or a thread is none of its own;
+    /// [`Refusal::Lacking`] where libvirt is to be asked and is not installed.
     pub fn find(&self, roots: &Roots, stop: &Stop) -> Result<Vm> {
-        match self {
-            Self { pid: Some(pid), .. } => by_name(*pid, roots),
-            Self { qmp: Some(socket), .. } => {
-                let mut qmp = Qmp::connect(socket, QMP_LIMIT, stop.flag())?;
-                of_threads(qmp.vcpu_threads(stop.flag())?, roots)
+        let vm = match &self.machine {
+            Machine { pid: Some(pid), .. } => by_name(*pid, roots),
+            Machine { qmp: Some(socket), .. } => {
+                let mut qmp = Qmp::connect(socket, ANSWER_LIMIT, stop.flag())?;
+                let told = qmp.vcpu_threads(stop.flag())?;
+                owner::of_peer(qmp.peer()?, &told, &roots.proc)
             }
-            Self { domain: Some(name), .. } => of_threads(ask_libvirt(name)?, roots),
-            _ => bail!(Refusal::Usage("give --pid, --qmp or --domain".to_owned())),
-        }
+            Machine { domain: Some(name), .. } => {
+                let told = ask_libvirt(name, stop)?;
+                owner::of_domain(name, &told, &roots.proc)
+            }
+            Machine { tid, .. } => owner::of_threads(tid, "--tid", &roots.proc),
+        }?;
+        Ok(Vm { vcpus: some_of(&vm.vcpus, &self.vcpu)?, ..vm })
     }
 }
 
-fn of_threads(vcpus: Vec<i32>, roots: &Roots) -> Result<Vm> {
-    let first = vcpus.first().context("QEMU has no vCPU threads")?;
-    let pid = roots
-        .proc
-        .text(&format!("{first}/status"))?
-        .lines()
-        .find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
-        .context("the vCPU threads have no process")?;
-    Ok(Vm { pid, vcpus })
+/// The vCPUs with these numbers; all where there are none.
+fn some_of(vcpus: &[Tid], wanted: &[usize]) -> Result<Vec<Tid>, Refusal> {
+    if wanted.is_empty() {
+        return Ok(vcpus.to_vec());
+    }
+    let mut chosen = Vec::new();
+    for number in wanted {
+        let tid = vcpus.get(*number).ok_or_else(|| {
+            Refusal::Usage(format!(
+                "--vcpu: there is no vCPU {number}; the machine has 0 to {}",
+                vcpus.len() - 1
+            ))
+        })?;
+        if !chosen.contains(tid) {
+            chosen.push(*tid);
+        }
+    }
+    Ok(chosen)
 }
 
 /// libvirt holds QEMU's monitor itself, and passes commands on to it.
-fn ask_libvirt(domain: &str) -> Result<Vec<i32>> {
-    let output = Command::new("virsh")
-        .args(["qemu-monitor-command", domain, r#"{"execute": "query-cpus-fast"}"#])
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Refusal::Lacking(
+fn ask_libvirt(domain: &str, stop: &Stop) -> Result<Vec<Tid>> {
+    let mut virsh = Command::new("virsh");
+    virsh.args(["qemu-monitor-command", domain, r#"{"execute": "query-cpus-fast"}"#]);
+    let output = output(&mut virsh, ANSWER_LIMIT, stop).map_err(|error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => Refusal::Lacking(
                 "--domain: virsh is not installed; install libvirt-clients, or give --pid or --qmp"
                     .to_owned(),
-            ),
-            _ => Refusal::Lacking(format!("--domain: virsh cannot be started: {error}")),
-        })?;
+            )
+            .into(),
+            _ => error.context("--domain: virsh"),
+        }
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!(Refusal::Usage(format!("--domain: virsh says: {}", said.trim())));
@@ -82,9 +113,12 @@ fn ask_libvirt(domain: &str) -> Result<Vec<i32>> {
 }
 
 /// Whether a thread is named as a vCPU: `CPU n/KVM`, `CPU n/TCG` or `ALL CPUs/TCG`, where QEMU names
-/// its threads.
+/// its threads; `vcpun` in Cloud Hypervisor, `fc_vcpu n` in Firecracker.
 pub(super) fn is_vcpu(name: &str) -> bool {
-    name.ends_with("/KVM") || name.ends_with("/TCG")
+    let numbered = ["vcpu", "fc_vcpu"].iter().any(|begin| {
+        name.strip_prefix(begin).is_some_and(|number| number.trim_start().parse::<u32>().is_ok())
+    });
+    numbered || name.ends_with("/KVM") || name.ends_with("/TCG")
 }
 
 fn by_name(pid: i32, roots: &Roots) -> Result<Vm> {
@@ -97,8 +131,31 @@ fn by_name(pid: i32, roots: &Roots) -> Result<Vm> {
     if vcpus.is_empty() {
         bail!(Refusal::Usage(format!(
             "--pid: process {pid} has no thread that is named as a vCPU; start QEMU with \
-             `-name …,debug-threads=on`, or give its QMP socket with --qmp"
+             `-name …,debug-threads=on`, give its QMP socket with --qmp, or the threads with --tid"
         )));
     }
     Ok(Vm { pid, vcpus })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vcpus_are_known_by_their_names() {
+        for name in ["CPU 0/KVM", "ALL CPUs/TCG", "vcpu0", "vcpu12", "fc_vcpu 0"] {
+            assert!(is_vcpu(name), "{name}");
+        }
+        for name in ["qemu-system-x86", "vcpu", "vcpu_mgr", "fc_api", "vhost-42", "worker"] {
+            assert!(!is_vcpu(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn some_vcpus_are_taken_by_their_numbers() {
+        assert_eq!(some_of(&[7, 8, 9], &[]).unwrap(), [7, 8, 9]);
+        assert_eq!(some_of(&[7, 8, 9], &[0, 2, 2]).unwrap(), [7, 9]);
+        let error = some_of(&[7, 8], &[2]).unwrap_err().to_string();
+        assert!(error.contains("no vCPU 2") && error.contains("0 to 1"), "{error}");
+    }
 }

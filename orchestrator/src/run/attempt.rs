@@ -10,7 +10,7 @@ use kernel::clock::monotonic_ns;
 use model::{
     Mechanism,
     clock::ClockMap,
-    manifest::{Facts, TraceFacts},
+    manifest::{Cleared, Facts, SentinelFacts, TraceFacts},
     sample::{Job, Stall, read_csv, write_csv},
     suite::{Experiment, GuestSettings, Place},
 };
@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::{
     admission,
+    bench::{Attempted, Bench, first_error},
     guests::{Booted, Guests},
     kvm, stalls, tasks,
     warm::WarmGuest,
@@ -31,8 +32,8 @@ use crate::{
     trace::{self, Tracer},
 };
 
-/// What every attempt of a run needs.
-pub struct Bench {
+/// The real host and its guests: what every attempt of a run needs.
+pub struct HostBench {
     /// The prepared host.
     pub stage: Stage,
     /// How guests are made; none where no experiment has one.
@@ -51,17 +52,6 @@ pub struct Bench {
     pub trace: Option<bool>,
 }
 
-/// What an attempt came to.
-#[derive(Debug, Default)]
-pub struct Attempted {
-    /// Share of the measured time in which the measured CPU ran nobody.
-    pub stalled_share: Option<f64>,
-    /// For the manifest.
-    pub facts: Facts,
-    /// Why it failed.
-    pub error: Option<anyhow::Error>,
-}
-
 /// What the workload leaves behind.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
@@ -77,20 +67,32 @@ struct BeforeAndAfter {
     after: Counters,
 }
 
-impl Bench {
-    /// Makes attempt number `attempt`; everything goes into `folder`. The host is as before
-    /// afterwards, whatever happened.
-    pub fn attempt(&mut self, experiment: &Experiment, attempt: u32, folder: &Path) -> Attempted {
+impl Bench for HostBench {
+    fn attempt(&mut self, experiment: &Experiment, attempt: u32, folder: &Path) -> Attempted {
         let mut attempted = Attempted::default();
         if let Err(error) = self.prepare_guest(experiment, folder) {
             attempted.error = Some(error);
             return attempted;
         }
         let mark = self.stage.guard.mark();
-        let result = self.watched(experiment, attempt, folder, &mut attempted);
-        let undone = self.stage.guard.undo_to(mark);
-        attempted.error = result.and(undone).err();
+        self.watched(experiment, attempt, folder, &mut attempted);
+        attempted.fail(self.stage.guard.undo_to(mark));
         attempted
+    }
+
+    fn cleared(&self) -> Option<Cleared> {
+        self.stage.cleared()
+    }
+}
+
+impl HostBench {
+    /// Ends the kept guest, and undoes everything that was done to the host.
+    ///
+    /// # Errors
+    /// What could not be undone.
+    pub fn end(mut self) -> Result<()> {
+        self.end_guest()?;
+        self.stage.finish()
     }
 
     /// Runs the workload under the eyes of the sentinel and the host's counters.
@@ -100,10 +102,13 @@ impl Bench {
         attempt: u32,
         folder: &Path,
         attempted: &mut Attempted,
-    ) -> Result<()> {
+    ) {
         let before = self.stage.roots.counters(self.stage.cpus.measured);
         let stalls_csv = folder.join("stalls.csv");
-        let sentinel = self.start_sentinel(experiment, &stalls_csv, folder)?;
+        let sentinel = match self.start_sentinel(experiment, &stalls_csv, folder) {
+            Ok(sentinel) => sentinel,
+            Err(error) => return attempted.fail(Err(error)),
+        };
         let mut measured = Measured::default();
         let out = &mut measured;
         let result = match (experiment.place, &experiment.web) {
@@ -114,20 +119,16 @@ impl Bench {
         };
         let watched = sentinel.map(Sentinel::stop).transpose();
         let after = self.stage.roots.counters(self.stage.cpus.measured);
-        let counters = serde_json::to_string_pretty(&BeforeAndAfter { before, after })?;
-        fs::write(folder.join("host.json"), counters + "\n")?;
-        attempted.facts = measured.facts;
-        if let Ok(Some(facts)) = &watched {
-            attempted.facts.sentinel = Some(facts.clone());
-            match sentinel::blind(facts) {
-                Some(why) => attempted.facts.warnings.push(why),
-                None => {
-                    attempted.stalled_share =
-                        account_for_stalls(folder, &stalls_csv, measured.window, measured.clock)?;
-                }
-            }
+        let facts = watched.as_ref().ok().cloned().flatten();
+        attempted.facts = std::mem::take(&mut measured.facts);
+        attempted.fail(result);
+        attempted.fail(watched.map(drop));
+        attempted.fail(write_counters(folder, &BeforeAndAfter { before, after }));
+        if let Some(facts) = facts {
+            let judged = judge_stalls(&facts, folder, &stalls_csv, &measured, attempted);
+            attempted.fail(judged);
+            attempted.facts.sentinel = Some(facts);
         }
-        result.and(watched.map(drop))
     }
 
     /// Starts the sentinel, with as much of the CPU as `experiment` leaves it.
@@ -158,8 +159,9 @@ impl Bench {
         measured.clock = Some(ClockMap::HOST);
         let said = tasks::on_host(&self.stage, experiment, attempt, calibration, folder);
         measured.window = Some((start, monotonic_ns()));
-        load.map(Background::stop).transpose()?;
-        measured.facts.warnings = said?.into_warnings();
+        let load = load.map(Background::stop).transpose();
+        let said = said.map(|said| measured.facts.warnings.extend(said.into_warnings()));
+        first_error([said, load.map(drop)], &mut measured.facts.warnings)?;
         if let Some(before) = fixed {
             measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
             measured.facts.fixed_work = Some(before.and_after(&self.stage, folder)?);
@@ -203,15 +205,24 @@ impl Bench {
         let load = self.start_load(experiment, folder)?;
         let tracer = self.start_trace(experiment, &vm, folder, measured)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
+        measured.facts.warnings.extend(self.stage.changes_by_others());
         let traced = tracer.map(Tracer::stop).transpose();
         let enforced = attached.map(Attached::finish).transpose();
         // The load goes first: the guest needs the CPU to shut down.
         let load = load.map(Background::stop).transpose();
-        let ended = booted.guest.shutdown();
-        let fixed = fixed.filter(|_| ended.is_ok()).map(|one| one.and_after(&self.stage, folder));
+        // Who interrupts does not wait for a guest to power off.
+        let interrupted = self.stage.stop.check().is_err();
+        let ended = if interrupted {
+            drop(booted.guest);
+            Ok(())
+        } else {
+            booted.guest.shutdown()
+        };
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
-        result.and(enforced.map(drop)).and(load.map(drop)).and(ended).and(traced)?;
+        let results = [result, enforced.map(drop), load.map(drop), ended, traced];
+        first_error(results, &mut measured.facts.warnings)?;
+        let fixed = fixed.map(|before| before.and_after(&self.stage, folder));
         measured.facts.fixed_work = fixed.transpose()?;
         Ok(())
     }
@@ -296,6 +307,29 @@ pub(super) fn account_for_trace(
     Ok(())
 }
 
+fn write_counters(folder: &Path, counters: &BeforeAndAfter) -> Result<()> {
+    let path = folder.join("host.json");
+    let text = serde_json::to_string_pretty(counters)?;
+    fs::write(&path, text + "\n").with_context(|| path.display().to_string())
+}
+
+/// Marks what the sentinel saw in the samples, unless it saw too little.
+fn judge_stalls(
+    facts: &SentinelFacts,
+    folder: &Path,
+    stalls_csv: &Path,
+    measured: &Measured,
+    attempted: &mut Attempted,
+) -> Result<()> {
+    if let Some(why) = sentinel::blind(facts) {
+        attempted.facts.warnings.push(why);
+        return Ok(());
+    }
+    attempted.stalled_share =
+        account_for_stalls(folder, stalls_csv, measured.window, measured.clock)?;
+    Ok(())
+}
+
 /// Writes `stalled_ns` into the rows of the jobs; returns the stalled share of the window.
 fn account_for_stalls(
     folder: &Path,
@@ -308,7 +342,10 @@ fn account_for_stalls(
         let mut jobs: Vec<Job> = tasks::jobs(folder)?;
         stalls::mark(&mut jobs, &stalls, clock);
         if !jobs.is_empty() {
-            write_csv(&folder.join("jobs.csv"), &jobs)?;
+            // Never in place: what was measured is there whole, with the stalls or without.
+            let (file, aside) = (folder.join("jobs.csv"), folder.join(".jobs.csv.new"));
+            write_csv(&aside, &jobs)?;
+            fs::rename(&aside, &file).with_context(|| file.display().to_string())?;
         }
     }
     Ok(window.map(|(from, to)| stalls::share(&stalls, from, to)))

@@ -50,10 +50,10 @@ pub fn next_attempt(records: &[RepetitionRecord], experiment: &str) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn record(
+    pub(in crate::run) fn record(
         attempt: u32,
         repetition: u32,
         status: Status,

@@ -45,13 +45,17 @@ pub struct Planned {
 pub struct Plan {
     /// The suite, with the selected experiments only.
     pub suite: Suite,
+    /// The names of all experiments of its file, in order.
+    pub order: Vec<String>,
     /// The text of its file.
     pub text: String,
     /// How the CPUs are divided.
     pub cpus: Cpus,
     /// Round by round: the first repetition of each experiment, then the second, so that what
-    /// drifts on the host meets every experiment alike.
+    /// drifts on the host meets every experiment alike. From the second on in drawn order.
     pub repetitions: Vec<Planned>,
+    /// What the order is drawn with: the same for the same file.
+    pub seed: u64,
     /// Experiments that this host cannot run, while it can run others.
     pub impossible: Vec<Impossible>,
 }
@@ -63,8 +67,9 @@ impl Plan {
     /// [`Refusal::Usage`] that names what is wrong.
     pub fn read(path: &Path, only: &[String]) -> Result<Self> {
         let mut suite = suite::read(path).map_err(|error| Refusal::Usage(error.to_string()))?;
+        let order = names(&suite);
         select(&mut suite, only, &path.display().to_string())?;
-        Self::of(suite, path)
+        Self::of(suite, order, path)
     }
 
     /// Reads the suite and takes nothing from it but a sweep of one of its experiments.
@@ -75,11 +80,13 @@ impl Plan {
         let suite = suite::read(path).map_err(|error| Refusal::Usage(error.to_string()))?;
         let alone = suite.swept(sweep);
         let refuse = |message| Refusal::Usage(format!("{}: {message}", path.display()));
-        Self::of(alone.map_err(refuse)?, path)
+        let alone = alone.map_err(refuse)?;
+        let order = names(&alone);
+        Self::of(alone, order, path)
     }
 
     /// Checks a suite, read from `path`, against the host.
-    fn of(suite: Suite, path: &Path) -> Result<Self> {
+    fn of(suite: Suite, order: Vec<String>, path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path)?;
         let roots = Roots::default();
@@ -93,9 +100,10 @@ impl Plan {
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
         }
         let impossible = impossible(&suite, &roots, &file)?;
-        let mut repetitions = rounds(&suite);
+        let seed = seed_of(&text);
+        let mut repetitions = rounds(&suite, seed);
         repetitions.retain(|one| impossible.iter().all(|own| own.experiment != one.experiment));
-        Ok(Self { suite, text, cpus, repetitions, impossible })
+        Ok(Self { suite, order, text, cpus, repetitions, seed, impossible })
     }
 
     /// What the whole run will probably take, noisy repetitions aside.
@@ -254,19 +262,34 @@ fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible
     Ok(lacking)
 }
 
-fn rounds(suite: &Suite) -> Vec<Planned> {
+fn names(suite: &Suite) -> Vec<String> {
+    suite.experiments.iter().map(|one| one.name.clone()).collect()
+}
+
+/// FNV-1a of the suite's file.
+fn seed_of(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn rounds(suite: &Suite, seed: u64) -> Vec<Planned> {
     let most = suite.experiments.iter().map(|one| one.repetitions).max().unwrap_or(0);
-    (0..most)
-        .flat_map(|repetition| {
-            suite.experiments.iter().filter(move |one| repetition < one.repetitions).map(
-                move |experiment| Planned {
-                    experiment: experiment.name.clone(),
-                    repetition,
-                    estimate: workload_time(experiment) + overhead(experiment),
-                },
-            )
-        })
-        .collect()
+    let planned = |experiment: &Experiment, repetition| Planned {
+        experiment: experiment.name.clone(),
+        repetition,
+        estimate: workload_time(experiment) + overhead(experiment),
+    };
+    let round = |repetition| {
+        let experiments = suite.experiments.iter().filter(|one| repetition < one.repetitions);
+        let mut round: Vec<_> = experiments.map(|one| planned(one, repetition)).collect();
+        // The first round is as the file reads.
+        if repetition > 0 {
+            fastrand::Rng::with_seed(seed ^ u64::from(repetition)).shuffle(&mut round);
+        }
+        round
+    };
+    (0..most).flat_map(round).collect()
 }
 
 /// How long the workload itself takes. That of a closed loop depends on the service: guessed from
@@ -309,7 +332,7 @@ pub fn default_out() -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const SUITE: &str = r#"
@@ -326,15 +349,42 @@ mod tests {
             reservation = { budget = "46ms", period = "50ms" }
         "#;
 
+    /// A plan of a suite's text, on a made-up host of two CPUs.
+    pub(in crate::run) fn made_up(text: &str, only: &[&str]) -> Plan {
+        let mut suite = suite::parse(text, "s.toml").unwrap();
+        let order = names(&suite);
+        let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
+        select(&mut suite, &only, "s.toml").unwrap();
+        let (cpus, seed) = (Cpus::made_up(1, &[0]), seed_of(text));
+        let repetitions = rounds(&suite, seed);
+        Plan {
+            suite,
+            order,
+            text: text.to_owned(),
+            cpus,
+            repetitions,
+            seed,
+            impossible: Vec::new(),
+        }
+    }
+
     fn suite() -> Suite {
         suite::parse(SUITE, "s.toml").unwrap()
     }
 
     #[test]
     fn repetitions_come_in_rounds() {
-        let order: Vec<_> =
-            rounds(&suite()).iter().map(|p| format!("{}{}", p.experiment, p.repetition)).collect();
-        assert_eq!(order, ["a0", "b0", "a1"]);
+        let twice = SUITE.replace("repetitions = 2", "repetitions = 3");
+        let twice = suite::parse(&format!("{twice}repetitions = 2\n"), "s.toml").unwrap();
+        let order = |seed| -> Vec<String> {
+            let planned = rounds(&twice, seed);
+            planned.iter().map(|p| format!("{}{}", p.experiment, p.repetition)).collect()
+        };
+        let orders: std::collections::BTreeSet<_> = (0..20).map(order).collect();
+        let expected = [["a0", "b0", "a1", "b1", "a2"], ["a0", "b0", "b1", "a1", "a2"]]
+            .map(|one| one.map(str::to_owned));
+        assert!(orders.into_iter().eq(expected.map(Vec::from)), "drawn within the round");
+        assert_eq!(order(7), order(7));
     }
 
     #[test]
@@ -374,6 +424,6 @@ mod tests {
         select(&mut some, &["b-30ms".into()], "s.toml").unwrap();
         select(&mut none, &["b".into()], "s.toml").unwrap();
         assert_eq!((some.sweeps.len(), none.sweeps.len()), (1, 0));
-        assert_eq!(rounds(&swept()).len(), 5);
+        assert_eq!(rounds(&swept(), 0).len(), 5);
     }
 }

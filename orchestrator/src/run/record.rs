@@ -7,7 +7,7 @@ use model::{
     manifest::{KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, Versions},
 };
 
-use super::{attempt::Attempted, guests::Guests, plan::Plan};
+use super::{bench::Attempted, guests::Guests, plan::Plan};
 use crate::host::Roots;
 
 /// The time now, RFC 3339 in UTC, whole seconds.
@@ -18,7 +18,7 @@ pub fn now_utc() -> String {
 
 /// The manifest at the start of a run.
 #[must_use]
-pub fn begin(plan: &Plan, keep_awake: KeepAwake, guests: Option<&Guests>) -> Manifest {
+pub fn begin(plan: &Plan, guests: Option<&Guests>) -> Manifest {
     Manifest {
         schema_version: SCHEMA_VERSION,
         suite: plan.suite.clone(),
@@ -30,12 +30,17 @@ pub fn begin(plan: &Plan, keep_awake: KeepAwake, guests: Option<&Guests>) -> Man
             qemu: guests.map(Guests::qemu_version),
             guest_kernel: guests.map(Guests::kernel_version),
         },
-        seed: 0,
+        seed: plan.seed,
         accelerator: guests.map(Guests::accelerator),
-        keep_awake,
+        keep_awake: KeepAwake {
+            on: false,
+            reason: "the host was not looked at yet".to_owned(),
+            idle_cost: None,
+        },
         cleared: None,
         analyses: plan.suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect(),
         impossible: plan.impossible.clone(),
+        resumed: Vec::new(),
         repetitions: Vec::new(),
     }
 }
@@ -62,39 +67,4 @@ pub fn of_attempt(
         counts: false,
         facts: attempted.facts.clone(),
     }
-}
-
-/// Why a run cannot go on in this folder: the first thing that differs.
-///
-/// # Errors
-/// What differs, with both values.
-pub fn same_run(before: &Manifest, now: &Manifest) -> Result<(), String> {
-    if before.schema_version != now.schema_version {
-        return Err(format!(
-            "the folder has layout version {}, this program writes {}",
-            before.schema_version, now.schema_version
-        ));
-    }
-    if before.suite != now.suite {
-        return Err("the suite (or --only) differs from the one the folder was begun with".into());
-    }
-    let host = |manifest: &Manifest| {
-        let facts = &manifest.host;
-        [
-            ("processor", format!("{:?}", facts.cpu_model)),
-            ("number of CPUs", facts.cpus.to_string()),
-            ("memory", format!("{:?}", facts.memory_bytes)),
-            ("kernel", facts.kernel.clone()),
-            ("measured CPU", facts.measured_cpu.to_string()),
-            ("QEMU", format!("{:?}", manifest.versions.qemu)),
-            ("guest kernel", format!("{:?}", manifest.versions.guest_kernel)),
-            ("accelerator", format!("{:?}", manifest.accelerator.as_ref().map(|a| &a.name))),
-        ]
-    };
-    for ((what, was), (_, is)) in host(before).into_iter().zip(host(now)) {
-        if was != is {
-            return Err(format!("the host differs: {what} was {was} and is {is}"));
-        }
-    }
-    Ok(())
 }

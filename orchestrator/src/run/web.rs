@@ -13,7 +13,8 @@ use model::{
 use webload::{Config, Run, Summary, Target, output::write_histograms, run::WarmUp};
 
 use super::{
-    attempt::{Bench, Measured, account_for_trace},
+    attempt::{HostBench, Measured, account_for_trace},
+    bench::first_error,
     warm::WarmGuest,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 /// What the vCPU is kept busy with while its reservation is taken away.
 const PARTING: [&str; 6] = ["/bin/rtload", "calibrate", "--cpu", "0", "--for", "300ms"];
 
-impl Bench {
+impl HostBench {
     /// Gets the kept guest out of the way of `experiment`, or ready for it.
     pub(super) fn prepare_guest(&mut self, experiment: &Experiment, folder: &Path) -> Result<()> {
         let stop = self.stage.stop.clone();
@@ -65,9 +66,9 @@ impl Bench {
         let load = self.start_load(experiment, folder)?;
         let clients = Clients { experiment, web, attempt, targets: &service.targets };
         let asked = clients.ask(&self.stage, service.warm_up, folder, measured);
-        load.map(Background::stop).transpose()?;
-        service.stop()?;
-        asked
+        let load = load.map(Background::stop).transpose();
+        let results = [asked, load.map(drop), service.stop()];
+        first_error(results, &mut measured.facts.warnings)
     }
 
     pub(super) fn web_in_guest(
@@ -107,17 +108,20 @@ impl Bench {
         let clients = Clients { experiment, web, attempt, targets: &warm.targets };
         let asked = clients.ask(&self.stage, warm.warm_up, folder, measured);
         booted.account(&self.stage.roots, usage, monotonic_ns() - start, &mut measured.facts);
+        measured.facts.warnings.extend(self.stage.changes_by_others());
         let traced = tracer.map(Tracer::stop).transpose();
         let enforced = attached.map(Attached::finish).transpose();
         let load = load.map(Background::stop).transpose();
         measured.facts.mechanism = enforced.as_ref().ok().cloned().flatten().unwrap_or_default();
         let traced = traced.and_then(|facts| account_for_trace(facts, folder, measured));
         // Its end explains every failed request.
-        if asked.is_err() {
-            booted.guest.clock_offset(self.stage.stop.flag())?;
-        }
-        let ended = enforced.map(drop).and(load.map(drop)).and(traced);
-        asked.and(ended).and(self.release(warm, mark))
+        let alive = match &asked {
+            Err(_) => booted.guest.clock_offset(self.stage.stop.flag()).map(drop),
+            Ok(()) => Ok(()),
+        };
+        let released = self.release(warm, mark);
+        let results = [alive, asked, enforced.map(drop), load.map(drop), traced, released];
+        first_error(results, &mut measured.facts.warnings)
     }
 
     /// Undoes what was done to the guest's threads since `mark`, while its vCPU is busy: a thread

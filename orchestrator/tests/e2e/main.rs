@@ -14,5 +14,6 @@ mod sabotaged;
 mod sentinel;
 mod support;
 mod sweep;
+mod torture;
 mod traced;
 mod web;

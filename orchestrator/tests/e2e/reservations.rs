@@ -129,6 +129,6 @@ fn cgroup_v2_partitions_and_reserves_inside_a_guest() {
     let group = second("rt-group");
     assert!(group.refused["rt-group"].contains("cpu.rt.max"), "{group:?}");
     let left = guest.run(&["/bin/orchestrator", "restore"], limit, &stop).unwrap();
-    assert_eq!(String::from_utf8_lossy(&left.stdout), "nothing to undo\n");
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "nothing to restore\n");
     guest.shutdown().unwrap();
 }

@@ -58,7 +58,7 @@ fn a_kept_reservation_stays_until_it_is_released() {
     assert!(stderr(&kept).contains("(CPU 0/KVM): vCPU, SCHED_DEADLINE"), "{}", stderr(&kept));
     assert!(policy(guest.vcpu_thread()).starts_with("SCHED_DEADLINE"));
     // What is kept is no leftover of a killed run, and nobody else gets the CPU meanwhile.
-    assert_eq!(stdout(&run(&["restore"])), "nothing to undo\n");
+    assert_eq!(stdout(&run(&["restore"])), "nothing to restore\n");
     let again = run(&reserve);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("orchestrator release"), "{}", stderr(&again));

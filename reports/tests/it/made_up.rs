@@ -295,6 +295,7 @@ fn manifest(suite: Suite) -> Manifest {
         cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),
+        resumed: Vec::new(),
         repetitions: Vec::new(),
     }
 }

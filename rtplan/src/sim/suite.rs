@@ -236,6 +236,7 @@ impl Plan {
             keep_awake: KeepAwake { on: false, reason: simulated(), idle_cost: None },
             cleared: None,
             impossible: Vec::new(),
+            resumed: Vec::new(),
             repetitions: Vec::new(),
         }
     }

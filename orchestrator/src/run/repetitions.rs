@@ -1,0 +1,133 @@
+//! The repetitions of a plan, one after the other, each attempted until it is quiet.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use model::{
+    Manifest,
+    manifest::{RepetitionRecord, Status},
+};
+
+use super::{
+    bench::Bench,
+    folder::Folder,
+    noise,
+    plan::{Plan, Planned},
+    progress::Progress,
+    record,
+};
+use crate::{host::Stop, sentinel};
+
+/// Makes what is missing in the folder.
+///
+/// # Errors
+/// A signal, or the file system's; a failed repetition is none.
+pub(super) fn run_all(
+    plan: &Plan,
+    bench: &mut dyn Bench,
+    folder: &Folder,
+    manifest: &mut Manifest,
+    stop: &Stop,
+) -> Result<()> {
+    let is_missing = |planned: &&Planned| {
+        let Planned { experiment, repetition, .. } = planned;
+        let retries = plan.suite.noise.retries;
+        !is_done(manifest, planned)
+            || noise::wants_another(&manifest.repetitions, experiment, *repetition, retries)
+    };
+    let missing: Vec<&Planned> = plan.repetitions.iter().filter(is_missing).collect();
+    let estimate = missing.iter().map(|planned| planned.estimate).sum();
+    let mut progress = Progress::new(missing.len(), estimate);
+    for own in &plan.impossible {
+        progress.note(&format!("{} is not possible here: {}", own.experiment, own.reason));
+    }
+    for planned in missing {
+        repetition(plan, planned, bench, folder, manifest, &mut progress, stop)?;
+        progress.end();
+        stop.check()?;
+    }
+    progress.finish();
+    manifest.finished_utc = Some(record::now_utc());
+    folder.save(manifest)
+}
+
+/// The planned repetitions of which no attempt is complete.
+pub(super) fn failed(plan: &Plan, manifest: &Manifest) -> usize {
+    plan.repetitions.iter().filter(|planned| !is_done(manifest, planned)).count()
+}
+
+fn is_done(manifest: &Manifest, planned: &Planned) -> bool {
+    manifest.repetitions.iter().any(|record| {
+        record.experiment == planned.experiment
+            && record.repetition == planned.repetition
+            && record.status == Status::Done
+    })
+}
+
+/// Attempts a repetition until it is quiet, or the retries are used up.
+fn repetition(
+    plan: &Plan,
+    planned: &Planned,
+    bench: &mut dyn Bench,
+    folder: &Folder,
+    manifest: &mut Manifest,
+    progress: &mut Progress,
+    stop: &Stop,
+) -> Result<()> {
+    let experiment = plan.experiment(planned);
+    let noise = &plan.suite.noise;
+    let Planned { experiment: name, repetition, estimate } = planned;
+    // Attempts of an earlier run count where one is complete; failed ones are made up for.
+    let done = is_done(manifest, planned);
+    let before = if done { 0 } else { manifest.repetitions.len() };
+    let begun = manifest.repetitions.len();
+    loop {
+        let attempt =
+            noise::next_attempt(&manifest.repetitions, name).max(folder.next_attempt(name)?);
+        let again = manifest.repetitions.len() > begun;
+        let label = format!("{name} repetition {repetition}{}", if again { " again" } else { "" });
+        progress.begin(&label, *estimate, again);
+        let (started_utc, start) = (record::now_utc(), Instant::now());
+        let partial = folder.begin(name, attempt)?;
+        let attempted = bench.attempt(experiment, attempt, &partial);
+        if attempted.error.is_some() {
+            // An interrupted attempt is no result; its folder stays aside and is made again.
+            stop.check()?;
+        }
+        let timing = (started_utc, start.elapsed());
+        let record =
+            record::of_attempt(name, (attempt, *repetition), timing, &attempted, noise.max_stalled);
+        folder.commit(&partial, &record)?;
+        if let Some(note) = note(&record, noise.max_stalled) {
+            progress.note(&note);
+        }
+        manifest.repetitions.push(record);
+        manifest.cleared = bench.cleared();
+        noise::choose(&mut manifest.repetitions, name, *repetition);
+        folder.save(manifest).context("after a repetition")?;
+        if !noise::wants_another(&manifest.repetitions[before..], name, *repetition, noise.retries)
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// What the user should know of an attempt at once.
+fn note(record: &RepetitionRecord, max_stalled: f64) -> Option<String> {
+    let name = format!("{} rep-{:03}", record.experiment, record.attempt);
+    if let Some(error) = &record.error {
+        return Some(format!("{name} failed: {error}"));
+    }
+    if let Some(why) = record.facts.sentinel.as_ref().and_then(sentinel::blind) {
+        return Some(format!("{name}: {why}"));
+    }
+    let share = record.stalled_share.filter(|_| record.noisy)?;
+    Some(format!(
+        "{name} is noisy: the measured CPU was stalled for {:.2} % of the time (limit {:.2} %)",
+        share * 100.0,
+        max_stalled * 100.0
+    ))
+}
+
+#[cfg(test)]
+mod tests;
