@@ -78,7 +78,7 @@ fn a_kept_reservation_stays_until_it_is_released() {
 fn made_up_virsh(folder: &Path, vcpu: i32) {
     let script = format!(
         "#!/bin/sh\n\
-         if [ \"$1 $2\" != 'qemu-monitor-command lab' ]; then\n\
+         if [ \"$1 $2\" != 'qemu-monitor-command rtvm-spinning' ]; then\n\
          echo \"error: failed to get domain '$2'\" >&2; exit 1; fi\n\
          echo '{{\"return\":[{{\"cpu-index\":0,\"thread-id\":{vcpu}}}],\"id\":\"libvirt-7\"}}'\n"
     );
@@ -109,7 +109,7 @@ fn a_domain_is_watched_until_it_ends() {
     };
     let before = HostState::now();
     let lacking = orchestrator(&state)
-        .args(["reserve", "--domain", "lab", "--reservation", "28ms/50ms"])
+        .args(["reserve", "--domain", "rtvm-spinning", "--reservation", "28ms/50ms"])
         .env("PATH", folder.path().join("empty"))
         .output()
         .unwrap();
@@ -119,7 +119,7 @@ fn a_domain_is_watched_until_it_ends() {
     assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
     assert!(stderr(&unknown).contains("failed to get domain 'other'"), "{}", stderr(&unknown));
 
-    let watching = reserve("lab", "timer-server");
+    let watching = reserve("rtvm-spinning", "timer-server");
     wait_for_reservation(guest.vcpu_thread());
     sleep(Duration::from_millis(3500));
     drop(guest);
