@@ -37,14 +37,19 @@ fn a_whole_report_is_written() {
     claims.json
     fig1.png
     fig1.svg
+    fig1.tex
     fig2.png
     fig2.svg
+    fig2.tex
     fig3-time.png
     fig3-time.svg
+    fig3-time.tex
     fig3.png
     fig3.svg
+    fig3.tex
     fig4.png
     fig4.svg
+    fig4.tex
     index.html
     report.md
     table.csv
