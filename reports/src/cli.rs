@@ -13,8 +13,15 @@ use model::{
 };
 
 use crate::{
-    claims, compare, error::ReportError, export, folder::Results, grid::Format, mechanisms, render,
-    series::Selection, supply, sweep, table, table1,
+    claims,
+    compare::{self, tolerance::Tolerance},
+    error::ReportError,
+    export,
+    folder::Results,
+    grid::Format,
+    history, mechanisms, render,
+    series::Selection,
+    supply, sweep, table, table1,
 };
 
 /// Figures, tables and the scorecard, made from a result folder.
@@ -99,20 +106,26 @@ enum Command {
     /// Write the schedule of a repetition for other eyes: a trace for Perfetto, or a Gantt chart
     #[command(after_help = EXIT_HELP)]
     Export(export::Arguments),
-    /// Show two result folders side by side, with the size of each difference
+    /// Compare two result folders: what differs in their circumstances, then each response time
     #[command(after_help = EXIT_HELP)]
     Compare {
         /// The folder to compare with
         first: PathBuf,
         /// The folder that is compared
         second: PathBuf,
-        /// How to write it: milliseconds for people, nanoseconds in CSV
+        /// How to write it: milliseconds for people, nanoseconds in CSV and JSON
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: compare::write::Format,
         /// Which jobs: all, or only those that no stall of the machine disturbed
         #[arg(long, value_parser = selection(), default_value = "all")]
         jobs: Selection,
+        /// Exit with 4 where a 99th percentile grew by more than this, or more deadlines were missed
+        #[arg(long, value_name = "5%")]
+        tolerance: Option<Tolerance>,
     },
+    /// Show one experiment over many results, and the first change that matters
+    #[command(after_help = EXIT_HELP)]
+    History(history::Arguments),
 }
 
 fn selection() -> impl TypedValueParser<Value = Selection> {
@@ -161,11 +174,15 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             (supplied(&dir, experiment.as_deref(), format)?, Exit::Done)
         }
         Command::Export(arguments) => (export::run(&arguments)?, Exit::Done),
-        Command::Compare { first, second, format, jobs } => {
+        Command::Compare { first, second, format, jobs, tolerance } => {
             let (first, second) = (Results::read(&first)?, Results::read(&second)?);
             let comparison = compare::compare(&first, &second, jobs);
-            (compare::grid(&comparison, format).write(format), Exit::Done)
+            let worse = tolerance.map(|own| compare::tolerance::breaches(&comparison, own));
+            let worse = worse.is_some_and(|own| !own.is_empty());
+            let exit = if worse { Exit::NotHeld } else { Exit::Done };
+            (compare::write::write(&comparison, format, tolerance), exit)
         }
+        Command::History(arguments) => (history::run(&arguments)?, Exit::Done),
     };
     // A reader that closed the pipe has seen what it wanted.
     match print::heard(out.write_all(text.as_bytes()).and_then(|()| out.flush())) {

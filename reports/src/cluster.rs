@@ -62,14 +62,9 @@ mod tests {
     use crate::series::Sample;
 
     fn run(stalled: &[u64]) -> Run {
-        let sample = |(index, &stalled): (usize, &u64)| Sample {
-            index: index as u64,
-            at_ns: 0,
-            response_ns: index as u64,
-            cpu_ns: None,
-            missed: false,
-            stalled_ns: Some(stalled),
-            own_stalled_ns: Some(stalled),
+        let sample = |(index, &stalled): (usize, &u64)| {
+            let own = Sample::new(0, index as u64).with(None, false, Some(stalled));
+            own.with_own_stalled(Some(stalled))
         };
         let samples = stalled.iter().enumerate().map(sample).collect();
         Run { attempt: 0, samples, released: None, length_ns: 0 }

@@ -95,6 +95,21 @@ impl Grid {
         out
     }
 
+    /// A JSON object for each row: the titles are its keys, numbers are numbers, unknown values null.
+    #[must_use]
+    pub fn objects(&self) -> Vec<serde_json::Map<String, serde_json::Value>> {
+        let value = |column: usize, cell: &str| match cell {
+            UNKNOWN => serde_json::Value::Null,
+            cell if column < self.texts => cell.into(),
+            cell => serde_json::from_str(cell).unwrap_or_else(|_| cell.into()),
+        };
+        let object = |row: &Vec<String>| {
+            let cells = self.header.iter().zip(row).enumerate();
+            cells.map(|(column, (title, cell))| (title.clone(), value(column, cell))).collect()
+        };
+        self.rows.iter().map(object).collect()
+    }
+
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
@@ -124,7 +139,7 @@ impl Grid {
 }
 
 /// Escapes what LaTeX would take as markup, and writes the signs that it has no letter for.
-fn latex_escape(cell: &str) -> String {
+pub(crate) fn latex_escape(cell: &str) -> String {
     let mut out = String::new();
     for c in cell.chars() {
         match c {
@@ -135,6 +150,10 @@ fn latex_escape(cell: &str) -> String {
             '≤' => out.push_str("$\\le$"),
             '×' => out.push_str("$\\times$"),
             'µ' => out.push_str("\\textmu{}"),
+            'τ' => out.push_str("$\\tau$"),
+            '−' => out.push_str("$-$"),
+            '<' => out.push_str("$<$"),
+            '\u{a0}' => out.push('~'),
             'δ' => out.push_str("$\\delta$"),
             _ => out.push(c),
         }

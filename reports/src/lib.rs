@@ -14,6 +14,7 @@ pub mod export;
 pub mod figure;
 pub mod folder;
 pub mod grid;
+pub mod history;
 pub mod joined;
 pub mod mechanisms;
 pub mod page;

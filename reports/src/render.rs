@@ -8,11 +8,11 @@ use std::{
 use crate::{
     claims, compare,
     error::ReportError,
-    figure::{build, export},
+    figure::{build, export, tex},
     folder::{Case, Results},
     grid::{Format, Grid},
     joined, mechanisms,
-    page::{content::Content, html, markdown},
+    page::{Drawn, content::Content, html, markdown, timeline},
     series::Selection,
     supply::{self, bound::Promise, curve::Point},
     sweep, table, table1,
@@ -27,7 +27,7 @@ pub struct Rendered {
     pub files: Vec<String>,
 }
 
-/// Writes figures (SVG, PNG), `claims.json`, `table.csv`, `sweep.csv`
+/// Writes figures (SVG, PNG, pgfplots), `claims.json`, `table.csv`, `sweep.csv`
 /// (where there is a sweep), `mechanisms.csv` (where some are ranked), `simulated.csv` (where a
 /// simulation was joined), `report.md` and `index.html`.
 ///
@@ -40,22 +40,24 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     fs::create_dir_all(&folder).map_err(|error| ReportError::write(&folder, error))?;
     let mut files = Vec::new();
     let mut put = |name: String, bytes: &[u8]| write(&folder, name, bytes, &mut files);
+    let claims = claims::all(results);
     let mut drawn = Vec::new();
     let curves = curves(results);
     let mut figures = build::figures(results);
     figures.extend(curves.iter().map(|own| supply::figure::figure(own.0, &own.1, &own.2)));
     for figure in figures {
-        let svg = export::svg(&figure)?;
-        put(format!("{}.svg", figure.name), svg.as_bytes())?;
+        put(format!("{}.svg", figure.name), export::svg(&figure)?.as_bytes())?;
         put(format!("{}.png", figure.name), &export::png(&figure)?)?;
-        drawn.push((figure, svg));
+        put(format!("{}.tex", figure.name), tex::write(&figure).as_bytes())?;
+        drawn.push(Drawn::of(results, figure, &claims)?);
     }
-    let claims = claims::all(results);
     put("claims.json".to_owned(), claims::json(results, &claims).as_bytes())?;
     let statistics = table::grid(results, Selection::All, Format::Csv).write(Format::Csv);
     put("table.csv".to_owned(), statistics.as_bytes())?;
     if let Ok(grid) = table1::grid(results, &[], true, Format::Csv) {
         put("table1.csv".to_owned(), grid.write(Format::Csv).as_bytes())?;
+        let latex = table1::grid(results, &[], true, Format::Latex)?.write(Format::Latex);
+        put("table1.tex".to_owned(), latex.as_bytes())?;
     }
     if !results.sweeps.is_empty() {
         put("sweep.csv".to_owned(), sweep::csv(&results.sweeps).as_bytes())?;
@@ -66,7 +68,7 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     }
     let joined = joined::pairs(results);
     if !joined.is_empty() {
-        let distances = compare::machine_grid(&joined).write(Format::Csv);
+        let distances = compare::table::machine_grid(&joined).write(Format::Csv);
         put("simulated.csv".to_owned(), distances.as_bytes())?;
     }
     if supply::table::traced(results).next().is_some() {
@@ -75,9 +77,11 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
         put("sbf.csv".to_owned(), sbf(&curves).write(Format::Csv).as_bytes())?;
     }
     let content = Content::of(results, &claims, &joined);
-    let figures: Vec<_> = drawn.iter().map(|(figure, _)| figure.clone()).collect();
-    put("report.md".to_owned(), markdown::write(&content, &figures).as_bytes())?;
-    put("index.html".to_owned(), html::write(&content, &drawn).as_bytes())?;
+    let timeline = timeline::timeline(results);
+    let picture = timeline.as_ref().map(|own| export::svg(&own.chart)).transpose()?;
+    let page = html::write(&content, &drawn, timeline.as_ref().zip(picture));
+    put("report.md".to_owned(), markdown::write(&content, &drawn).as_bytes())?;
+    put("index.html".to_owned(), page.as_bytes())?;
     Ok(Rendered { index: folder.join("index.html"), files })
 }
 

@@ -50,7 +50,7 @@ fn case_rows(case: &Case, selection: Selection) -> Vec<Row> {
         misses: series.deadline_ns.map(|_| series.misses(selection)),
         failures: series.failures,
         unfinished: series.unfinished(),
-        summary: Summary::of(&mut series.responses(selection)),
+        summary: Summary::of_sorted(series.sorted(selection)),
         interval: interval_of(series, selection),
         bound_ns: case.bound_ns(&series.task),
     };
@@ -103,6 +103,8 @@ pub fn grid(results: &Results, selection: Selection, format: Format) -> Grid {
         "p50",
         "p90",
         "p99",
+        "p99.9",
+        "p99.99",
         "max",
         "analytic",
     ];
@@ -118,7 +120,7 @@ fn human_cells(row: &Row) -> Vec<String> {
     let known = |n: Option<usize>| n.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
     let Some(task) = &row.task else {
         let mut cells = vec![row.experiment.clone(), "not measured".to_owned()];
-        cells.resize(15, UNKNOWN.to_owned());
+        cells.resize(17, UNKNOWN.to_owned());
         return cells;
     };
     let of = |pick: fn(&Summary) -> f64| ms_or_unknown(row.summary.as_ref().map(pick));
@@ -136,6 +138,8 @@ fn human_cells(row: &Row) -> Vec<String> {
         of(|s| s.p50 as f64),
         of(|s| s.p90 as f64),
         of(|s| s.p99 as f64),
+        of(|s| s.p999 as f64),
+        of(|s| s.p9999 as f64),
         of(|s| s.max as f64),
         row.bound_ns.map_or_else(|| UNKNOWN.to_owned(), |ns| ms(ns as f64)),
     ]
@@ -228,7 +232,7 @@ pub fn attempts_note(results: &Results) -> Option<String> {
     })
 }
 
-const MACHINE_COLUMNS: [&str; 20] = [
+const MACHINE_COLUMNS: [&str; 22] = [
     "experiment",
     "task",
     "samples",
@@ -249,6 +253,8 @@ const MACHINE_COLUMNS: [&str; 20] = [
     "max_ns",
     "analytic_ns",
     "unfinished",
+    "p99_9_ns",
+    "p99_99_ns",
 ];
 
 fn machine_grid(rows: &[Row], selection: Selection) -> Grid {
@@ -287,5 +293,7 @@ fn machine_cells(row: &Row, selection: Selection) -> Vec<String> {
         cell(summary.map(|s| s.max)),
         cell(row.bound_ns),
         row.unfinished.to_string(),
+        cell(summary.map(|s| s.p999)),
+        cell(summary.map(|s| s.p9999)),
     ]
 }

@@ -101,7 +101,7 @@ fn chosen<'a>(results: &'a Results, only: &[String]) -> Result<Vec<&'a Case>, Re
 }
 
 fn measured(case: &Case, series: &Series) -> Option<Column> {
-    let summary = Summary::of(&mut series.responses(Selection::All))?;
+    let summary = Summary::of_sorted(series.sorted(Selection::All))?;
     let interval = interval_of(series);
     let alone = case.series.len() == 1;
     Some(Column {

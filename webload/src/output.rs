@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use model::{
@@ -74,7 +74,9 @@ impl Outputs {
     pub fn write(self, run: &Run) -> Result<(), OutputError> {
         let rows =
             |file: &mut dyn Write| sample::write_rows(file, &run.rows).map_err(io::Error::from);
-        let log = |file: &mut dyn Write| hist::write_to(file, length(run), &histograms(run));
+        let log = |file: &mut dyn Write| {
+            hist::write_to(file, started(run), length(run), &histograms(run))
+        };
         let written = fill(self.rows, rows);
         written.and(fill(self.log, log))
     }
@@ -100,7 +102,14 @@ fn fill(
 /// # Errors
 /// [`OutputError::Histogram`] with the path.
 pub fn write_histograms(path: &Path, run: &Run) -> Result<(), OutputError> {
-    hist::write_log(path, length(run), &histograms(run)).map_err(OutputError::Histogram)
+    hist::write_log(path, started(run), length(run), &histograms(run))
+        .map_err(OutputError::Histogram)
+}
+
+/// When the first repetition began.
+fn started(run: &Run) -> SystemTime {
+    let first = run.repetitions.iter().map(|one| one.start_ns).min();
+    first.map_or_else(SystemTime::now, kernel::clock::wall_of)
 }
 
 /// The repetitions' lengths, added up.

@@ -164,7 +164,7 @@ impl fmt::Display for Summary {
             writeln!(f, "clients: {:.0} % of a CPU", share * 100.0)?;
         }
         write!(f, "{:<14}", "milliseconds")?;
-        for name in ["min", "mean", "stddev", "p50", "p90", "p99", "max"] {
+        for name in ["min", "mean", "stddev", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
             write!(f, "{name:>12}")?;
         }
         writeln!(f)?;
@@ -189,6 +189,8 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, s: Option<&stats::Summary>) -> f
         of(|s| Some(s.p50 as f64)),
         of(|s| Some(s.p90 as f64)),
         of(|s| Some(s.p99 as f64)),
+        of(|s| Some(s.p999 as f64)),
+        of(|s| Some(s.p9999 as f64)),
         of(|s| Some(s.max as f64)),
     ] {
         match ns {

@@ -1,6 +1,9 @@
 //! Clocks, in nanoseconds, and sleeping until an instant.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use nix::{
     errno::Errno,
@@ -13,6 +16,12 @@ use nix::{
 #[inline]
 pub fn monotonic_ns() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The wall-clock time of an instant of CLOCK_MONOTONIC that has passed.
+#[must_use]
+pub fn wall_of(instant_ns: u64) -> SystemTime {
+    SystemTime::now() - Duration::from_nanos(monotonic_ns().saturating_sub(instant_ns))
 }
 
 /// CPU time of the calling thread in nanoseconds.

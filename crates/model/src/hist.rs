@@ -31,18 +31,20 @@ pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram {
 
 /// Writes one interval a tagged histogram (for example one a task) as an HdrHistogram log.
 ///
-/// `length` is the interval that all of them cover; values are nanoseconds.
+/// `started` is the instant of the first release (or request) and `length` the interval that all of
+/// them cover; values are nanoseconds.
 ///
 /// # Errors
 /// What the file system says, with the path.
 pub fn write_log(
     path: &Path,
+    started: SystemTime,
     length: Duration,
     tagged: &[(String, Histogram)],
 ) -> Result<(), String> {
     let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut out = BufWriter::new(File::create(path).map_err(|error| fail(&error))?);
-    write_to(&mut out, length, tagged).map_err(|error| fail(&error))?;
+    write_to(&mut out, started, length, tagged).map_err(|error| fail(&error))?;
     out.flush().map_err(|error| fail(&error))
 }
 
@@ -52,12 +54,13 @@ pub fn write_log(
 /// What the file system says.
 pub fn write_to(
     mut out: &mut dyn Write,
+    started: SystemTime,
     length: Duration,
     tagged: &[(String, Histogram)],
 ) -> io::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
-        .with_start_time(SystemTime::now())
+        .with_start_time(started)
         .begin_log_with(&mut out, &mut serializer)?;
     for (tag, histogram) in tagged {
         writer

@@ -6,8 +6,10 @@
 
 use std::{fs::File, io, path::Path};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+
+pub use crate::rows::read_csv;
 
 /// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).
@@ -143,7 +145,31 @@ pub enum SampleError {
         #[source]
         error: io::Error,
     },
-    /// A row cannot be read or written; the cause names line and field.
+    /// A cell does not hold what its column is for.
+    #[error("{path}, line {line}, column `{column}`: `{value}` {wrong}")]
+    Cell {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// The column's title.
+        column: String,
+        /// What stands there.
+        value: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
+    /// A line is not a row of such a file.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A row cannot be read or written; the cause says where.
     #[error("{path}: {error}")]
     Row {
         /// The file.
@@ -152,19 +178,6 @@ pub enum SampleError {
         #[source]
         error: csv::Error,
     },
-}
-
-/// Reads all rows of a CSV file with a header.
-///
-/// # Errors
-/// [`SampleError`] with the path and, for a malformed row, its line.
-pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, SampleError> {
-    let name = || path.display().to_string();
-    let file = File::open(path).map_err(|error| SampleError::File { path: name(), error })?;
-    csv::Reader::from_reader(io::BufReader::new(file))
-        .deserialize()
-        .collect::<Result<_, _>>()
-        .map_err(|error| SampleError::Row { path: name(), error })
 }
 
 /// Writes all rows to a CSV file; `header` is written even where there are no rows.

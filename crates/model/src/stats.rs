@@ -23,6 +23,12 @@ pub struct Summary {
     pub p90: u64,
     /// 99th percentile.
     pub p99: u64,
+    /// 99.9th percentile.
+    #[serde(rename = "p99_9")]
+    pub p999: u64,
+    /// 99.99th percentile.
+    #[serde(rename = "p99_99")]
+    pub p9999: u64,
     /// Largest sample.
     pub max: u64,
 }
@@ -33,6 +39,12 @@ impl Summary {
     #[must_use]
     pub fn of(samples: &mut [u64]) -> Option<Self> {
         samples.sort_unstable();
+        Self::of_sorted(samples)
+    }
+
+    /// The same of samples that ascend already.
+    #[must_use]
+    pub fn of_sorted(samples: &[u64]) -> Option<Self> {
         Some(Self {
             count: samples.len() as u64,
             min: *samples.first()?,
@@ -41,6 +53,8 @@ impl Summary {
             p50: percentile(samples, 50.0)?,
             p90: percentile(samples, 90.0)?,
             p99: percentile(samples, 99.0)?,
+            p999: percentile(samples, 99.9)?,
+            p9999: percentile(samples, 99.99)?,
             max: *samples.last()?,
         })
     }
@@ -111,6 +125,15 @@ mod tests {
         let up_to = |n: u64| (1..=n).collect::<Vec<_>>();
         assert_eq!(percentile(&up_to(P99_LEAST - 1), 99.0), Some(P99_LEAST - 1));
         assert_eq!(percentile(&up_to(P99_LEAST), 99.0), Some(P99_LEAST - 1));
+    }
+
+    #[test]
+    fn the_far_tail_of_ten_thousand() {
+        let summary = Summary::of(&mut (1..=10_000).collect::<Vec<_>>()).unwrap();
+        assert_eq!(
+            (summary.p99, summary.p999, summary.p9999, summary.max),
+            (9900, 9990, 9999, 10_000)
+        );
     }
 
     #[test]

@@ -3,16 +3,21 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use model::{
-    Manifest,
+    Manifest, TaskSet,
     manifest::{RepetitionRecord, SCHEMA_VERSION},
     sample,
     suite::Experiment,
 };
 
-use crate::{error::Error, series::Series};
+use crate::{
+    error::Error,
+    jobs::{self, TaskJobs},
+    series::Series,
+};
 
 /// A result folder and its manifest.
 #[derive(Debug)]
@@ -91,19 +96,28 @@ impl Folder {
             }
             let (attempt, length) = (record.attempt, experiment.duration);
             if let Some(jobs) = jobs {
-                let rows = sample::read_csv(&jobs)?;
+                let rows = read_jobs(&jobs, &experiment.tasks, length)?;
                 Series::add_jobs(&mut found.series, &experiment.tasks, length, attempt, rows);
             }
             if let Some(requests) = requests {
                 Series::add_requests(&mut found.series, attempt, sample::read_csv(&requests)?);
             }
             if let (Some(jobs), Some(load)) = (file("load-jobs.csv"), &experiment.load) {
-                let rows = sample::read_csv(&jobs)?;
+                let rows = read_jobs(&jobs, &load.tasks, length)?;
                 Series::add_jobs(&mut found.load, &load.tasks, length, attempt, rows);
             }
         }
         Ok(found)
     }
+}
+
+/// As many jobs of a task are expected as are released.
+fn read_jobs(file: &Path, tasks: &TaskSet, length: Duration) -> Result<Vec<TaskJobs>, Error> {
+    let released = |name: &str| {
+        let named = tasks.iter().enumerate().find(|(at, _)| TaskSet::name(*at) == name);
+        named.map_or(0, |(_, task)| task.released(length) as usize)
+    };
+    Ok(jobs::read(file, released)?)
 }
 
 /// The folder of an attempt, in the result folder at `path`.

@@ -6,10 +6,13 @@
 
 pub mod error;
 pub mod folder;
+mod jobs;
 mod own_stalls;
 pub mod point;
+pub mod sample;
 pub mod series;
 
 pub use error::Error;
 pub use folder::{Folder, Samples};
-pub use series::{Run, SERVICE, Sample, Series};
+pub use sample::Sample;
+pub use series::{Run, SERVICE, Series};

@@ -86,7 +86,7 @@ mod tests {
         let mut series = Vec::new();
         for (attempt, rows) in runs.iter().enumerate() {
             let (tasks, length) = (&experiment.tasks, experiment.duration);
-            Series::add_jobs(&mut series, tasks, length, attempt as u32, rows.clone());
+            Series::add_jobs(&mut series, tasks, length, attempt as u32, crate::jobs::of(rows));
         }
         let wcrt_ns = (bounded == Selection::Undisturbed).then_some(1);
         let bound = |at| TaskBound { task: model::TaskSet::name(at), wcrt_ns };

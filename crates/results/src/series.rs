@@ -1,55 +1,19 @@
 //! The samples of one task (or service) of one experiment, run by run.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use model::{
     TaskSet,
     duration::as_ns,
     judged::{Count, Selection},
-    sample::{DISTURBED_NS, Job, Request},
+    sample::Request,
     stats,
 };
 
-use crate::own_stalls::own_stalls;
+use crate::{jobs::TaskJobs, own_stalls::own_stalls, sample::Sample};
 
 /// The name under which a service's requests stand where a task's name would.
 pub const SERVICE: &str = "service";
-
-/// One job or one good request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
-    /// Its number within the run (and, for requests, within its client).
-    pub index: u64,
-    /// Release (or intended start), counted from the run's first, in nanoseconds.
-    pub at_ns: u64,
-    /// Response time in nanoseconds.
-    pub response_ns: u64,
-    /// CPU time of the job, as the machine that ran it accounts it.
-    pub cpu_ns: Option<u64>,
-    /// Whether it missed its deadline; requests have none.
-    pub missed: bool,
-    /// Stalled time of its busy period so far; none where no sentinel watched.
-    pub stalled_ns: Option<u64>,
-    /// The part of that which may have fallen between its release (or that of an earlier job of its
-    /// task that was still unfinished then) and its finish: what can have delayed a job of the most
-    /// urgent task.
-    pub own_stalled_ns: Option<u64>,
-}
-
-impl Sample {
-    /// Whether a stall disturbed it, as far as is known: unwatched samples are not disturbed.
-    #[must_use]
-    pub fn disturbed(&self) -> bool {
-        self.stalled_ns.is_some_and(|stalled| stalled > DISTURBED_NS)
-    }
-
-    /// Whether a stall may have delayed it, were it of the most urgent task: a backlog of less
-    /// urgent ones, and the stalls since that began, does not hold it up.
-    #[must_use]
-    pub fn disturbed_itself(&self) -> bool {
-        self.own_stalled_ns.is_some_and(|stalled| stalled > DISTURBED_NS)
-    }
-}
 
 /// The samples of one independent run: a repetition, or one simulation within it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +38,7 @@ impl Run {
 
     /// The selected samples.
     pub fn selected(&self, selection: Selection) -> impl Iterator<Item = &Sample> {
-        self.samples.iter().filter(move |sample| selection.takes(sample.disturbed()))
+        self.samples.iter().filter(move |sample| sample.is_in(selection))
     }
 
     /// Response times of the selected samples in their order, and behind them, for each unfinished
@@ -100,7 +64,21 @@ pub struct Series {
     pub deadline_ns: Option<u64>,
     /// Requests that failed; they have no response time and are in no run.
     pub failures: u64,
+    sorted: Sorted,
 }
+
+/// Response times in ascending order, once somebody asked for them: of all samples, and of the
+/// undisturbed ones where these are others. No part of what a series is.
+#[derive(Debug, Clone, Default)]
+struct Sorted([OnceLock<Vec<u64>>; 2]);
+
+impl PartialEq for Sorted {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Sorted {}
 
 impl Series {
     /// Response times in nanoseconds of the selected samples, in the order in which they were taken.
@@ -124,15 +102,26 @@ impl Series {
     /// where it is one of those, or where there is nothing.
     #[must_use]
     pub fn percentile(&self, selection: Selection, p: f64) -> Option<u64> {
-        let mut responses = self.responses(selection);
-        responses.sort_unstable();
-        stats::percentile_beyond(&responses, self.unfinished(), p)
+        stats::percentile_beyond(self.sorted(selection), self.unfinished(), p)
+    }
+
+    /// Response times of the selected samples in ascending order; sorted once. Only for a series
+    /// that is whole.
+    #[must_use]
+    pub fn sorted(&self, selection: Selection) -> &[u64] {
+        let undisturbed = selection == Selection::Undisturbed;
+        let others = undisturbed && self.selected(Selection::All).any(Sample::disturbed);
+        self.sorted.0[usize::from(others)].get_or_init(|| {
+            let mut responses = self.responses(selection);
+            responses.sort_unstable();
+            responses
+        })
     }
 
     /// Selected jobs that missed their deadline.
     #[must_use]
     pub fn misses(&self, selection: Selection) -> usize {
-        self.selected(selection).filter(|sample| sample.missed).count()
+        self.selected(selection).filter(|sample| sample.missed()).count()
     }
 
     /// Number of samples in all.
@@ -156,7 +145,7 @@ impl Series {
     /// Number of disturbed samples; none where no sentinel watched all of them.
     #[must_use]
     pub fn disturbed(&self) -> Option<usize> {
-        let watched = self.selected(Selection::All).all(|sample| sample.stalled_ns.is_some());
+        let watched = self.selected(Selection::All).all(|sample| sample.stalled_ns().is_some());
         (watched && !self.is_empty())
             .then(|| self.selected(Selection::All).filter(|sample| sample.disturbed()).count())
     }
@@ -183,29 +172,26 @@ impl Series {
         tasks: &TaskSet,
         length: Duration,
         attempt: u32,
-        mut jobs: Vec<Job>,
+        mut jobs: Vec<TaskJobs>,
     ) {
         for (at, task) in tasks.iter().enumerate() {
             let own = Self::named(series, &TaskSet::name(at));
             own.deadline_ns = Some(as_ns(task.deadline()));
             own.run(attempt, Some(task.released(length)), as_ns(length));
         }
-        jobs.sort_by_key(|job| job.release_ns);
-        let first = jobs.first().map_or(0, |job| job.release_ns);
-        let own_stalled = own_stalls(&jobs);
-        for (job, own_stalled_ns) in jobs.into_iter().zip(own_stalled) {
-            let sample = Sample {
-                index: job.job,
-                at_ns: job.release_ns - first,
-                response_ns: job.response_ns,
-                cpu_ns: job.cpu_ns,
-                missed: job.missed,
-                stalled_ns: job.stalled_ns,
-                own_stalled_ns,
-            };
-            let own = Self::named(series, &job.task);
-            own.deadline_ns = Some(job.deadline_ns);
-            own.run(attempt, None, as_ns(length)).samples.push(sample);
+        own_stalls(&mut jobs);
+        let first = jobs.iter().filter_map(|own| own.samples.first()).map(|own| own.at_ns).min();
+        for TaskJobs { task, deadline_ns, mut samples } in jobs {
+            samples.iter_mut().for_each(|sample| sample.at_ns -= first.unwrap_or(0));
+            let own = Self::named(series, &task);
+            own.deadline_ns = Some(deadline_ns);
+            let run = own.run(attempt, None, as_ns(length));
+            // Not a copy of millions where there is nothing to add to.
+            if run.samples.is_empty() {
+                run.samples = samples;
+            } else {
+                run.samples.append(&mut samples);
+            }
         }
     }
 
@@ -218,15 +204,7 @@ impl Series {
             let good = same.iter().filter(|request| request.error.is_none());
             let samples: Vec<Sample> = good
                 .filter_map(|request| {
-                    Some(Sample {
-                        index: request.request,
-                        at_ns: request.intended_ns - first,
-                        response_ns: request.response_ns?,
-                        cpu_ns: None,
-                        missed: false,
-                        stalled_ns: None,
-                        own_stalled_ns: None,
-                    })
+                    Some(Sample::new(request.intended_ns - first, request.response_ns?))
                 })
                 .collect();
             own.failures += (same.len() - samples.len()) as u64;
@@ -237,7 +215,13 @@ impl Series {
     fn named<'a>(series: &'a mut Vec<Self>, task: &str) -> &'a mut Self {
         let at = series.iter().position(|one| one.task == task).unwrap_or_else(|| {
             let task = task.to_owned();
-            series.push(Self { task, runs: Vec::new(), deadline_ns: None, failures: 0 });
+            series.push(Self {
+                task,
+                runs: Vec::new(),
+                deadline_ns: None,
+                failures: 0,
+                sorted: Sorted::default(),
+            });
             series.len() - 1
         });
         &mut series[at]
@@ -254,7 +238,10 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
+    use model::sample::Job;
+
     use super::*;
+    use crate::jobs;
 
     const MS: u64 = 1_000_000;
 
@@ -279,7 +266,7 @@ mod tests {
     fn series(rows: &[Job]) -> Vec<Series> {
         let mut series = Vec::new();
         let length = Duration::from_millis(600);
-        Series::add_jobs(&mut series, &TaskSet::paper(), length, 0, rows.to_vec());
+        Series::add_jobs(&mut series, &TaskSet::paper(), length, 0, jobs::of(rows));
         series
     }
 

@@ -88,7 +88,7 @@ fn misses(results: &Results, selection: Selection) -> Finding {
     let tau1 = case::series(fig3, "tau1")?;
     let finished = tau1.runs.iter().flat_map(|run| &run.samples);
     let judged = finished.filter(|sample| selection.takes(sample.disturbed_itself()));
-    let late = judged.filter(|sample| sample.missed).count();
+    let late = judged.filter(|sample| sample.missed()).count();
     let misses = late + tau1.unfinished() as usize;
     let share = misses as f64 / jobs.len() as f64;
     Ok(Judged {
@@ -167,7 +167,7 @@ fn unbounded(results: &Results) -> Finding {
 fn growth(run: &Run) -> Option<Growth> {
     let meanwhile = run.samples.iter().filter(|job| job.at_ns + job.response_ns <= run.length_ns);
     let points: Vec<(u64, u64)> = meanwhile
-        .map(|job| (job.at_ns, job.response_ns.saturating_sub(job.stalled_ns.unwrap_or(0))))
+        .map(|job| (job.at_ns, job.response_ns.saturating_sub(job.stalled_ns().unwrap_or(0))))
         .collect();
     if run.released.unwrap_or(0) < 2 * LEAST_FINISHED as u64 {
         return None;

@@ -71,7 +71,7 @@ fn there(results: &Results, setup: &Setup) -> Finding {
 
 /// Whether every run has jobs of a load's task, of its execution time.
 fn execution(series: &Series, task: &Task) -> Result<(bool, String), String> {
-    let cpu = series.selected(Selection::All).map(|job| job.cpu_ns);
+    let cpu = series.selected(Selection::All).map(|job| job.cpu_ns());
     let mut cpu: Vec<u64> =
         cpu.collect::<Option<_>>().ok_or("the CPU time of the load's jobs is not known")?;
     cpu.sort_unstable();
@@ -88,7 +88,7 @@ fn execution(series: &Series, task: &Task) -> Result<(bool, String), String> {
 /// The load's part of a CPU from its first release to its last finish in a run.
 fn load_share(case: &Case, at: usize) -> Result<f64, String> {
     let jobs = || case.load.iter().filter_map(|own| own.runs.get(at)).flat_map(|run| &run.samples);
-    let ran: u64 = jobs().filter_map(|job| job.cpu_ns).sum();
+    let ran: u64 = jobs().filter_map(|job| job.cpu_ns()).sum();
     let end = jobs().map(|job| job.at_ns + job.response_ns).max().unwrap_or(0);
     Ok(ran as f64 / end.max(1) as f64)
 }

@@ -31,16 +31,27 @@ const MISSED: Rgb = (190, 0, 0);
 
 /// What a lane belongs to; lanes of one group stand together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
+pub(crate) enum Group {
     Job,
     Vm,
     Host,
 }
 
+impl Group {
+    /// In one word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Vm => "vm",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// A row of the chart. Times are ms from the workload's start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lane {
-    group: Group,
+    pub(crate) group: Group,
     /// Left of it.
     pub label: String,
     color: Rgb,
@@ -49,7 +60,7 @@ pub struct Lane {
     /// Arrows up: releases.
     pub releases: Vec<f64>,
     /// Bars that are marked: jobs that missed their deadline.
-    missed: Vec<(f64, f64)>,
+    pub(crate) missed: Vec<(f64, f64)>,
 }
 
 /// The chart.
@@ -57,10 +68,10 @@ pub struct Lane {
 pub struct Gantt {
     title: String,
     /// Begin and end of the window, ms.
-    span: (f64, f64),
+    pub(crate) span: (f64, f64),
     /// From top to bottom.
     pub lanes: Vec<Lane>,
-    stalls: Vec<(f64, f64)>,
+    pub(crate) stalls: Vec<(f64, f64)>,
 }
 
 impl Gantt {

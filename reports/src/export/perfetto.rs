@@ -2,7 +2,7 @@
 //!
 //! Three "processes": the measured CPU with who ran on it, the virtual machine with its threads on
 //! any CPU, and the guest with its tasks' jobs. Times are microseconds with three decimals, so that
-//! no nanosecond is lost, counted from the workload's start.
+//! no nanosecond is lost, counted from the first event: Perfetto drops what lies before zero.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,8 @@ struct Event<'a> {
 /// # Errors
 /// Those of `out`.
 pub fn write(schedule: &Schedule, out: &mut dyn Write) -> io::Result<()> {
-    let mut writer = Writer { schedule, out, first: true };
+    let first_ns = schedule.first_ns();
+    let mut writer = Writer { schedule, first_ns, out, first: true };
     writeln!(writer.out, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     writer.cpu()?;
     writer.vm()?;
@@ -52,13 +53,16 @@ pub fn write(schedule: &Schedule, out: &mut dyn Write) -> io::Result<()> {
         "experiment": schedule.experiment,
         "attempt": schedule.attempt,
         "clock": "CLOCK_MONOTONIC of the host",
-        "zero_ns": schedule.zero_ns,
+        "zero_ns": first_ns,
+        "workload_us": (schedule.zero_ns - first_ns) as f64 / 1000.0,
     });
     writeln!(writer.out, "\n],\"otherData\":{about}}}")
 }
 
 struct Writer<'a> {
     schedule: &'a Schedule,
+    /// Host's instant of the trace's zero.
+    first_ns: u64,
     out: &'a mut dyn Write,
     first: bool,
 }
@@ -73,7 +77,7 @@ impl Writer<'_> {
     }
 
     fn us(&self, at_ns: u64) -> f64 {
-        (at_ns as i64 - self.schedule.zero_ns as i64) as f64 / 1000.0
+        at_ns.saturating_sub(self.first_ns) as f64 / 1000.0
     }
 
     fn name(&mut self, kind: &str, (pid, tid): (u32, u32), name: &str) -> io::Result<()> {

@@ -122,6 +122,17 @@ impl Schedule {
         self.vm.is_empty() && self.jobs.is_empty()
     }
 
+    /// The earliest instant of all: tracing begins before the workload, and a job's release may lie
+    /// before a window.
+    #[must_use]
+    pub fn first_ns(&self) -> u64 {
+        let rows = self.vm.iter().map(|row| row.start_ns);
+        let host = self.host.iter().map(|row| row.start_ns);
+        let jobs = self.jobs.iter().map(|job| job.release_ns.min(job.start_ns));
+        let stalls = self.stalls.iter().map(|stall| stall.start_ns);
+        rows.chain(host).chain(jobs).chain(stalls).fold(self.from_ns, u64::min)
+    }
+
     /// From the workload's start to the end.
     #[must_use]
     pub fn length_ns(&self) -> u64 {

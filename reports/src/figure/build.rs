@@ -1,6 +1,6 @@
 //! What each figure shows: the CDFs of the paper's figures, and response times over time.
 
-use super::{Bound, Color, Figure, Line, Panel, Stroke, sweep};
+use super::{About, Bound, Color, Figure, Line, Panel, Stroke, sweep};
 use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
@@ -11,8 +11,11 @@ use crate::{
 
 /// Blue, vermillion, green, purple, sky and orange of Okabe and Ito (2008): they stay apart for
 /// colour-blind readers.
-const COLORS: [Color; 6] =
+pub(crate) const COLORS: [Color; 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 68, 153), (86, 180, 233), (230, 159, 0)];
+
+/// The curve of all jobs beside that of the undisturbed ones.
+const STALLED_TOO: &str = "all jobs, stalled ones included";
 
 /// What a bound on an axis of response times is.
 const WORST_CASE: &str = "analytic worst case";
@@ -46,7 +49,7 @@ pub fn figures(results: &Results) -> Vec<Figure> {
 
 /// The figure in which a case is drawn: `fig4-unloaded` and `fig4-loaded` share `fig4`, and the
 /// four cases of Table 1 share `table1`.
-fn figure_name(case: &str) -> &str {
+pub(crate) fn figure_name(case: &str) -> &str {
     match case {
         "fig4-unloaded" | "fig4-loaded" => "fig4",
         name if table1::EXPERIMENTS.contains(&name) => "table1",
@@ -92,36 +95,39 @@ struct Curve<'a> {
     /// The same task, simulated.
     simulated: Option<&'a Series>,
     label: String,
+    /// The task, and which of several cases.
+    about: (String, Option<String>),
     color: Color,
     stroke: Stroke,
 }
 
 impl Curve<'_> {
-    fn sorted(&self, selection: Selection) -> Vec<u64> {
-        sorted(self.series, selection)
+    fn sorted(&self, selection: Selection) -> &[u64] {
+        self.series.sorted(selection)
+    }
+
+    fn about(&self, kind: Option<&'static str>, jobs: usize) -> About {
+        let (task, case) = self.about.clone();
+        About { task: Some(task), case, kind, jobs: Some(jobs as u64) }
     }
 
     /// Darker than the measured one, over which it lies.
     fn simulated(&self, end_ns: u64) -> Option<Line> {
         let series = self.simulated?;
         let at = self.case.series.iter().position(|own| own.task == series.task)?;
+        let sorted = series.sorted(self.case.judged());
         Some(Line {
+            about: self.about(Some("simulated"), sorted.len()),
             label: "simulated".to_owned(),
             color: dark(nth_color(at)),
             stroke: Stroke::Simulated,
-            points: clipped(&sorted(series, self.case.judged()), series.unfinished(), end_ns),
+            points: clipped(sorted, series.unfinished(), end_ns),
         })
     }
 
     fn p99(&self) -> f64 {
-        model::stats::percentile(&self.sorted(Selection::All), 99.0).unwrap_or(0) as f64
+        model::stats::percentile(self.sorted(Selection::All), 99.0).unwrap_or(0) as f64
     }
-}
-
-fn sorted(series: &Series, selection: Selection) -> Vec<u64> {
-    let mut responses = series.responses(selection);
-    responses.sort_unstable();
-    responses
 }
 
 /// Of two cases the second one is drawn dark and narrow over the pale and broad first one, so that
@@ -130,13 +136,19 @@ fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     let of = |(task, series): (usize, &'a Series)| {
         let name = task_label(case, &series.task);
         let condition = if case.experiment.load.is_some() { "loaded" } else { "unloaded" };
+        let which = match cases {
+            1 => None,
+            2 => Some(condition.to_owned()),
+            _ => Some(case.name().to_owned()),
+        };
+        let about = (name.clone(), which);
         let (label, color, stroke) = match (cases, at) {
             (1, _) => (name, nth_color(task), Stroke::Solid),
             (2, 0) => (format!("{name}, {condition}"), pale(nth_color(task)), Stroke::Broad),
             (2, _) => (format!("{name}, {condition}"), nth_color(task), Stroke::Solid),
             _ => (format!("{name}, {}", case.name()), nth_color(at), Stroke::Solid),
         };
-        Curve { case, series, simulated: None, label, color, stroke }
+        Curve { case, series, simulated: None, label, about, color, stroke }
     };
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
 }
@@ -150,7 +162,7 @@ pub(crate) fn pale((r, g, b): Color) -> Color {
     (lighter(r), lighter(g), lighter(b))
 }
 
-fn dark((r, g, b): Color) -> Color {
+pub(crate) fn dark((r, g, b): Color) -> Color {
     let darker = |part: u8| (f64::from(part) * 0.45).round() as u8;
     (darker(r), darker(g), darker(b))
 }
@@ -188,17 +200,18 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
     let mut bounds: Vec<Bound> = Vec::new();
     for curve in curves {
         let judged = curve.case.judged();
-        let line = |selection, stroke, label: &str| Line {
+        let all = curve.sorted(Selection::All);
+        let line = |sorted: &[u64], stroke, label: &str, kind| Line {
+            about: curve.about(kind, sorted.len()),
             label: label.to_owned(),
             color: curve.color,
             stroke,
-            points: clipped(&curve.sorted(selection), curve.series.unfinished(), end_ns),
+            points: clipped(sorted, curve.series.unfinished(), end_ns),
         };
-        solid.push(line(judged, curve.stroke, &curve.label));
+        solid.push(line(curve.sorted(judged), curve.stroke, &curve.label, None));
         if judged == Selection::Undisturbed && curve.series.disturbed().is_some_and(|n| n > 0) {
-            dashed.push(line(Selection::All, Stroke::Dashed, "all jobs, stalled ones included"));
+            dashed.push(line(all, Stroke::Dashed, STALLED_TOO, Some(STALLED_TOO)));
         }
-        let all = curve.sorted(Selection::All);
         let outside = all.len() - all.partition_point(|&sample| sample <= end_ns);
         if outside > 0 {
             let largest = short(all[all.len() - 1] as f64);
@@ -228,6 +241,7 @@ fn cdf_panel(curves: &[Curve], beyond: &mut Vec<String>) -> Panel {
         lines,
         bounds,
         bounds_label: WORST_CASE,
+        cdf: true,
     }
 }
 
@@ -328,6 +342,11 @@ fn over_time(case: &Case) -> Figure {
             x_max: round_up(largest(|point| point.0)),
             y_max: round_up(largest(|point| point.1) * 1.05),
             lines: vec![Line {
+                about: About {
+                    task: Some(task_label(case, &series.task)),
+                    jobs: Some(series.len() as u64),
+                    ..About::default()
+                },
                 label: task_label(case, &series.task),
                 color: nth_color(at),
                 stroke: Stroke::Dots,
@@ -335,6 +354,7 @@ fn over_time(case: &Case) -> Figure {
             }],
             bounds: Vec::new(),
             bounds_label: WORST_CASE,
+            cdf: false,
         }
     };
     let measured = case.series.iter().filter(|series| !series.is_empty());

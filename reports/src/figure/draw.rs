@@ -6,7 +6,10 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::{Bound, Color as Rgb, Figure, Line, Panel, Stroke};
+use super::{
+    Bound, Color as Rgb, Figure, Line, Panel, Stroke,
+    marker::{self, Shape},
+};
 
 /// Canvas pixels per unit of length below: fine enough that steps keep their place.
 pub const SCALE: u32 = 4;
@@ -89,6 +92,7 @@ where
     }
     for line in &panel.lines {
         draw_line(&mut chart, line)?;
+        draw_marks(&mut chart, line, &marker::places(panel, line))?;
     }
     Ok(())
 }
@@ -129,6 +133,23 @@ where
     Ok(())
 }
 
+fn draw_marks<B: DrawingBackend>(
+    chart: &mut Chart<'_, '_, B>,
+    line: &Line,
+    places: &[(f64, f64)],
+) -> Result<(), Failure>
+where
+    B::ErrorType: 'static,
+{
+    let mark = |at: &(f64, f64)| {
+        let outline = Shape::of(line.color).outline((0, 0));
+        let (inside, edge) = marker::elements(outline, rgb(line.color));
+        EmptyElement::at(*at) + inside + edge
+    };
+    chart.draw_series(places.iter().map(mark))?;
+    Ok(())
+}
+
 /// A dotted line over the whole height, its label above the frame.
 fn draw_bound<B: DrawingBackend>(
     chart: &mut Chart<'_, '_, B>,
@@ -164,6 +185,8 @@ struct Entry<'a> {
     label: &'a str,
     color: Rgb,
     mark: Mark,
+    /// Whether the line has marks on it.
+    marked: bool,
 }
 
 /// What kind of line an entry stands for.
@@ -195,11 +218,19 @@ fn legend_rows(figure: &Figure, width: u32) -> Vec<Vec<(Entry<'_>, u32)>> {
 /// One entry for each label; dashes and dots are grey, since they stand for several colours.
 fn entries(figure: &Figure) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::new();
-    for line in figure.panels.iter().flat_map(|panel| &panel.lines) {
+    let lines =
+        figure.panels.iter().flat_map(|panel| panel.lines.iter().map(move |own| (panel, own)));
+    for (panel, line) in lines {
         let broken = [Stroke::Dashed, Stroke::Simulated].contains(&line.stroke);
         let color = if broken { GREY } else { line.color };
         if entries.iter().all(|entry| entry.label != line.label) {
-            entries.push(Entry { label: &line.label, color, mark: Mark::Line(line.stroke) });
+            let marked = panel.cdf && line.stroke == Stroke::Solid;
+            entries.push(Entry {
+                label: &line.label,
+                color,
+                mark: Mark::Line(line.stroke),
+                marked,
+            });
         }
     }
     entries.sort_by_key(|entry| match entry.mark {
@@ -208,7 +239,12 @@ fn entries(figure: &Figure) -> Vec<Entry<'_>> {
         _ => 0,
     });
     if let Some(panel) = figure.panels.iter().find(|panel| !panel.bounds.is_empty()) {
-        entries.push(Entry { label: panel.bounds_label, color: GREY, mark: Mark::Bound });
+        entries.push(Entry {
+            label: panel.bounds_label,
+            color: GREY,
+            mark: Mark::Bound,
+            marked: false,
+        });
     }
     entries
 }
@@ -262,6 +298,12 @@ where
             let dot = Circle::new((x + px(14), y), 3 * SCALE, rgb(entry.color).filled());
             area.draw(&dot)?;
         }
+    }
+    if entry.marked {
+        let outline = Shape::of(entry.color).outline((x + px(14), y));
+        let (inside, edge) = marker::elements(outline, rgb(entry.color));
+        area.draw(&inside)?;
+        area.draw(&edge)?;
     }
     Ok(())
 }

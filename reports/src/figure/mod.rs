@@ -6,7 +6,9 @@
 pub mod build;
 pub mod draw;
 pub mod export;
+pub mod marker;
 pub mod sweep;
+pub mod tex;
 
 /// A picture: panels side by side, and one legend below them.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,11 +42,28 @@ pub struct Panel {
     pub bounds: Vec<Bound>,
     /// Their entry in the legend.
     pub bounds_label: &'static str,
+    /// Whether the lines are distribution functions C(x), so that a percentile can be read off.
+    pub cdf: bool,
+}
+
+/// What a curve is of: by these a reader of the page switches curves on and off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// The task, as the legend writes it.
+    pub task: Option<String>,
+    /// The case, where the panel has several; or what is shown, where that is not a task.
+    pub case: Option<String>,
+    /// What makes it more than the plain curve: simulated, stalled samples too.
+    pub kind: Option<&'static str>,
+    /// Samples behind it.
+    pub jobs: Option<u64>,
 }
 
 /// A curve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
+    /// What it is of.
+    pub about: About,
     /// Its entry in the legend; lines with the same label share one.
     pub label: String,
     /// Red, green and blue.

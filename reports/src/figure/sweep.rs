@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{
-    Bound, Color, Figure, Line, Panel, Stroke,
+    About, Bound, Color, Figure, Line, Panel, Stroke,
     build::{nth_color, round_up},
 };
 
@@ -38,6 +38,7 @@ pub fn figure(outcome: &Outcome) -> Option<Figure> {
         lines,
         bounds: bounds.clone(),
         bounds_label: "least budget by analysis",
+        cdf: false,
     };
     let misses_end = round_up(largest(&missed) * 1.08).max(10.0);
     let p99_end = round_up(largest(&slow).max(largest(&deadlines)) * 1.08);
@@ -70,6 +71,7 @@ fn curve(outcome: &Outcome, task: usize, pick: fn(&TaskPoint) -> Option<f64>) ->
         .filter_map(|point| Some((to_ms(point.budget_ns), pick(point.tasks.get(task)?)?)))
         .collect();
     let line = |stroke| Line {
+        about: About { task: Some(format!("τ{}", task + 1)), ..About::default() },
         label: format!("τ{}", task + 1),
         color: nth_color(task),
         stroke,
@@ -81,6 +83,11 @@ fn curve(outcome: &Outcome, task: usize, pick: fn(&TaskPoint) -> Option<f64>) ->
 fn deadlines(outcome: &Outcome, tasks: usize, (left, right): (f64, f64)) -> Vec<Line> {
     let known = outcome.points.iter().find(|point| point.tasks.len() == tasks);
     let of = |(task, own): (usize, &TaskPoint)| Line {
+        about: About {
+            task: Some(format!("τ{}", task + 1)),
+            kind: Some("deadline"),
+            ..About::default()
+        },
         label: "deadline".to_owned(),
         color: nth_color(task),
         stroke: Stroke::Dashed,

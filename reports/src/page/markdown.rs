@@ -1,18 +1,17 @@
 //! The same as Markdown, for a repository or a review; figures are links to the PNG files.
 
-use super::content::Content;
+use super::{Drawn, content::Content};
 use crate::{
     claims::{Claim, Tally, Verdict, calculated},
-    figure::Figure,
     grid::{Format, Grid},
     units::UNKNOWN,
 };
 
 /// The document.
 #[must_use]
-pub fn write(content: &Content, figures: &[Figure]) -> String {
+pub fn write(content: &Content, figures: &[Drawn]) -> String {
     let mut out = format!("# {}\n\n", content.title);
-    for sentence in &content.lead {
+    for sentence in content.lead.iter().chain(&content.headline) {
         out.push_str(&format!("{sentence}\n\n"));
     }
     out.push_str(&format!("## {}\n\n", content.scorecard));
@@ -24,11 +23,19 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     if !figures.is_empty() {
         out.push_str("\n## Figures\n\n");
     }
-    for figure in figures {
+    for Drawn { figure, table, .. } in figures {
         out.push_str(&format!(
             "![{}]({}.png)\n\n{}\n\n",
             figure.title, figure.name, figure.caption
         ));
+        out.push_str(&format!("{}\n", table.write(Format::Markdown)));
+    }
+    for own in &content.absent {
+        let missing = format!("{} ({})", own.place, own.experiment);
+        out.push_str(&format!("{missing} is missing: {}\n\n", own.reason.sentence));
+    }
+    if let Some(grid) = &content.table1 {
+        out.push_str(&format!("## Table 1\n\n{}\n", grid.write(Format::Markdown)));
     }
     if !content.sweeps.is_empty() {
         out.push_str("## How much budget it takes\n\n");
@@ -50,6 +57,9 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     for (title, grid) in &content.statistics {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
     }
+    if let Some(command) = &content.command {
+        out.push_str(&format!("To run it again: `{command}`\n\n"));
+    }
     for (title, grid) in [
         ("What was run", &content.protocol),
         ("How constant the execution times were", &content.execution),
@@ -65,7 +75,7 @@ pub fn write(content: &Content, figures: &[Figure]) -> String {
     }
     if !content.warnings.is_empty() {
         out.push_str("## Warnings\n\n");
-        out.extend(content.warnings.iter().map(|warning| format!("- {warning}\n")));
+        out.extend(content.warnings.iter().map(|own| format!("- {}\n", own.sentence)));
     }
     out.trim_end().to_owned() + "\n"
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     figure::{
-        Color, Figure, Line, Panel, Stroke,
+        About, Color, Figure, Line, Panel, Stroke,
         build::{nth_color, pale, round_up},
     },
     folder::Case,
@@ -35,6 +35,10 @@ pub fn figure(case: &Case, promise: &Promise, points: &[Point]) -> Figure {
     }
 }
 
+fn shown_as(label: &str) -> About {
+    About { case: Some(label.to_owned()), ..About::default() }
+}
+
 fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
@@ -44,6 +48,7 @@ fn bound_panel(promise: &Promise, points: &[Point]) -> Panel {
     let x_max = (PERIODS * ms(promise.period_ns())).min(round_up(longest));
     let shown: Vec<&Point> = points.iter().filter(|point| ms(point.length_ns) <= x_max).collect();
     let line = |label: &str, color: Color, stroke, pick: &dyn Fn(&Point) -> Option<u64>| Line {
+        about: shown_as(label),
         label: label.to_owned(),
         color,
         stroke,
@@ -56,6 +61,7 @@ fn bound_panel(promise: &Promise, points: &[Point]) -> Panel {
         let at = |k: u32| f64::from(k) * x_max / f64::from(steps);
         let value = |x: f64| (x, ms(of(promise, (x * 1e6).round() as u64)));
         Line {
+            about: shown_as(label),
             label: label.to_owned(),
             color,
             stroke: Stroke::Broad,
@@ -84,6 +90,7 @@ fn bound_panel(promise: &Promise, points: &[Point]) -> Panel {
         lines,
         bounds: Vec::new(),
         bounds_label: "",
+        cdf: false,
     }
 }
 
@@ -92,6 +99,7 @@ fn burst_panel(case: &Case, promise: &Promise) -> Panel {
     let busy: Vec<_> = case.traced.iter().flat_map(|one| one.quiet.clone()).collect();
     let found = Bursts::of(&busy);
     let line = |label: String, color, lengths: &[u64]| Line {
+        about: About { jobs: Some(lengths.len() as u64), ..shown_as(&label) },
         label,
         color,
         stroke: Stroke::Solid,
@@ -114,6 +122,7 @@ fn burst_panel(case: &Case, promise: &Promise) -> Panel {
         lines,
         bounds: Vec::new(),
         bounds_label: "",
+        cdf: false,
     }
 }
 

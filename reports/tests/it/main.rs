@@ -1,8 +1,11 @@
 //! Tests from a result folder to what a reader sees; one program, so that it is linked once.
 
+mod browser;
 mod commands;
+mod comparing;
 mod joined;
 mod made_up;
+mod malformed;
 mod mechanisms;
 mod one_room;
 mod printing;

@@ -219,7 +219,7 @@ fn the_page_ranks_and_says_what_was_not_possible() {
     let results = results(&folder());
     let claims = claims::all(&results);
     let content = Content::of(&results, &claims, &[]);
-    let (html, text) = (html::write(&content, &[]), markdown::write(&content, &[]));
+    let (html, text) = (html::write(&content, &[], None), markdown::write(&content, &[]));
     for page in [&html, &text] {
         assert!(page.contains("Which mechanism isolates"));
         assert!(page.contains("x-rt-group is not possible on this host: mechanism"));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use model::{
     manifest::{ThreadFacts, TraceFacts},
-    sample::{self, Ended, Occupied, Stall, Supply},
+    sample::{self, Ended, Job, Occupied, Stall, Supply},
 };
 use reports::{
     Results,
@@ -278,7 +278,7 @@ fn keeps_to_the_format(event: &Value) {
     };
     is("name", Value::is_string);
     is("cat", Value::is_string);
-    is("ts", Value::is_number);
+    is("ts", |ts| ts.as_f64().is_some_and(|us| us >= 0.0));
     is("pid", Value::is_u64);
     is("tid", Value::is_u64);
     is("args", Value::is_object);
@@ -318,7 +318,15 @@ fn the_exported_trace_keeps_to_the_format_and_adds_up_to_the_supply() {
     assert_eq!(slices("host").len(), 80);
     // Jobs are on the host's clock: the guest's 5 s are the host's 6 s, the workload's start.
     let first = slices("job").into_iter().find(|job| job["args"]["job"] == 0).unwrap();
-    assert!(first["ts"].as_f64().unwrap().abs() < 1e-6, "{first}");
+    let workload = trace["otherData"]["workload_us"].as_f64().unwrap();
+    assert!((first["ts"].as_f64().unwrap() - workload).abs() < 1e-6, "{first}");
+    let jobs: Vec<Job> =
+        sample::read_csv(&folder.path().join("reserved/rep-000/jobs.csv")).unwrap();
+    assert_eq!(
+        (slices("job").len(), slices("supply").len()),
+        (jobs.len(), rows.len()),
+        "none dropped"
+    );
     assert!((first["args"]["response_ms"].as_f64().unwrap() - 40.0).abs() < 1.0);
 }
 

@@ -105,7 +105,10 @@ impl Outputs {
             sample::write_rows(file, jobs(labels, outcome)).map_err(io::Error::from)
         };
         let length = Duration::from_nanos(outcome.end_ns.saturating_sub(outcome.first_release_ns));
-        let log = |file: &mut dyn Write| hist::write_to(file, length, &histograms(labels, outcome));
+        let started = kernel::clock::wall_of(outcome.first_release_ns);
+        let log = |file: &mut dyn Write| {
+            hist::write_to(file, started, length, &histograms(labels, outcome))
+        };
         let written = fill(self.out, rows);
         written.and(fill(self.hist_log, log))
     }

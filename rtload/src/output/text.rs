@@ -10,8 +10,15 @@ use crate::calibration::Calibration;
 /// The summary as a table in milliseconds.
 pub(super) fn table(summary: &Summary) -> String {
     let mut out = format!(
-        "{:<6} {:<14} {:<8} {:>6} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
-        "task", "C/T", "ms", "jobs", "misses", "min", "mean", "p50", "p90", "p99", "max"
+        "{:<6} {:<14} {:<8} {:>6} {:>6} {}\n",
+        "task",
+        "C/T",
+        "ms",
+        "jobs",
+        "misses",
+        ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
+            .map(|title| format!("{title:>10}"))
+            .join(" ")
     );
     for task in &summary.tasks {
         let written = format!("{}/{}", short(task.execution_ns), short(task.period_ns));
@@ -31,7 +38,8 @@ fn row(out: &mut String, first: &str, kind: &str, counts: &str, of: Option<&stat
     let figures = of.map_or_else(
         || "no jobs recorded".to_owned(),
         |s| {
-            let rest = [s.p50, s.p90, s.p99, s.max].map(|ns| ms(ns as f64)).join(" ");
+            let rest =
+                [s.p50, s.p90, s.p99, s.p999, s.p9999, s.max].map(|ns| ms(ns as f64)).join(" ");
             format!("{} {} {rest}", ms(s.min as f64), ms(s.mean))
         },
     );
@@ -128,10 +136,10 @@ mod tests {
     #[test]
     fn the_table_is_for_people() {
         insta::assert_snapshot!(table(&summary()), @r#"
-task   C/T            ms         jobs misses        min       mean        p50        p90        p99        max
-tau1   30ms/150ms     response      2      1     30.100     95.050     30.100    160.000    160.000    160.000
-                      cpu                        30.000     30.000     30.000     30.000     30.000     30.000
-                      latency                     0.000      0.025      0.000      0.050      0.050      0.050
+task   C/T            ms         jobs misses        min       mean        p50        p90        p99      p99.9     p99.99        max
+tau1   30ms/150ms     response      2      1     30.100     95.050     30.100    160.000    160.000    160.000    160.000    160.000
+                      cpu                        30.000     30.000     30.000     30.000     30.000     30.000     30.000     30.000
+                      latency                     0.000      0.025      0.000      0.050      0.050      0.050      0.050      0.050
 tau2   50ms/200ms     response      0      0 no jobs recorded
                       cpu                    no jobs recorded
                       latency                no jobs recorded
@@ -161,6 +169,8 @@ tau2   50ms/200ms     response      0      0 no jobs recorded
         "p50": 30100000,
         "p90": 160000000,
         "p99": 160000000,
+        "p99_9": 160000000,
+        "p99_99": 160000000,
         "max": 160000000
       },
       "cpu_ns": {
@@ -171,6 +181,8 @@ tau2   50ms/200ms     response      0      0 no jobs recorded
         "p50": 30000500,
         "p90": 30000500,
         "p99": 30000500,
+        "p99_9": 30000500,
+        "p99_99": 30000500,
         "max": 30000500
       },
       "latency_ns": {
@@ -181,6 +193,8 @@ tau2   50ms/200ms     response      0      0 no jobs recorded
         "p50": 0,
         "p90": 50000,
         "p99": 50000,
+        "p99_9": 50000,
+        "p99_99": 50000,
         "max": 50000
       }
     },

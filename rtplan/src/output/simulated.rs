@@ -139,16 +139,27 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "{:<8}{:>10}{:>8}{:>11}{:>12}{:>12}{:>12}{:>12}{:>12}",
-            "task", "jobs", "misses", "unfinished", "min ms", "mean", "p50", "p99", "max"
+            "{:<8}{:>10}{:>8}{:>11}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}",
+            "task",
+            "jobs",
+            "misses",
+            "unfinished",
+            "min ms",
+            "mean",
+            "p50",
+            "p99",
+            "p99.9",
+            "p99.99",
+            "max"
         );
         for task in &self.tasks {
             let ms = |value: f64| format!("{:.3}", value / 1e6);
             let cells = task.response_ns.map_or_else(
-                || ["–"; 5].map(str::to_owned),
+                || ["–"; 7].map(str::to_owned),
                 |own| {
-                    [own.min as f64, own.mean, own.p50 as f64, own.p99 as f64, own.max as f64]
-                        .map(ms)
+                    let rest = [own.p50, own.p99, own.p999, own.p9999, own.max].map(|ns| ns as f64);
+                    let [p50, p99, p999, p9999, max] = rest;
+                    [own.min as f64, own.mean, p50, p99, p999, p9999, max].map(ms)
                 },
             );
             let _ = write!(

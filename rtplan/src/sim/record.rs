@@ -71,6 +71,8 @@ impl Tally {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
             max: self.max,
         })
     }
@@ -214,7 +216,13 @@ mod tests {
         assert_eq!((got.count, got.min, got.max), (exact.count, exact.min, exact.max));
         assert!((got.mean - exact.mean).abs() < 1.0);
         assert!((got.stddev.unwrap() / exact.stddev.unwrap() - 1.0).abs() < 1e-6);
-        for (got, exact) in [(got.p50, exact.p50), (got.p90, exact.p90), (got.p99, exact.p99)] {
+        for (got, exact) in [
+            (got.p50, exact.p50),
+            (got.p90, exact.p90),
+            (got.p99, exact.p99),
+            (got.p999, exact.p999),
+            (got.p9999, exact.p9999),
+        ] {
             assert!(got.abs_diff(exact) <= exact / 1000);
         }
         assert_eq!(Tally::default().summary(), None);

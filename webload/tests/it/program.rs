@@ -42,7 +42,7 @@ fn writes_rows_histograms_and_one_json_object() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!((&summary["requests"], &summary["failures"]), (&20.into(), &0.into()));
-    for key in ["min", "mean", "stddev", "p50", "p90", "p99", "max"] {
+    for key in ["min", "mean", "stddev", "p50", "p90", "p99", "p99_9", "p99_99", "max"] {
         assert!(summary["response_ns"][key].is_number(), "{key}: {summary}");
     }
     assert_eq!(summary["warm_up"]["requests"], 2);

@@ -1,128 +1,14 @@
-//! `reports compare`: two result folders side by side.
+//! The rows of a comparison, for people and for programs.
 
 use model::stats::Summary;
 
+use super::{Comparison, Pair};
 use crate::{
-    cluster,
-    folder::{Case, Results},
     grid::{Format, Grid},
-    series::{Selection, Series},
-    stats::{
-        bootstrap::{self, Interval},
-        interval::{self, Difference, holm},
-        two_sample::{self, Ks},
-    },
     units::{self, UNKNOWN, ms, signed_percent},
 };
 
-/// One task that both folders measured; times in nanoseconds, differences second minus first.
-///
-/// In the difference and in every distance a job that never finished enters with the length of its
-/// run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
-    /// The experiment.
-    pub experiment: String,
-    /// The task or service.
-    pub task: String,
-    /// Of the finished jobs of the first folder; none where all starved.
-    pub first: Option<Summary>,
-    /// Of the second.
-    pub second: Option<Summary>,
-    /// Jobs of either that were released and never finished.
-    pub unfinished: [u64; 2],
-    /// Of the means of runs; none where a side has a single run.
-    pub difference: Option<Difference>,
-    /// Whether it is one, when all pairs of the comparison are looked at together ([`holm`]).
-    pub differs: Option<bool>,
-    /// Wasserstein-1 distance of the two CDFs.
-    pub wasserstein: Option<f64>,
-    /// Its 90 % confidence interval (bootstrap over runs).
-    pub wasserstein_interval: Option<Interval>,
-    /// Kolmogorov–Smirnov.
-    pub ks: Option<Ks>,
-    /// 90 % confidence interval of its distance.
-    pub ks_interval: Option<(f64, f64)>,
-    /// Cliff's delta, positive where the second folder's responses tend to be longer.
-    pub delta: Option<f64>,
-}
-
-/// The pairs, and the names of experiments that only one of the folders measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// In the order of the first folder.
-    pub pairs: Vec<Pair>,
-    /// With the folder's ordinal: `first` or `second`.
-    pub lonely: Vec<(String, &'static str)>,
-}
-
-/// Compares the selected samples of all experiments that both folders measured.
-#[must_use]
-pub fn compare(first: &Results, second: &Results, selection: Selection) -> Comparison {
-    let mut comparison = Comparison { pairs: Vec::new(), lonely: Vec::new() };
-    for case in first.cases.iter().filter(|case| case.is_measured()) {
-        match second.measured(case.name()) {
-            Some(other) => comparison.pairs.extend(pairs(case, other, selection)),
-            None => comparison.lonely.push((case.name().to_owned(), "first")),
-        }
-    }
-    let only_second = second
-        .cases
-        .iter()
-        .filter(|case| case.is_measured() && first.measured(case.name()).is_none());
-    comparison.lonely.extend(only_second.map(|case| (case.name().to_owned(), "second")));
-    tell_apart(&mut comparison.pairs);
-    comparison
-}
-
-/// Fills in [`Pair::differs`] of pairs that are looked at together.
-pub(crate) fn tell_apart(pairs: &mut [Pair]) {
-    let p_values: Vec<_> = pairs.iter().map(|pair| Some(pair.difference?.p_value)).collect();
-    for (pair, differs) in pairs.iter_mut().zip(holm(&p_values)) {
-        pair.differs = differs;
-    }
-}
-
-fn pairs(a: &Case, b: &Case, selection: Selection) -> Vec<Pair> {
-    let of = |one: &Series| pair((a, one), (b, b.task(&one.task)?), selection);
-    a.series.iter().filter_map(of).collect()
-}
-
-/// One task of two folders; none where a side has neither a selected nor an unfinished job.
-pub(crate) fn pair(
-    (a_case, a): (&Case, &Series),
-    (b_case, b): (&Case, &Series),
-    selection: Selection,
-) -> Option<Pair> {
-    let (by_run_a, by_run_b) = (a.by_run(selection), b.by_run(selection));
-    let flat = |runs: &[Vec<u64>]| {
-        let mut all = runs.concat();
-        all.sort_unstable();
-        all
-    };
-    let (x, y) = (flat(&by_run_a), flat(&by_run_b));
-    let wasserstein = two_sample::wasserstein(&x, &y)?;
-    let clusters = |case: &Case, own| cluster::clusters(own, &case.experiment, selection);
-    let (left, right) = (clusters(a_case, a), clusters(b_case, b));
-    let distance = |a: &[u64], b: &[u64]| Some(two_sample::kolmogorov_smirnov(a, b)?.distance);
-    let ks_interval = bootstrap::interval(&left, &right, distance);
-    Some(Pair {
-        experiment: a_case.name().to_owned(),
-        task: a.task.clone(),
-        first: Summary::of(&mut a.responses(selection)),
-        second: Summary::of(&mut b.responses(selection)),
-        unfinished: [a.unfinished(), b.unfinished()],
-        difference: interval::difference(&by_run_a, &by_run_b),
-        differs: None,
-        wasserstein: Some(wasserstein),
-        wasserstein_interval: bootstrap::interval(&left, &right, two_sample::wasserstein),
-        ks: two_sample::kolmogorov_smirnov(&x, &y),
-        ks_interval: ks_interval.map(|own| (own.low, own.high.min(1.0))),
-        delta: two_sample::cliffs_delta(&y, &x),
-    })
-}
-
-const HEADER: [&str; 17] = [
+const HEADER: [&str; 23] = [
     "experiment",
     "task",
     "mean 1",
@@ -134,6 +20,12 @@ const HEADER: [&str; 17] = [
     "p50 2",
     "p90 1",
     "p90 2",
+    "p99 1",
+    "p99 2",
+    "p99.9 1",
+    "p99.9 2",
+    "p99.99 1",
+    "p99.99 2",
     "unfinished",
     "distance",
     "at most",
@@ -157,14 +49,22 @@ pub fn grid(comparison: &Comparison, format: Format) -> Grid {
             .to_owned(),
         verdict(&comparison.pairs),
     ];
-    let only = |(name, which): &(String, &str)| format!("Only the {which} folder measured {name}.");
-    notes.extend(comparison.lonely.iter().map(only));
+    notes.extend(left_out(comparison));
     Grid {
         header: HEADER.map(str::to_owned).into(),
         rows: comparison.pairs.iter().map(human_cells).collect(),
         texts: 2,
         notes,
     }
+}
+
+/// A sentence for each experiment that is not compared.
+pub(super) fn left_out(comparison: &Comparison) -> Vec<String> {
+    let unequal = comparison.unequal.iter().map(|(name, what)| {
+        format!("{name} did other work in the second folder and is not compared: {what}.")
+    });
+    let only = |(name, which): &(String, &str)| format!("Only the {which} folder measured {name}.");
+    unequal.chain(comparison.lonely.iter().map(only)).collect()
 }
 
 /// What the comparison says in one sentence.
@@ -199,6 +99,12 @@ fn human_cells(pair: &Pair) -> Vec<String> {
         of(second, |own| own.p50 as f64),
         of(first, |own| own.p90 as f64),
         of(second, |own| own.p90 as f64),
+        of(first, |own| own.p99 as f64),
+        of(second, |own| own.p99 as f64),
+        of(first, |own| own.p999 as f64),
+        of(second, |own| own.p999 as f64),
+        of(first, |own| own.p9999 as f64),
+        of(second, |own| own.p9999 as f64),
         pair.unfinished.map(|n| n.to_string()).join(", "),
         known(pair.wasserstein, ms),
         known(pair.wasserstein_interval.map(|own| own.high), ms),
@@ -212,7 +118,7 @@ fn yes_or_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-const MACHINE_COLUMNS: [&str; 26] = [
+const MACHINE_COLUMNS: [&str; 32] = [
     "experiment",
     "task",
     "jobs_1",
@@ -239,6 +145,12 @@ const MACHINE_COLUMNS: [&str; 26] = [
     "p_value",
     "differs",
     "wasserstein_lower95_ns",
+    "p99_9_1_ns",
+    "p99_9_2_ns",
+    "p99_99_1_ns",
+    "p99_99_2_ns",
+    "missed_1",
+    "missed_2",
 ];
 
 /// Nanoseconds, a row for each pair.
@@ -281,5 +193,9 @@ fn machine_cells(pair: &Pair) -> Vec<String> {
         cell(pair.differs.map(u8::from)),
         cell(pair.wasserstein_interval.map(|own| whole(own.low))),
     ]);
+    for pick in [|own: &Summary| own.p999, |own: &Summary| own.p9999] {
+        cells.extend(sides(pick));
+    }
+    cells.extend(pair.counts.map(|own| own.missed().to_string()));
     cells
 }

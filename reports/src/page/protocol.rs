@@ -1,0 +1,108 @@
+//! What was run, and the command that runs it again.
+
+use model::{
+    duration,
+    suite::{self, Emulator, EmulatorPlace, Experiment, Place},
+};
+
+use super::content::grid;
+use crate::{
+    folder::{Case, Results},
+    grid::Grid,
+    units::{UNKNOWN, count},
+};
+
+/// A row for each experiment.
+#[must_use]
+pub fn protocol(results: &Results) -> Grid {
+    let row = |case: &Case| {
+        let experiment = &case.experiment;
+        vec![
+            experiment.name.clone(),
+            match experiment.place {
+                Place::Host => "host",
+                Place::Guest => "guest",
+            }
+            .to_owned(),
+            workload(experiment),
+            load(experiment),
+            reservation(experiment),
+            emulator(experiment),
+            experiment.repetitions.to_string(),
+            match &experiment.web {
+                Some(web) => count(web.total() as usize, "request"),
+                None => duration::format(experiment.duration),
+            },
+        ]
+    };
+    let header = [
+        "experiment",
+        "where",
+        "workload",
+        "host load",
+        "reservation",
+        "emulator",
+        "times",
+        "each",
+    ];
+    grid(&header, 6, results.cases.iter().map(row).collect())
+}
+
+fn workload(experiment: &Experiment) -> String {
+    match &experiment.web {
+        Some(web) => format!("{} clients; {}", web.clients, web.query),
+        None => tasks(&experiment.tasks),
+    }
+}
+
+fn tasks(tasks: &model::TaskSet) -> String {
+    if tasks.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn load(experiment: &Experiment) -> String {
+    experiment.load.as_ref().map_or_else(
+        || "none".to_owned(),
+        |load| format!("{} (backlog: {})", tasks(&load.tasks), load.backlog.name()),
+    )
+}
+
+fn reservation(experiment: &Experiment) -> String {
+    experiment.reservation.as_ref().map_or_else(
+        || "none".to_owned(),
+        |own| format!("{} by {}", own.reservation(), own.mechanism),
+    )
+}
+
+fn emulator(experiment: &Experiment) -> String {
+    match (experiment.place, experiment.emulator) {
+        (Place::Host, _) => UNKNOWN.to_owned(),
+        (_, Emulator::Place(EmulatorPlace::Housekeeping)) => "housekeeping CPUs".to_owned(),
+        (_, Emulator::Place(EmulatorPlace::Shared)) => "measured CPU".to_owned(),
+        (_, Emulator::Reserved(own)) => format!(
+            "measured CPU, {}/{}",
+            duration::format(own.budget),
+            duration::format(own.period)
+        ),
+    }
+}
+
+/// The command that runs the same again, where the folder has its suite.
+#[must_use]
+pub fn command(results: &Results) -> Option<String> {
+    let file = results.path.join("suite.toml");
+    let text = std::fs::read_to_string(&file).ok()?;
+    let folder = results.path.canonicalize().ok()?;
+    let place = format!("{}/suite.toml", folder.file_name()?.to_string_lossy());
+    if results.simulated() {
+        return Some(format!("rtplan simulate --suite {place} --seed {}", results.manifest.seed));
+    }
+    let whole = suite::parse(&text, "suite.toml").ok()?;
+    let run = &results.manifest.suite.experiments;
+    let left_out = whole.experiments.iter().any(|own| run.iter().all(|one| one.name != own.name));
+    let names: Vec<&str> = run.iter().map(|own| own.name.as_str()).collect();
+    let only = if left_out { format!(" --only {}", names.join(",")) } else { String::new() };
+    Some(format!("orchestrator run {place}{only}"))
+}

@@ -1,0 +1,123 @@
+//! Result folders that are not as they should be: one clear error each, or a report that says so.
+
+use std::{fs, path::Path, process::Command};
+
+use model::{
+    manifest::RepetitionRecord,
+    sample::{self, Columns, Job},
+};
+
+use crate::made_up::{self, MadeUp};
+
+fn reports(args: &[&str]) -> (i32, String, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_reports")).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+}
+
+fn dir(folder: &MadeUp) -> &str {
+    folder.path().to_str().unwrap()
+}
+
+const JOBS: &str = "fig1/rep-000/jobs.csv";
+
+fn edit(folder: &MadeUp, file: &str, edit: impl Fn(String) -> String) {
+    let path = folder.path().join(file);
+    fs::write(&path, edit(fs::read_to_string(&path).unwrap())).unwrap();
+}
+
+/// The one line on standard error with which every command ends; nothing was written.
+fn refused(folder: &MadeUp) -> String {
+    let mut said = String::new();
+    for command in ["render", "table", "claims"] {
+        let (code, out, err) = reports(&[command, dir(folder)]);
+        assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "{command}: {err}");
+        said = err;
+    }
+    assert!(!folder.path().join("report").exists(), "nothing was written");
+    said.replace(dir(folder), "DIR")
+}
+
+#[test]
+fn what_is_wrong_is_named_with_file_line_and_column() {
+    let broken = |file: &str, how: &dyn Fn(String) -> String| {
+        let folder = MadeUp::as_in_the_paper();
+        edit(&folder, file, how);
+        refused(&folder)
+    };
+    let row = |text: String, line: usize, from: &str, to: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines[line - 1] = lines[line - 1].replacen(from, to, 1);
+        lines.join("\n") + "\n"
+    };
+    let mut said = String::new();
+    said += &broken(JOBS, &|text| row(text, 3, ",1,5150000000,", ",1,soon,"));
+    said += &broken(JOBS, &|text| text[..text.len() * 2 / 3].to_owned());
+    said += &broken(JOBS, &|text| text.replacen("response_ns", "response", 1));
+    said += &broken(JOBS, &|_| "start,end\n1,2\n".to_owned());
+    said += &broken(JOBS, &|_| String::new());
+    said += &broken("manifest.json", &|text| text[..40].to_owned());
+    said += &broken("manifest.json", &|text| text.replace("\"schema_version\": 1,", ""));
+    said += &broken("manifest.json", &|text| {
+        text.replace("\"schema_version\": 1,", "\"schema_version\": 7,")
+    });
+    insta::assert_snapshot!(said, @"");
+}
+
+#[test]
+fn a_folder_of_an_earlier_version_is_read() {
+    let folder = MadeUp::as_in_the_paper();
+    edit(&folder, "manifest.json", |text| {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for later in ["cleared", "analyses"] {
+            value.as_object_mut().unwrap().remove(later);
+        }
+        for record in value["repetitions"].as_array_mut().unwrap() {
+            record.as_object_mut().unwrap().remove("facts");
+        }
+        value.to_string()
+    });
+    renders(&folder);
+}
+
+/// Every command says something, and nothing of it is no number.
+fn renders(folder: &MadeUp) {
+    for command in ["table", "claims", "render"] {
+        let (code, out, err) = reports(&[command, dir(folder)]);
+        assert!([0, 4].contains(&code), "{command}: {code} {err}");
+        assert!(!out.contains("NaN") && !out.contains("inf"), "{command}: {out}");
+    }
+    let (code, out, err) = reports(&["compare", dir(folder), dir(folder), "--tolerance", "0%"]);
+    assert_eq!(code, 0, "the same is within any tolerance: {out}{err}");
+    let page = fs::read_to_string(folder.path().join("report/index.html")).unwrap();
+    assert!(!page.contains("NaN") && !page.contains(">inf"));
+}
+
+fn with_rows(rows: &[Job]) -> MadeUp {
+    let mut folder = MadeUp::empty(made_up::SUITE);
+    let record: &RepetitionRecord = folder.add("fig1", |_, _| 30.0);
+    assert!(record.counts);
+    sample::write_csv(&folder.path().join(JOBS), rows).unwrap();
+    folder
+}
+
+fn rows(folder: &Path) -> Vec<Job> {
+    sample::read_csv(&folder.join(JOBS)).unwrap()
+}
+
+#[test]
+fn no_sample_one_sample_and_all_equal_are_reported_on() {
+    let jobs = rows(MadeUp::as_in_the_paper().path());
+    renders(&with_rows(&[]));
+    assert_eq!(Job::COLUMNS.len(), 12);
+    renders(&with_rows(&jobs[..1]));
+    let mut equal = jobs;
+    for job in &mut equal {
+        (job.response_ns, job.finish_ns) = (30_000_000, job.release_ns + 30_000_000);
+        (job.stalled_ns, job.missed, job.cpu_ns) = (Some(0), false, Some(30_000_000));
+    }
+    renders(&with_rows(&equal));
+    let mut instant = equal;
+    instant.iter_mut().for_each(|job| (job.response_ns, job.finish_ns) = (0, job.release_ns));
+    renders(&with_rows(&instant));
+}
