@@ -41,8 +41,8 @@ fn the_quick_suite_gives_the_paper_s_figures() {
     assert_eq!(manifest.accelerator.as_ref().unwrap().name, "simulation");
     assert_eq!(manifest.host.cpu_model.as_deref(), Some("simulated"));
     assert!(manifest.finished_utc.is_some() && manifest.host.memory_bytes.is_none());
-    // Ten of the experiments, four of the sweep.
-    assert_eq!(manifest.repetitions.len(), 14);
+    // 18 of the experiments, eight of the sweep.
+    assert_eq!(manifest.repetitions.len(), 26);
     assert!(manifest.repetitions.iter().all(|one| one.counts && !one.noisy));
     let file = fs::read_to_string(results.join("suite.toml")).unwrap();
     assert_eq!(file, fs::read_to_string(experiments("quick.toml")).unwrap());
@@ -107,10 +107,12 @@ fn measured(out: &Path) -> PathBuf {
         job.finish_ns = job.start_ns + cpu * 11 / 10;
     }
     model::sample::write_csv(&path, &jobs).unwrap();
-    fs::copy(&path, results.join("fig2/rep-001/jobs.csv")).unwrap();
+    for repetition in ["rep-001", "rep-002", "rep-003"] {
+        fs::copy(&path, results.join("fig2").join(repetition).join("jobs.csv")).unwrap();
+    }
     let stalls: Vec<Stall> =
-        (0..20).map(|n| Stall { start_ns: n * 1_000_000_000, length_ns: 3_000_000 }).collect();
-    for repetition in ["rep-000", "rep-001"] {
+        (0..10).map(|n| Stall { start_ns: n * 1_000_000_000, length_ns: 3_000_000 }).collect();
+    for repetition in ["rep-000", "rep-001", "rep-002", "rep-003"] {
         let path = results.join("fig4-loaded").join(repetition).join("stalls.csv");
         model::sample::write_csv(&path, &stalls).unwrap();
     }
