@@ -21,7 +21,7 @@ impl From<&str> for Brief {
     }
 }
 
-/// The message up to its first line break, quotation of a program or [`LONGEST`], whichever comes
+/// The message up to its first line break, quotation of a program or 180 characters, whichever comes
 /// first.
 #[must_use]
 pub fn brief(message: &str) -> Brief {

@@ -38,9 +38,17 @@ fn it_begins_with_what_differs_in_the_circumstances() {
         .take_while(|line| !line.starts_with("experiment"))
         .map(|line| format!("{line}\n"))
         .collect();
-    insta::assert_snapshot!(first, @"");
+    insta::assert_snapshot!(first, @"
+    differs           first                     second
+    ────────────────  ────────────────────────  ────────────────────────
+    accelerator.name  tcg                       kvm
+    host.cpu_model    Invented CPU <2 GHz>      Another CPU
+    host.tick_hz      250                       1000
+    versions.bench    0.1.0                     0.2.0
+    fig2.tasks        [30ms/150ms, 50ms/200ms]  [31ms/150ms, 50ms/200ms]
+    ");
     assert!(
-        !out.lines().any(|line| line.starts_with("fig2 ")),
+        !out.lines().any(|line| line.starts_with("fig2  ")),
         "other tasks are not compared: {out}"
     );
     assert!(

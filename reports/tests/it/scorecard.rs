@@ -39,15 +39,15 @@ fn the_scorecard_as_text() {
     ? not measurable  fig2-work  The same work takes hardly longer in the guest.
         paper: only marginally different
         ours:  not measured: the work of `fig1` was paced: a job takes the same CPU time however slow the guest is
-        rule:  where the work is fixed: the median of τ1, whom nothing interrupts, of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs)
+        rule:  where the work is fixed: the median of τ1, whom nothing interrupts, of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs, and the processor's drift)
     ? not measurable  fig2-tau1-same-work  In an unloaded guest τ1 is hardly slower.
         paper: only marginally different
         ours:  not measured: the work of `fig1` was paced: a job takes the same CPU time however slow the guest is
-        rule:  where the work is fixed: p90 of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs)
+        rule:  where the work is fixed: p90 of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs, and the processor's drift)
     ? not measurable  fig2-tau2-same-work  In an unloaded guest τ2 is hardly slower.
         paper: only marginally different
         ours:  not measured: the work of `fig1` was paced: a job takes the same CPU time however slow the guest is
-        rule:  where the work is fixed: p90 of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs)
+        rule:  where the work is fixed: p90 of the undisturbed jobs differs from that of fig1 by at most 7 % (90 % confidence interval over runs, and the processor's drift)
     ✓ holds  fig3-tau1-slower  In a loaded, unreserved guest the worst case of τ1 is several times longer.
         paper: about 180 ms
         ours:  max 179 ms, p90 179 ms (5.9 times fig1's)

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use model::manifest::FixedWork;
 use reports::{
     Results,
     claims::{self, Claim, Verdict},
@@ -184,4 +185,28 @@ fn the_scorecard_brackets_the_budget_that_is_needed() {
     let held = practice(&[("27ms", too_little), ("28ms", enough)]);
     let said = "smallest budget that holds: 28 ms; largest that fails: 27 ms";
     assert_eq!(held.measured.as_deref(), Some(said));
+}
+
+/// The processor slower by `drift` after each repetition of a sweep that fails at 27 ms and holds at
+/// 28.
+fn drifted(drift: f64) -> Claim {
+    let mut folder = measured(&[("27ms", too_little), ("28ms", enough)]);
+    for record in &mut folder.manifest.repetitions {
+        let (before, after) = (2.0, 2.0 * (1.0 + drift));
+        record.facts.fixed_work =
+            Some(FixedWork { before_ns_per_iteration: before, after_ns_per_iteration: after });
+    }
+    folder.save();
+    let all = claims::all(&results(&folder));
+    all.into_iter().find(|claim| claim.id == "practice-28").unwrap()
+}
+
+#[test]
+fn a_processor_that_drifts_by_more_than_a_millisecond_of_budget_decides_nothing() {
+    assert_eq!(drifted(0.03).verdict, Verdict::Holds);
+    assert_eq!(drifted(-0.03).verdict, Verdict::Holds);
+    let open = drifted(0.05);
+    assert_eq!(open.verdict, Verdict::NotMeasurable);
+    let why = open.reason.unwrap();
+    assert!(why.contains("drifted by 5 %") && why.contains("are 3.7 % apart"), "{why}");
 }
