@@ -38,9 +38,17 @@ fn it_begins_with_what_differs_in_the_circumstances() {
         .take_while(|line| !line.starts_with("experiment"))
         .map(|line| format!("{line}\n"))
         .collect();
-    insta::assert_snapshot!(first, @"");
+    insta::assert_snapshot!(first, @"
+    differs           first                     second
+    ────────────────  ────────────────────────  ────────────────────────
+    accelerator.name  tcg                       kvm
+    host.cpu_model    Invented CPU <2 GHz>      Another CPU
+    host.tick_hz      250                       1000
+    versions.bench    0.1.0                     0.2.0
+    fig2.tasks        [30ms/150ms, 50ms/200ms]  [31ms/150ms, 50ms/200ms]
+    ");
     assert!(
-        !out.lines().any(|line| line.starts_with("fig2 ")),
+        !out.lines().any(|line| line.starts_with("fig2  ")),
         "other tasks are not compared: {out}"
     );
     assert!(
@@ -134,7 +142,7 @@ fn a_history_marks_the_first_change_that_matters() {
     assert!(marked.len() == 2 && marked.iter().all(|line| line.contains("2026-11-22T")), "{out}");
     assert!(out.contains("p99 of tau1 is 34"), "{out}");
     assert!(out.contains("host.kernel (6.18.0 → 6.19.0)"), "{out}");
-    assert!(fs::read_to_string(chart).unwrap().contains("first change that matters"));
+    assert!(fs::read_to_string(&chart).unwrap().contains("first change that matters"));
 
     args.extend(["--format", "csv"]);
     let (_, out, _) = reports(&args);

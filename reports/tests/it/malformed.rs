@@ -61,7 +61,16 @@ fn what_is_wrong_is_named_with_file_line_and_column() {
     said += &broken("manifest.json", &|text| {
         text.replace("\"schema_version\": 1,", "\"schema_version\": 7,")
     });
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"
+    reports: DIR/fig1/rep-000/jobs.csv, line 3, column `release_ns`: `soon` is not a whole number in its range
+    reports: DIR/fig1/rep-000/jobs.csv, line 235: the file ends in the middle of this row; a whole file ends with a line break
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: no column `response_ns`: such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: the header is `start,end`; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: the file is empty; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
+    reports: DIR/manifest.json: EOF while parsing an object at line 4 column 2
+    reports: DIR/manifest.json: missing field `schema_version` at line 276 column 1
+    reports: DIR/manifest.json: key `schema_version` is 7; this program reads up to 1
+    ");
 }
 
 #[test]

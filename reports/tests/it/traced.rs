@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use model::{
     manifest::{ThreadFacts, TraceFacts},
-    sample::{self, Ended, Occupied, Stall, Supply},
+    sample::{self, Ended, Job, Occupied, Stall, Supply},
 };
 use reports::{
     Results,

@@ -78,11 +78,16 @@ fn head(content: &Content) -> Markup {
 
 fn body(content: &Content, figures: &[Drawn], timeline: Option<(&Timeline, String)>) -> Markup {
     let named = |prefix: &'static str| move |own: &&Drawn| own.figure.name.starts_with(prefix);
-    let known = ["fig", "table1", "sweep-", "supply-"];
-    let other = |own: &&Drawn| known.iter().all(|prefix| !named(prefix)(own));
+    let paper = |own: &&Drawn| {
+        let name = own.figure.name.trim_end_matches("-time");
+        ["fig1", "fig2", "fig3", "fig4"].contains(&name)
+            || ["fig4-unloaded", "fig4-loaded"].contains(&name)
+    };
+    let known = ["table1", "sweep-", "supply-"];
+    let other = |own: &&Drawn| !paper(own) && known.iter().all(|prefix| !named(prefix)(own));
     html! {
         (scorecard::scorecard(content.scorecard, content.claims))
-        (pictures("figures", "Figures 1 to 4", figures.iter().filter(named("fig")), content, true))
+        (pictures("figures", "Figures 1 to 4", figures.iter().filter(paper), content, true))
         @if content.table1.is_some() || figures.iter().any(|own| named("table1")(&own)) {
             section id="table1-section" {
                 h2 { "Table 1: the web service" }
@@ -126,8 +131,18 @@ fn pictures<'a>(
         @if !(figures.is_empty() && absent.is_empty()) {
             section id=(id) {
                 h2 { (heading) }
-                @for own in figures { (figure(own)) }
-                @for own in absent { (missing(own)) }
+                @if of_paper("Figure 1") {
+                    @for number in 1..=4 {
+                        @let (name, place) = (format!("fig{number}"), format!("Figure {number}"));
+                        @for own in figures.iter().filter(|own| own.figure.name.starts_with(&name)) {
+                            (figure(own))
+                        }
+                        @for own in absent.iter().filter(|own| own.place == place) { (missing(own)) }
+                    }
+                } @else {
+                    @for own in figures { (figure(own)) }
+                    @for own in absent { (missing(own)) }
+                }
             }
         }
     }

@@ -76,6 +76,10 @@ impl Browser {
         let session = own.call("POST", "/session", &wanted);
         let id = session["sessionId"].as_str().expect("a session has an id");
         own.address = format!("{}/session/{id}", own.address);
+        // The browser's own first page is none of ours.
+        own.post("/url", &json!({ "url": "about:blank" }));
+        own.console();
+        own.requests();
         Some(own)
     }
 
@@ -135,7 +139,7 @@ impl Browser {
         log.as_array().unwrap().iter().map(Value::to_string).collect()
     }
 
-    /// Addresses that the page asked for, those inside it (`data:`) left out.
+    /// Addresses that the page asked for, those inside it (`data:`) and the browser's own left out.
     pub fn requests(&self) -> Vec<String> {
         let log = self.post("/se/log", &json!({ "type": "performance" }));
         let address = |entry: &Value| {
@@ -145,7 +149,8 @@ impl Browser {
             Some(event["params"]["request"]["url"].as_str().filter(|_| asked)?.to_owned())
         };
         let all = log.as_array().unwrap().iter().filter_map(address);
-        all.filter(|address| !address.starts_with("data:")).collect()
+        let own = |address: &String| address.starts_with("data:") || address.starts_with("chrome:");
+        all.filter(|address| !own(address)).collect()
     }
 
     /// Presses and releases keys, one after the other, where the focus is.
@@ -180,8 +185,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let client = self.client.delete(&self.address).send();
-        let _ = self.runtime.block_on(client);
+        let end = self.client.delete(&self.address);
+        let _ = self.runtime.block_on(async { end.send().await });
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
