@@ -22,8 +22,10 @@ struct Busy(Child);
 
 impl Busy {
     fn on(cpus: &[u32]) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
+        // In a session of its own, as somebody else's is: where the kernel groups threads by session
+        // (sched_autogroup_enabled), it would be billed to those of the trial otherwise.
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
         let busy = Self(command.spawn().unwrap());
         affinity::set(busy.pid(), cpus).unwrap();
         busy

@@ -99,8 +99,8 @@ fn on_an_emulated_host_the_sentinel_keeps_within_its_budget() {
     // 1 % held back a run says that stalls are not known.
     let starved = watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "25us"]);
     eprintln!("emulated, starved: {starved:?}");
-    assert!(starved.sentinel.looks < reserved.sentinel.looks / 4, "{starved:?} {reserved:?}");
-    assert!(starved.held_back() > 0.01, "{starved:?}");
+    assert!(starved.held_back() > 0.1, "{starved:?}");
+    assert!(reserved.held_back() < starved.held_back() / 4.0, "{reserved:?} {starved:?}");
     assert!(starved.stalled() < reserved.stalled() + 0.05, "{starved:?}");
     guest.shutdown().unwrap();
 }
