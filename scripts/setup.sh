@@ -28,11 +28,11 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 3
 fi
 
-# oha is in no distribution. Without TLS, which no comparison here needs.
+# oha is in no distribution. It does not build without its default features, which are TLS.
 install_oha() {
     PATH=$PATH:target/tools/bin command -v oha >/dev/null 2>&1 && return
     echo "Installing: oha (cargo install, into target/tools)" >&2
-    cargo install --quiet --locked --no-default-features --version "^1.16" --root target/tools oha
+    cargo install --quiet --locked --version "^1.16" --root target/tools oha
 }
 if [ "${1:-suite}" = bench ]; then
     cd "$(dirname "$0")/.."
