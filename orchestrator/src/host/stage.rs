@@ -129,21 +129,24 @@ impl Stage {
         let mounts = roots.proc.text("mounts")?;
         let cpusets =
             Cpusets::find(&mounts).map_err(|error| Refusal::Lacking(error.to_string()))?;
-        let guard = Guard::new(host, state)?;
-        let (clearing, partition, domain, awake, quiet) = (None, None, None, None, None);
-        Ok(Self {
+        Ok(Self::of(Guard::new(host, state)?, cpus, roots, stop, cpusets))
+    }
+
+    /// Nothing done yet.
+    fn of(guard: Guard, cpus: Cpus, roots: Roots, stop: Stop, cpusets: Cpusets) -> Self {
+        Self {
             guard,
-            clearing,
-            partition,
+            clearing: None,
+            partition: None,
             lock: None,
             cpus,
             roots,
             stop,
             cpusets,
-            domain,
-            awake,
-            quiet,
-        })
+            domain: None,
+            awake: None,
+            quiet: None,
+        }
     }
 
     /// A stage on a made-up host.
@@ -159,21 +162,7 @@ impl Stage {
             kind: Kind::Root,
             home: Some(group),
         });
-        let (clearing, partition, awake, quiet) = (None, None, None, None);
-        let stop = Stop::default();
-        Self {
-            guard,
-            clearing,
-            partition,
-            lock: None,
-            cpus,
-            roots,
-            stop,
-            cpusets,
-            domain,
-            awake,
-            quiet,
-        }
+        Self { domain, ..Self::of(guard, cpus, roots, Stop::default(), cpusets) }
     }
 
     /// Leaves everything as it is, for process `pid`, until `orchestrator release`.

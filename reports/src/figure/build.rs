@@ -182,7 +182,7 @@ fn task_label(case: &Case, name: &str) -> String {
 }
 
 /// Nanoseconds with the unit and without trailing zeros: `30 ms`.
-fn plain(ns: f64) -> String {
+pub(crate) fn plain(ns: f64) -> String {
     let (value, unit) = if ns < 1e6 { (ns / 1e3, "µs") } else { (ns / 1e6, "ms") };
     let text = format!("{value:.3}");
     format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))

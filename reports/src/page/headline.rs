@@ -1,8 +1,11 @@
 //! The sentences that a reader takes away, computed from the results.
 
-use model::{duration, judged::Selection::All, suite::Experiment};
+use std::time::Duration;
+
+use model::{judged::Selection::All, suite::Experiment};
 
 use crate::{
+    figure::build::plain,
     folder::{Case, Results},
     mechanisms,
     series::Series,
@@ -58,8 +61,8 @@ fn contrast(reserved: &Case, free: &Case) -> Option<String> {
          {}) reservation ({}), and within {} without one ({}).",
         name(&worst.task),
         p99(reserved, reserved.task(&worst.task)?),
-        duration::format(own.budget),
-        duration::format(own.period),
+        ms(own.budget),
+        ms(own.period),
         late(reserved, reserved.task(&worst.task)?),
         p99(free, worst),
         late(free, worst)
@@ -89,6 +92,10 @@ fn name(task: &str) -> String {
     task.strip_prefix("tau").map_or_else(|| task.to_owned(), |index| format!("τ{index}"))
 }
 
+fn ms(duration: Duration) -> String {
+    plain(duration.as_nanos() as f64)
+}
+
 /// Table 1 in a sentence.
 fn service(results: &Results) -> Option<String> {
     let mean = |name: &str| {
@@ -109,8 +116,8 @@ fn service(results: &Results) -> Option<String> {
     {
         said += &format!(
             "; a ({}, {}) reservation brings that to {} ({:.1} times)",
-            duration::format(own.budget),
-            duration::format(own.period),
+            ms(own.budget),
+            ms(own.period),
             short(reserved),
             reserved / alone
         );
@@ -121,7 +128,7 @@ fn service(results: &Results) -> Option<String> {
 fn budget(results: &Results) -> Option<String> {
     let one =
         results.sweeps.iter().find(|one| one.points.iter().any(|own| !own.tasks.is_empty()))?;
-    let every = duration::format(std::time::Duration::from_nanos(one.period_ns));
+    let every = plain(one.period_ns as f64);
     Some(format!("Budgets every {every} for {}: {}", one.experiment, lower(&one.sentence())))
 }
 

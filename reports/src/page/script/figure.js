@@ -7,7 +7,7 @@ class Figure {
     Object.assign(this, { data, off: { task: new Set(), case: new Set(), kind: new Set() }, boundsOn: true });
     this.panels = data.panels.map((panel, at) => new Panel(panel, this, at));
     const hosts = make("div", { class: "panels" }, ...this.panels.map((panel) => panel.host));
-    const hint = "Point at a curve to read it off; drag sideways to zoom. By keyboard: arrows, + and −, 0.";
+    const hint = "Point at a curve to read it off; drag sideways to zoom. By keyboard: arrows; + − 0 zoom.";
     live.replaceChildren(this.switches(), this.tools(), hosts, make("p", { class: "hint" }, hint));
     live.hidden = false;
     this.draw();
