@@ -154,7 +154,7 @@ fn a_backlog_that_cannot_drain_is_cut_and_counted() {
         folder.path(),
         "--task 8ms/10ms --task 8ms/10ms --duration 300ms --drain 10ms --summary json --out jobs.csv",
     );
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(30));
     let summary = json(&output);
     let unfinished = summary["unfinished"].as_u64().unwrap();
     let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();

