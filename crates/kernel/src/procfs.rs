@@ -133,6 +133,14 @@ impl Proc {
         self.stat(tid, 22)
     }
 
+    /// Whether a thread runs, or would if it had a CPU.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn runs(&self, tid: Tid) -> io::Result<bool> {
+        self.stat::<char>(tid, 3).map(|state| state == 'R')
+    }
+
     /// Whose a thread is, and whether it can be moved.
     ///
     /// # Errors

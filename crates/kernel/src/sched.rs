@@ -6,7 +6,10 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::affinity::Tid;
+use crate::{
+    affinity::{SELF, Tid},
+    procfs::Proc,
+};
 
 /// A scheduling policy with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,12 +212,18 @@ pub fn set(tid: Tid, attributes: impl Into<Attributes>) -> Result<(), SchedError
 /// made as small as the kernel takes first, which counts at once; what it can leave behind then is a
 /// millionth of a CPU.
 ///
+/// One that runs leaves as it is. The kernel has it pay its debt at the rate of its reservation
+/// before it forgets it: a fraction of a millisecond at a millionth of a CPU takes minutes, and where
+/// the thread comes back before, having been throttled as it left, it stays throttled for ever.
+///
 /// # Errors
 /// As [`set`].
 pub fn change(tid: Tid, attributes: impl Into<Attributes>) -> Result<(), SchedError> {
     let attributes = attributes.into();
     let is_deadline = |policy| matches!(policy, Policy::Deadline { .. });
-    if !is_deadline(attributes.policy) && get(tid).is_ok_and(|now| is_deadline(now.policy)) {
+    let leaves =
+        !is_deadline(attributes.policy) && get(tid).is_ok_and(|now| is_deadline(now.policy));
+    if leaves && tid != SELF && !Proc::default().runs(tid).unwrap_or(true) {
         // Where it is refused, leaving is no worse than without.
         let _ = set(tid, Policy::deadline(LEAST_RUNTIME, Duration::from_secs(1)));
     }
@@ -248,7 +257,6 @@ pub fn get(tid: Tid) -> io::Result<Attributes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::affinity::SELF;
 
     #[test]
     fn the_raw_form_has_the_size_that_the_kernel_knows() {

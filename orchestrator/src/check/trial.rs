@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
+use clap::ValueEnum;
 use kernel::{
     affinity,
     clock::monotonic_ns,
@@ -46,6 +47,21 @@ impl fmt::Display for Rival {
 }
 
 const MIDDLING: u8 = 50;
+
+/// What has happened to SCHED_DEADLINE on the measured CPU before a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Past {
+    /// Sleeping threads left it, and their bandwidth leaked: a reservation is refused although no
+    /// thread has any.
+    Leaked,
+    /// The thread was throttled and left it with a tiny reservation, so that its debt lasts.
+    Indebted,
+    /// The thread was reserved as it will be, and released.
+    Reserved,
+}
+
+/// Time to be throttled in, and for that to end.
+const THROTTLED: Duration = Duration::from_millis(330);
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,14 +181,27 @@ pub fn attempt(
     rival: Rival,
     length: Duration,
 ) -> Result<Tried> {
+    after(stage, None, mechanism, request, rival, length)
+}
+
+/// As [`attempt`], after what `past` says.
+fn after(
+    stage: &mut Stage,
+    past: Option<Past>,
+    mechanism: Mechanism,
+    request: &Request,
+    rival: Rival,
+    length: Duration,
+) -> Result<Tried> {
     let mark = stage.guard.mark();
-    let tried = watched(stage, mechanism, request, rival, length);
+    let tried = watched(stage, past, mechanism, request, rival, length);
     let undone = stage.guard.undo_to(mark);
     tried.and_then(|tried| undone.map(|()| tried))
 }
 
 fn watched(
     stage: &mut Stage,
+    past: Option<Past>,
     mechanism: Mechanism,
     request: &Request,
     rival: Rival,
@@ -188,6 +217,18 @@ fn watched(
     let pid = hogs.start(stage, None, &greedy)?;
     arrived(stage, pid)?;
     let vm = Vm { pid, vcpus: vec![pid] };
+    match past {
+        Some(Past::Indebted) => indebt(pid, &stage.stop)?,
+        Some(Past::Reserved) => {
+            let mark = stage.guard.mark();
+            let attached = mechanism::attach(stage, mechanism, &vm, request)?;
+            pause(THROTTLED, &stage.stop)?;
+            attached.finish()?;
+            stage.guard.undo_to(mark)?;
+            pause(THROTTLED, &stage.stop)?;
+        }
+        Some(Past::Leaked) | None => {}
+    }
     let attached = mechanism::attach(stage, mechanism, &vm, request)?;
     match rival {
         Rival::Nobody => {}
@@ -205,10 +246,22 @@ fn watched(
     Ok(Tried { share, runs: runs(&out, begin, end), facts })
 }
 
-/// Has a sleeping thread leave SCHED_DEADLINE, as often as it takes to leak most of a CPU: so that a
-/// reservation is refused although no thread has any.
+/// A reservation that is used up most of the time.
+const SHARE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+
+/// Has a throttled thread leave SCHED_DEADLINE behind the guard's back, with a reservation whose
+/// debts last for minutes.
+fn indebt(pid: i32, stop: &Stop) -> Result<()> {
+    sched::set(pid, Policy::deadline(SHARE.0, SHARE.1))?;
+    pause(THROTTLED, stop)?;
+    sched::set(pid, Policy::deadline(Duration::from_nanos(1024), Duration::from_secs(1)))?;
+    sched::set(pid, Policy::Other { nice: 0 })?;
+    // The timer that would give it its budget finds it gone.
+    Ok(pause(THROTTLED, stop)?)
+}
+
+/// Has a sleeping thread leave SCHED_DEADLINE, as often as it takes to leak most of a CPU.
 fn leak(stage: &Stage) -> Result<()> {
-    const SHARE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
     for _ in 0..4 {
         let mut sleeper = Hogs::default();
         let command = stage.on_measured_at(None, Path::new("sleep"), ["60"])?;
@@ -234,8 +287,8 @@ fn runs(file: &Path, begin: u64, end: u64) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Tries each of `mechanisms` (all where empty) on a prepared host; prints a line for each. With
-/// `leaking`, SCHED_DEADLINE bandwidth leaks first.
+/// Tries each of `mechanisms` (all where empty) on a prepared host, each after what `past` says;
+/// prints a line for each.
 ///
 /// # Errors
 /// Where the host cannot be prepared, or a signal comes; what one mechanism was refused is a line.
@@ -244,19 +297,19 @@ pub fn run(
     reservation: Reservation,
     length: Duration,
     cpu: Option<u32>,
-    leaking: bool,
+    past: Option<Past>,
 ) -> Result<()> {
     let stop = Stop::on_signals()?;
     let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     answer!("cgroup v{}", stage.cpusets.version.number())?;
-    if leaking {
+    if past == Some(Past::Leaked) {
         leak(&stage)?;
     }
     let all = if mechanisms.is_empty() { &Mechanism::ALL[..] } else { mechanisms };
     for &mechanism in all {
         let (rival, _) = promise(mechanism, reservation);
-        match attempt(&mut stage, mechanism, &reservation.into(), rival, length) {
+        match after(&mut stage, past, mechanism, &reservation.into(), rival, length) {
             Ok(tried) => print(mechanism, &tried)?,
             Err(error) => {
                 stop.check()?;

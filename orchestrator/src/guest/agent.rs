@@ -360,6 +360,20 @@ impl Running<'_> {
         ended
     }
 
+    /// Waits for the command's end as [`Running::follow`] does, but leaves it running where the stop
+    /// flag is set.
+    ///
+    /// # Errors
+    /// The stop flag, or [`Closed`].
+    pub fn watch(
+        &self,
+        limit: Duration,
+        stop: &AtomicBool,
+        mut on_output: impl FnMut(Stream, &[u8]),
+    ) -> anyhow::Result<Status> {
+        self.receive(limit, stop, &mut on_output)
+    }
+
     /// Like [`Running::follow`], and keeps what the command writes.
     ///
     /// # Errors

@@ -221,6 +221,20 @@ impl Guest {
         self.explained(running.follow(limit, stop, on_output))
     }
 
+    /// As [`Guest::follow`], but leaves the command running where the stop flag is set.
+    ///
+    /// # Errors
+    /// The stop flag, or QEMU's end.
+    pub fn watch(
+        &self,
+        running: &Running<'_>,
+        limit: Duration,
+        stop: &AtomicBool,
+        on_output: impl FnMut(Stream, &[u8]),
+    ) -> anyhow::Result<Status> {
+        self.explained(running.watch(limit, stop, on_output))
+    }
+
     /// The guest's clock against the host's. Works while a command runs.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use model::{Exit, Mechanism, Reservation};
 use crate::{
     check::{
         drill::{self, End},
-        trial,
+        trial::{self, Past},
         watch::Watch,
     },
     sentinel,
@@ -73,9 +73,9 @@ pub enum Helper {
         /// The CPU to measure on; the best by default, which `check` explains.
         #[arg(long)]
         cpu: Option<u32>,
-        /// Have SCHED_DEADLINE bandwidth leak first.
+        /// What has happened before.
         #[arg(long)]
-        leak: bool,
+        past: Option<Past>,
     },
     /// Prepare the host as a run does, reserve, and end in a given way.
     Drill {
@@ -118,8 +118,8 @@ impl Helper {
             Self::Hog => spin::forever(),
             Self::Greedy { duration, out } => hog::greedy(duration, &out)?,
             Self::Enforce { tid, reservation, out } => enforcer::run(&tid, reservation, &out)?,
-            Self::Trial { mechanism, reservation, duration, cpu, leak } => {
-                trial::run(&mechanism, reservation, duration, cpu, leak)?;
+            Self::Trial { mechanism, reservation, duration, cpu, past } => {
+                trial::run(&mechanism, reservation, duration, cpu, past)?;
             }
             Self::Drill { cpu, end } => drill::run(cpu, end)?,
             Self::Join { cpu, group, fifo, command } => {

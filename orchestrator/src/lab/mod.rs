@@ -20,6 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use model::host::Platform;
+use nix::sys::signal::Signal;
 
 use self::contents::Kernels;
 use crate::{
@@ -128,8 +129,12 @@ const SERVICES_LIMIT: Duration = Duration::from_secs(180);
 /// The command may take as long as it likes; the user ends it with Ctrl-C.
 const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How long the command may take to end after Ctrl-C: a run undoes what it did to the lab host.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// Boots the lab host, runs the command in it, and returns the command's exit code (128 and the
-/// signal's number where a signal ended it).
+/// signal's number where a signal ended it). Ctrl-C is the command's first, and what it left below
+/// `$OUT` comes back; a second one ends the lab host at once.
 ///
 /// # Errors
 /// What kept the lab host from doing its part; the command's own failure is no error.
@@ -233,18 +238,37 @@ impl Options {
     fn serve(&self, guest: &Guest, stop: &Stop) -> Result<Status> {
         let running = start(guest, &self.command, stop)
             .with_context(|| format!("starting `{}` in the lab host", self.command.join(" ")))?;
-        let status = guest.follow(&running, NO_LIMIT, stop.flag(), |stream, bytes| {
-            // What nobody reads any more is no reason to end the command.
-            let _ = match stream {
-                Stream::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
-                Stream::Stderr => io::stderr().write_all(bytes),
-            };
-        })?;
-        if let Some(out) = &self.out {
-            collect::bring(guest, OUT, out, stop)?;
+        let watched = guest.watch(&running, NO_LIMIT, stop.flag(), print);
+        let interrupted = stop.check();
+        let again = Stop::on_signals()?;
+        let ended = match watched {
+            Err(_) if interrupted.is_err() => interrupt(guest, &running, &again),
+            watched => watched,
+        };
+        if let Some(out) = self.out.as_ref().filter(|_| ended.is_ok() || interrupted.is_err()) {
+            collect::bring(guest, OUT, out, &again)?;
         }
-        Ok(status)
+        interrupted?;
+        ended
     }
+}
+
+/// What nobody reads any more is no reason to end the command.
+fn print(stream: Stream, bytes: &[u8]) {
+    let _ = match stream {
+        Stream::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+        Stream::Stderr => io::stderr().write_all(bytes),
+    };
+}
+
+/// Hands Ctrl-C on to the command, and waits for its end; it is killed after [`GRACE`].
+///
+/// # Errors
+/// It did not end by itself, or a second Ctrl-C came.
+fn interrupt(guest: &Guest, running: &Running, again: &Stop) -> Result<Status> {
+    const ANSWER: Duration = Duration::from_secs(5);
+    running.signal(Signal::SIGINT as i32, ANSWER, again.flag())?;
+    guest.follow(running, GRACE, again.flag(), print)
 }
 
 /// A size of memory, in MiB.

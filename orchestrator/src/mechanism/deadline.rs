@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::{
     Attached, Enforce, Request, Vm,
     hrtick::{self, Hrtick},
-    leak, place, placement, room,
+    leak, place, placement, room, starved,
 };
 use crate::{
     error::Refusal,
@@ -83,7 +83,14 @@ fn set(
     let mut repaired = None;
     loop {
         let mark = stage.guard.mark();
-        let Err(error) = stage.guard.set_scheduling(tid, policy) else { return Ok(repaired) };
+        let Err(error) = stage.guard.set_scheduling(tid, policy) else {
+            if !starved::is(tid, reservation, &stage.roots, &stage.stop)? {
+                return Ok(repaired);
+            }
+            stage.guard.undo_to(mark)?;
+            repaired = Some(starved::wait(tid, reservation, repaired, &stage.stop)?);
+            continue;
+        };
         let errno = error.downcast_ref::<SchedError>().map(|refused| refused.errno);
         let patience = match errno {
             Some(Errno::EPERM) => AWAKENING,

@@ -17,6 +17,7 @@ mod none;
 pub mod placement;
 pub mod room;
 mod rt_group;
+mod starved;
 mod timer_server;
 
 use std::time::Duration;

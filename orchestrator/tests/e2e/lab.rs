@@ -3,9 +3,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
     sync::MutexGuard,
-    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -331,14 +331,24 @@ fn the_lab_command_ends_when_it_is_told_to() {
         let output = lab(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", stderr(&output));
     }
-    let mut running =
-        lab(&["--", "sleep", "600"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    sleep(Duration::from_secs(8));
+    let out = dir.path().join("out");
+    let script = "trap 'echo whole >$OUT/late; exit 5' INT; echo begun >$OUT/early; echo ready >&2; \
+                  sleep 600 & wait";
+    let mut running = lab(&["--out", out.to_str().unwrap(), "--", "sh", "-c", script])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(running.stderr.take().unwrap());
+    assert!(said.lines().any(|line| line.unwrap().contains("ready")), "the command did not begin");
     let pid = nix::unistd::Pid::from_raw(running.id() as i32);
     let told = Instant::now();
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
     assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
+    // The command heard it, and what it wrote before and after is there.
+    for (name, content) in [("early", "begun\n"), ("late", "whole\n")] {
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), content, "{name}");
+    }
     no_lab_is_left();
 }
 

@@ -115,9 +115,27 @@ fn a_budget_under_the_timer_server_ends_on_time() {
 fn leaked_bandwidth_is_found_and_repaired() {
     const TEST: &str = "leaked_bandwidth_is_found_and_repaired";
     let Some(_turn) = turn(TEST) else { return };
-    let trial = |mechanism: &str| on_host(mechanism, &["--leak", "--duration", "500ms"]);
+    let trial = |mechanism: &str| on_host(mechanism, &["--past", "leaked", "--duration", "500ms"]);
     let found = delivers(("deadline", 0.5, 0.62), trial);
     if !found.text.contains("had leaked") {
         eprintln!("SKIPPED: {TEST}: this kernel leaks nothing: {}", found.text);
     }
+}
+
+/// A thread that left SCHED_DEADLINE in debt is throttled for ever when it comes back too early. We
+/// leave in a way that makes no lasting debts, and cure a thread that others left in one.
+#[test]
+fn a_thread_that_comes_back_gets_its_budget() {
+    const TEST: &str = "a_thread_that_comes_back_gets_its_budget";
+    let Some(_turn) = turn(TEST) else { return };
+    let cured = |trial: &Trial| trial.text.contains("left once more and came back");
+    let after =
+        |past| move |mechanism: &str| on_host(mechanism, &["--past", past, "--duration", "1s"]);
+    for _ in 0..3 {
+        let trial = delivers(("deadline", 0.53, 0.59), after("reserved"));
+        assert!(!cured(&trial), "we left it in debt: {}", trial.text);
+    }
+    // The thread may have a new budget just then.
+    let trial = || delivers(("deadline", 0.53, 0.59), after("indebted"));
+    assert!((0..4).map(|_| trial()).any(|trial| cured(&trial)), "never throttled for ever");
 }
