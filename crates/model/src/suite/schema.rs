@@ -71,9 +71,9 @@ fn the_schema_is_that_of_the_types() {
 }
 
 /// What in `value` is not as `schema` says: unknown and missing keys, unknown words, wrong types.
-fn complaints(
-    root: &serde_json::Value,
-    mut schema: &serde_json::Value,
+fn complaints<'a>(
+    root: &'a serde_json::Value,
+    mut schema: &'a serde_json::Value,
     value: &serde_json::Value,
 ) -> Vec<String> {
     while let Some(path) = schema["$ref"].as_str() {
