@@ -12,7 +12,8 @@ set -eu
 wanted="qemu-system-x86_64:qemu-system-x86 gcc:gcc apache2:apache2-bin"
 case "${1:-suite}" in
     suite) ;;
-    test) wanted="$wanted mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs vips:libvips-tools gm:graphicsmagick identify:imagemagick chromium:chromium chromedriver:chromium-driver" ;;
+    test) wanted="$wanted mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs vips:libvips-tools gm:graphicsmagick identify:imagemagick chromium:chromium chromedriver:chromium-driver
+        python3:python3 pdflatex:texlive-latex-base pgfplots.sty:texlive-pictures booktabs.sty:texlive-latex-recommended" ;;
     bench) wanted="$wanted vips:libvips-tools gm:graphicsmagick identify:imagemagick
         cyclictest:rt-tests rt-app:rt-app wrk:wrk nginx:nginx-light" ;;
     *) echo "setup.sh: unknown set \`$1\`; use suite, test or bench" >&2; exit 2 ;;
@@ -20,8 +21,14 @@ esac
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
+have() {
+    case "$1" in
+        *.sty) command -v kpsewhich >/dev/null 2>&1 && kpsewhich "$1" >/dev/null ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
 for pair in $wanted; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+    have "${pair%%:*}" || missing="$missing ${pair##*:}"
 done
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup.sh: cargo is missing: install the Rust toolchain with rustup, then try again" >&2
@@ -34,11 +41,27 @@ install_oha() {
     echo "Installing: oha (cargo install, into target/tools)" >&2
     cargo install --quiet --locked --version "^1.16" --root target/tools oha
 }
-if [ "${1:-suite}" = bench ]; then
-    cd "$(dirname "$0")/.."
-    install_oha
+# What reads our files in tests. A machine without pip goes without: the tests say so.
+install_python() {
+    into=target/tools/python
+    [ ! -d "$into/hdrh" ] || [ ! -d "$into/matplotlib" ] || return 0
+    python3 -m pip --version >/dev/null 2>&1 || return 0
+    echo "Installing: hdrhistogram, matplotlib (pip, into $into)" >&2
+    said=$(python3 -m pip install --quiet --upgrade --target "$into" hdrhistogram matplotlib 2>&1) ||
+        echo "setup.sh: not installed, tests that need them are skipped: $said" >&2
+}
+cd "$(dirname "$0")/.."
+set_name=${1:-suite}
+beyond_packages() {
+    case "$set_name" in
+        bench) install_oha ;;
+        test) install_python ;;
+    esac
+}
+if [ -z "$missing" ]; then
+    beyond_packages
+    exit 0
 fi
-[ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "setup.sh: this is not a Debian-like system; install by hand what Debian calls:$missing" >&2
@@ -70,3 +93,4 @@ if ! install; then
         exit 1
     fi
 fi
+beyond_packages

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use model::exit::EXIT_HELP;
+use model::exit::example;
 use model::outfile::OutFile;
 use model::print;
 
@@ -25,7 +25,7 @@ and X-Content-CRC32. $CGI_ROTATE_MAX_PIXELS, $CGI_ROTATE_MAX_BODY and $CGI_ROTAT
 
 /// Rotates a picture; the canvas grows to hold all of it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{CGI_HELP}\n\n{EXIT_HELP}"))]
+#[command(version, after_help = format!("{CGI_HELP}\n\n{}", example("cgi-rotate --angle 20 photo.jpg -o turned.png")))]
 pub struct Cli {
     /// PNG, JPEG or PNM file, - for standard input; without it the built-in test picture
     pub file: Option<PathBuf>,

@@ -8,16 +8,24 @@ use std::{
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use model::{Exit, answer, duration, exit::EXIT_HELP, print, suite::Work};
+use manual::Manual;
+use model::{
+    Exit, answer, duration,
+    exit::{EXIT_HELP, example},
+    print,
+    suite::Work,
+};
 
 use crate::{
-    check, guest,
+    check,
+    error::Refusal,
+    guest,
     helper::Helper,
     host::{self, Linux, Stop, state_dir},
-    lab, reserve,
+    init, lab, reserve,
     run::{
-        self, Resume,
-        plan::{self, Plan},
+        self, Resume, Soak,
+        plan::{self, Plan, StopAbove},
     },
     sweep::{self, Request},
 };
@@ -26,6 +34,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_HELP)]
 pub struct Cli {
+    /// Show no progress; what goes wrong, and results, are printed all the same
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +54,7 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what this host can and cannot do, and what to do about it
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator check --cpu 1"))]
     Check {
         /// The CPU to measure on; the best by default, which `check` explains
         #[arg(long)]
@@ -53,7 +64,7 @@ enum Command {
         summary: Format,
     },
     /// Run the experiments of a suite; prints the result folder
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator run experiments/quick.toml --only fig3,fig4-loaded --out results"))]
     Run {
         /// The suite, a TOML file
         suite: PathBuf,
@@ -72,9 +83,45 @@ enum Command {
         /// Go on although the host has been rebooted since
         #[arg(long, requires = "resume")]
         after_reboot: bool,
+        /// End the run at the first job that misses its deadline, with exit code 4: the trace ends
+        /// where it happened
+        #[arg(long)]
+        stop_on_miss: bool,
+    },
+    /// Run experiments for hours, and say whether every job kept a limit; exit code 4 where one did
+    /// not. Memory and disk stay constant: of the rounds only the first with a job above the limit
+    /// is kept, with its trace, and the first that failed; `soak.json` in the result folder has the
+    /// numbers
+    #[command(after_help = example("orchestrator soak experiments/quick.toml --only fig4-loaded --for 12h --limit 124ms --stop-on-miss"))]
+    Soak {
+        /// The suite, a TOML file
+        suite: PathBuf,
+        /// Measured time in all; the experiments take turns, a round each
+        #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+        length: Duration,
+        /// The response time that no job may exceed, for example 40us or 2ms; the deadline of each
+        /// task by default
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        limit: Option<Duration>,
+        /// Length of a round; between two the guest is booted anew
+        #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "10min")]
+        round: Duration,
+        /// End at the first job above the limit: the trace ends where it happened
+        #[arg(long)]
+        stop_on_miss: bool,
+        /// Only these experiments, separated by commas
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// The folder in which the result folder is made
+        #[arg(long, default_value_os_t = plan::default_out())]
+        out: PathBuf,
+        /// On standard output: the result folder, or one JSON object; the table goes to standard
+        /// error
+        #[arg(long, default_value = "text")]
+        summary: Format,
     },
     /// Measure an experiment over a range of budgets; prints the smallest one that holds
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator sweep experiments/quick.toml --experiment fig4-loaded --budget 24ms..34ms --step 1ms"))]
     Sweep {
         /// The suite that has the experiment, a TOML file
         suite: PathBuf,
@@ -115,10 +162,10 @@ enum Command {
         summary: Format,
     },
     /// Reserve CPU for a running virtual machine, until Ctrl-C
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator reserve --domain web --reservation 3ms/5ms --watch"))]
     Reserve(reserve::Options),
     /// Undo the reservations that `reserve --keep` left
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator release --pid 4242"))]
     Release {
         /// Only that of the QEMU with this process id
         #[arg(long)]
@@ -128,8 +175,20 @@ enum Command {
     #[command(after_help = LAB_HELP)]
     Lab(lab::Options),
     /// Undo what a killed run left changed on this host
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("orchestrator restore"))]
     Restore,
+    /// Write a commented suite to begin with
+    #[command(after_help = example("orchestrator init my.toml && orchestrator run my.toml --dry-run"))]
+    Init {
+        /// The file, which must not exist
+        #[arg(default_value = "suite.toml")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of suites, for editors that complete and check TOML
+    #[command(after_help = example("orchestrator schema > suite.schema.json"))]
+    Schema,
+    #[command(flatten)]
+    Manual(Manual),
     /// Download the guest's kernel into the cache, if it is not there
     #[command(hide = true)]
     FetchKernel,
@@ -155,13 +214,21 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         let exit = match self.command {
             Command::Check { cpu, summary } => check(cpu, summary),
-            Command::Run { suite, only, out, dry_run, resume, after_reboot } => {
-                let plan = Plan::read(&suite, &only)?;
+            Command::Run { suite, only, out, dry_run, resume, after_reboot, stop_on_miss } => {
+                let mut plan = Plan::read(&suite, &only)?;
+                plan.stop_above = stop_on_miss.then_some(StopAbove::Deadline);
+                plan.quiet = self.quiet;
                 if dry_run {
                     print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
                 }
                 run_suite(&plan, &out, resuming(resume.as_deref(), after_reboot))
+            }
+            Command::Soak { suite, length, limit, round, stop_on_miss, only, out, summary } => {
+                let soak = Soak { length, limit, round, stop_on_miss };
+                let mut plan = Plan::read(&suite, &only)?;
+                plan.quiet = self.quiet;
+                run_soak(plan, soak, &out, summary)
             }
             Command::Sweep {
                 suite,
@@ -178,7 +245,8 @@ impl Cli {
                 summary,
             } => {
                 let request = Request { experiment, budget, step, duration, repetitions, work };
-                let plan = Plan::sweep(&suite, request.sweep()?)?;
+                let mut plan = Plan::sweep(&suite, request.sweep()?)?;
+                plan.quiet = self.quiet;
                 if dry_run {
                     print::answer(&plan.describe())?;
                     return Ok(Exit::Done.into());
@@ -189,6 +257,14 @@ impl Cli {
             Command::Release { pid } => reserve::release(pid),
             Command::Lab(options) => return Ok(lab::run(&options)?.into()),
             Command::Restore => restore(),
+            Command::Init { file } => init::write(&file),
+            Command::Schema => {
+                print::answer(model::suite::SCHEMA).map(|_| Exit::Done).map_err(Into::into)
+            }
+            Command::Manual(manual) => {
+                print::answer(&manual.text::<Self>().map_err(Refusal::Usage)?)?;
+                Ok(Exit::Done)
+            }
             Command::FetchKernel => {
                 let kernel = guest::ensure_kernel(&guest::default_cache()?)?;
                 model::say!("guest kernel {}", kernel.release);
@@ -216,11 +292,28 @@ fn resuming(folder: Option<&Path>, after_reboot: bool) -> Option<Resume<'_>> {
 fn run_suite(plan: &Plan, out: &Path, resume: Option<Resume>) -> Result<Exit> {
     let finished = run::execute(plan, out, resume.as_ref(), &Stop::on_signals()?)?;
     answer!("{}", finished.folder.display())?;
+    if let Some(stopped) = &finished.stopped {
+        model::say!("{stopped}");
+        return Ok(Exit::NotHeld);
+    }
     if finished.failed > 0 {
         model::say!("{} repetitions failed; what they measured is kept", finished.failed);
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+fn run_soak(mut plan: Plan, mut soak: Soak, out: &Path, summary: Format) -> Result<Exit> {
+    soak.shape(&mut plan)?;
+    let limit = soak.limit.map_or(StopAbove::Deadline, StopAbove::Time);
+    plan.stop_above = soak.stop_on_miss.then_some(limit);
+    let soaked = run::soak(&plan, soak, out, &Stop::on_signals()?)?;
+    model::say!("{}", run::soak::text(&soaked.account).trim_end());
+    match summary {
+        Format::Text => answer!("{}", soaked.folder.display())?,
+        Format::Json => answer!("{}", serde_json::to_string(&soaked.account.summary())?)?,
+    };
+    Ok(soaked.exit())
 }
 
 fn run_sweep(plan: &Plan, out: &Path, resume: Option<Resume>, summary: Format) -> Result<Exit> {
@@ -241,4 +334,17 @@ fn restore() -> Result<Exit> {
         runs => answer!("restored {} changes that {runs} killed runs had left", restored.changes)?,
     };
     Ok(reserve::tell(&restored, "restore"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        assert_eq!(manual::without_example::<Cli>(), Vec::<String>::new());
+    }
 }

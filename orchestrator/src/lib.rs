@@ -9,6 +9,7 @@ pub mod error;
 pub mod guest;
 pub mod helper;
 pub mod host;
+pub mod init;
 pub mod lab;
 pub mod mechanism;
 pub mod reserve;

@@ -6,9 +6,10 @@ use clap::{
     Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use manual::Manual;
 use model::{
     Exit,
-    exit::EXIT_HELP,
+    exit::{EXIT_HELP, example},
     print::{self, Reader},
 };
 
@@ -35,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Draw the figures and write the page, into DIR/report
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports render results/quick-20261123T150925Z"))]
     Render {
         /// A result folder, as `orchestrator run` writes it
         dir: PathBuf,
@@ -44,7 +45,7 @@ enum Command {
         simulated: Option<PathBuf>,
     },
     /// Print the statistics of every task of every experiment
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports table results/quick-20261123T150925Z --format latex"))]
     Table {
         /// A result folder
         dir: PathBuf,
@@ -65,7 +66,7 @@ enum Command {
         paper: bool,
     },
     /// Print whether each budget of a sweep holds, and the smallest one that does
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports sweep results/quick-20261123T150925Z"))]
     Sweep {
         /// A result folder with a sweep
         dir: PathBuf,
@@ -74,7 +75,7 @@ enum Command {
         format: Format,
     },
     /// Rank the mechanisms in experiments that differ in nothing else
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports mechanisms results/mechanisms-20261123T150925Z"))]
     Mechanisms {
         /// A result folder
         dir: PathBuf,
@@ -83,7 +84,7 @@ enum Command {
         format: Format,
     },
     /// Hold the paper's statements against the results; exit code 4 if one fails
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports claims results/quick-20261123T150925Z --summary json"))]
     Claims {
         /// A result folder
         dir: PathBuf,
@@ -92,7 +93,7 @@ enum Command {
         summary: Option<Summary>,
     },
     /// Show what the VM was supplied with, from the kernel's trace
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports supply results/quick-20261123T150925Z --experiment fig4-loaded"))]
     Supply {
         /// A result folder
         dir: PathBuf,
@@ -104,10 +105,10 @@ enum Command {
         format: Format,
     },
     /// Write the schedule of a repetition for other eyes: a trace for Perfetto, or a Gantt chart
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports export results/quick-20261123T150925Z --experiment fig4-loaded --format perfetto"))]
     Export(export::Arguments),
     /// Compare two result folders: what differs in their circumstances, then each response time
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports compare results/before results/after --tolerance 5%"))]
     Compare {
         /// The folder to compare with
         first: PathBuf,
@@ -124,8 +125,10 @@ enum Command {
         tolerance: Option<Tolerance>,
     },
     /// Show one experiment over many results, and the first change that matters
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("reports history results/* --experiment fig4-loaded --chart history.svg"))]
     History(history::Arguments),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 fn selection() -> impl TypedValueParser<Value = Selection> {
@@ -183,6 +186,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             (compare::write::write(&comparison, format, tolerance), exit)
         }
         Command::History(arguments) => (history::run(&arguments)?, Exit::Done),
+        Command::Manual(own) => (own.text::<Cli>().map_err(ReportError::Nothing)?, Exit::Done),
     };
     // A reader that closed the pipe has seen what it wanted.
     match print::heard(out.write_all(text.as_bytes()).and_then(|()| out.flush())) {
@@ -247,4 +251,17 @@ fn rendered(
         model::say!("reports: {gap}");
     }
     Ok(format!("{}\n", render::render(&results)?.index.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        assert_eq!(manual::without_example::<Cli>(), Vec::<String>::new());
+    }
 }

@@ -1,7 +1,12 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-use model::{Exit, exit::EXIT_HELP, outfile};
+use manual::Manual;
+use model::{
+    Exit,
+    exit::{EXIT_HELP, example},
+    outfile,
+};
 
 use crate::{
     Error, calibration, load,
@@ -24,15 +29,18 @@ pub struct Cli {
 pub enum Command {
     /// Run a task set and measure it; prints `ready` on standard error when all tasks wait for
     /// their first release
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("rtload run --task 30ms/150ms --task 50ms/200ms --duration 30s --cpu 1 --out jobs.csv"))]
     Run(RunArgs),
     /// Load a CPU in the background until SIGTERM or SIGINT (exit code 0: its ordinary end); dies
     /// with the thread that started it; prints `ready` on standard error when all tasks wait for their first release
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("rtload load --task 50ms/120ms --task 20ms/80ms --cpu 1 --duration 60s"))]
     Load(LoadArgs),
     /// Measure how much work an execution time is, and store it
-    #[command(after_help = EXIT_HELP)]
+    #[command(after_help = example("rtload calibrate --cpu 1 --save calibration.json"))]
     Calibrate(CalibrateArgs),
+    /// About the program itself.
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Does what the command line says.
@@ -44,6 +52,9 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Command::Run(args) => run::command(&args),
         Command::Load(args) => load::command(&args),
         Command::Calibrate(args) => calibrate(&args),
+        Command::Manual(manual) => {
+            output::answer(&manual.text::<Cli>().map_err(Error::Usage)?).map(|()| Exit::Done)
+        }
     }
 }
 
@@ -68,5 +79,10 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        assert_eq!(manual::without_example::<Cli>(), Vec::<String>::new());
     }
 }

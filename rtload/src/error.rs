@@ -41,6 +41,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Rows are missing from a file.
+    #[error(
+        "{rows} rows are missing from --out, though their jobs are in the summary: the file could \
+         not be written as fast as jobs ended for more than 10 s; write to a faster disk"
+    )]
+    RowsLost {
+        /// How many.
+        rows: u64,
+    },
     /// A signal came before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -54,7 +63,7 @@ impl Error {
             Self::Usage(_) => Exit::Usage,
             Self::Policy { .. } => Exit::Lacking,
             Self::Interrupted => Exit::Interrupted,
-            Self::File { .. } | Self::System { .. } => Exit::Failed,
+            Self::File { .. } | Self::System { .. } | Self::RowsLost { .. } => Exit::Failed,
         }
     }
 

@@ -7,8 +7,8 @@ use model::{Exit, Task, TaskSet, duration};
 use crate::{
     Error, engine,
     options::{LoadArgs, TaskArgs},
-    output::{self, Labels, Outputs},
-    plan::{self, Plan},
+    output::{self, Labels, Outputs, Stream},
+    plan::{self, Keep, Plan},
     run::{check, finish},
     signals::Signals,
     variation::TaskArg,
@@ -38,10 +38,11 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     if !args.force {
         safe(&set, &args.common, plan::has_spare_cpu())?;
     }
-    let keep_records = args.common.out.is_some() || args.common.hist_log.is_some();
-    if keep_records {
-        plan::records_fit(&set, args.duration)?;
-    }
+    let keep = if args.common.writes_samples() {
+        plan::keep(&set, args.duration, args.common.most_records)
+    } else {
+        Keep::Nothing
+    };
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
@@ -53,13 +54,16 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
         duration: args.duration,
         drain: Duration::ZERO,
         start_at: args.common.start_at,
-        keep_records,
+        keep,
+        stop_above: None,
     };
-    let outcome = engine::execute(&plan, &signals, output::print_ready)?;
+    let labels = Labels { experiment: None, repetition: None };
+    let stream = outputs.stream(&labels, &plan)?;
+    let feed = stream.as_ref().map(Stream::feed);
+    let outcome = engine::execute(&plan, feed, &signals, output::print_ready)?;
     signals.give_up_on_writing();
     let summary = prepared.summary(&plan, &args.common, &outcome);
-    let labels = Labels { experiment: None, repetition: None };
-    finish(outputs, &labels, &outcome, &summary, args.common.summary)?;
+    finish((outputs, stream), &labels, &outcome, &summary, args.common.summary)?;
     Ok(Exit::Done)
 }
 

@@ -7,6 +7,7 @@ use model::{duration, load::Backlog};
 
 use crate::{
     calibration::{self, Look},
+    plan::{MOST_RECORDS, StopAbove},
     policy::PolicyKind,
     variation::TaskArg,
     work::WorkKind,
@@ -102,6 +103,17 @@ pub struct TaskArgs {
     /// Write an HdrHistogram log: tags tau1, tau2, … (response time) and tau1-cpu, … (CPU time)
     #[arg(long, value_name = "FILE")]
     pub hist_log: Option<PathBuf>,
+    /// Write a histogram of latencies (scheduled release to start) as `cyclictest --histfile` does
+    #[arg(long, value_name = "FILE")]
+    pub histfile: Option<PathBuf>,
+    /// Write the same as `cyclictest --json` does
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Keep a record of every job in memory while at most this many are released: exact percentiles,
+    /// and --out is written at the end. Beyond, memory is constant: percentiles come from histograms
+    /// (within 0.1 %), and rows are written while the jobs run, in the order in which they end
+    #[arg(long, value_name = "N", default_value_t = MOST_RECORDS)]
+    pub most_records: u64,
     /// Form of the summary on standard output
     #[arg(long, default_value = "text")]
     pub summary: Format,
@@ -116,6 +128,12 @@ impl TaskArgs {
     pub fn work_kind(&self) -> WorkKind {
         let given = self.calibration.file.is_some();
         self.work.unwrap_or(if given { WorkKind::Fixed } else { WorkKind::Paced })
+    }
+
+    /// Whether a file is asked for that is made of jobs.
+    #[must_use]
+    pub fn writes_samples(&self) -> bool {
+        [&self.out, &self.hist_log, &self.histfile, &self.json].iter().any(|file| file.is_some())
     }
 
     /// What to do about the calibration. Fixed work is only as long as its calibration is right;
@@ -138,7 +156,8 @@ impl TaskArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more. With
-    /// 30ms..40ms/150ms each job's execution time is drawn between the two
+    /// 30ms..40ms/150ms each job's execution time is drawn between the two, with
+    /// file:times.txt/150ms from the lines of a file
     #[arg(long = "task", value_name = "C/T[/D]", required = true, allow_hyphen_values = true)]
     pub tasks: Vec<TaskArg>,
     /// Jobs are released for this long
@@ -157,16 +176,32 @@ pub struct RunArgs {
     /// Exit with 4 where a deadline was missed or a job was not finished
     #[arg(long)]
     pub fail_on_miss: bool,
+    /// End the run at the first job that misses its deadline
+    #[arg(long)]
+    pub stop_on_miss: bool,
+    /// End the run at the first job whose response time is above this, for example 2ms
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, conflicts_with = "stop_on_miss")]
+    pub stop_above: Option<Duration>,
     /// How the tasks run.
     #[command(flatten)]
     pub common: TaskArgs,
+}
+
+impl RunArgs {
+    /// What ends the run early.
+    #[must_use]
+    pub fn stop_above(&self) -> Option<StopAbove> {
+        let deadline = self.stop_on_miss.then_some(StopAbove::Deadline);
+        self.stop_above.map(StopAbove::Time).or(deadline)
+    }
 }
 
 /// `rtload load`.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
     /// A task, execution/period[/deadline], for example 50ms/120ms; repeat it for more. With
-    /// 30ms..40ms/150ms each job's execution time is drawn between the two
+    /// 30ms..40ms/150ms each job's execution time is drawn between the two, with
+    /// file:times.txt/150ms from the lines of a file
     #[arg(
         long = "task",
         value_name = "C/T[/D]",

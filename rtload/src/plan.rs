@@ -16,8 +16,39 @@ use crate::{
     work::{Work, WorkKind},
 };
 
-/// The most jobs that a run keeps in memory: 640 MB of records.
-const MOST_RECORDS: u64 = 20_000_000;
+/// The most jobs of which a run keeps every record, unless told otherwise: 32 MB.
+pub const MOST_RECORDS: u64 = 1_000_000;
+
+/// What threads remember of their jobs, beside counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// A record of each, written at the end: nothing runs beside the jobs.
+    Records,
+    /// Histograms, in constant memory.
+    Histograms,
+}
+
+/// The response time above which a job ends the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopAbove {
+    /// The task's deadline.
+    Deadline,
+    /// This, whatever the deadline.
+    Time(Duration),
+}
+
+impl StopAbove {
+    /// For this task, in nanoseconds.
+    #[must_use]
+    pub fn of(self, task: Task) -> u64 {
+        match self {
+            Self::Deadline => as_ns(task.deadline()),
+            Self::Time(time) => as_ns(time),
+        }
+    }
+}
 
 /// A task with all that its thread needs.
 #[derive(Debug, Clone)]
@@ -38,7 +69,8 @@ impl PlannedTask {
     /// The work of the job numbered `job`.
     #[must_use]
     pub fn work_of(&self, job: u64) -> Work {
-        self.variation.map_or(self.work, |variation| self.work.scaled(variation.share(job)))
+        let scaled = |variation: &Variation| self.work.scaled(variation.share(job));
+        self.variation.as_ref().map_or(self.work, scaled)
     }
 }
 
@@ -57,8 +89,10 @@ pub struct Plan {
     pub drain: Duration,
     /// First release on CLOCK_MONOTONIC; none for soon.
     pub start_at: Option<u64>,
-    /// Keep a record of every job.
-    pub keep_records: bool,
+    /// What is remembered of the jobs.
+    pub keep: Keep,
+    /// Where the first job that takes too long ends the run.
+    pub stop_above: Option<StopAbove>,
 }
 
 /// Joins tasks, policies and calibration.
@@ -132,19 +166,11 @@ pub fn above_zero(option: &str, duration: Duration) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a run whose records would not fit into memory.
-///
-/// # Errors
-/// [`Error::Usage`] with the number of jobs.
-pub fn records_fit(set: &TaskSet, duration: Duration) -> Result<(), Error> {
-    let jobs: u64 = set.iter().map(|&task| releases(task, duration)).fold(0, u64::saturating_add);
-    if jobs > MOST_RECORDS {
-        return Err(Error::Usage(format!(
-            "these tasks release {jobs} jobs in that duration, and at most {MOST_RECORDS} can be \
-             recorded; shorten --duration"
-        )));
-    }
-    Ok(())
+/// Records where at most `most` jobs are released, else histograms.
+#[must_use]
+pub fn keep(set: &TaskSet, duration: Duration, most: u64) -> Keep {
+    let jobs = set.iter().map(|&task| releases(task, duration)).fold(0, u64::saturating_add);
+    if jobs <= most { Keep::Records } else { Keep::Histograms }
 }
 
 /// Refuses a start that has passed.
@@ -182,7 +208,14 @@ mod tests {
         assert!(usage(choose_cpu(Some(999)).map(drop)).contains("--cpu 999"));
         assert!(usage(above_zero("--duration", Duration::ZERO)).contains("--duration 0"));
         assert!(usage(still_to_come(Some(1))).contains("--start-at 1"));
-        let fast: TaskSet = ["1us/2us".parse().unwrap()].into_iter().collect();
-        assert!(usage(records_fit(&fast, Duration::from_secs(3600))).contains("shorten"));
+    }
+
+    #[test]
+    fn many_jobs_are_counted_and_not_kept() {
+        let set: TaskSet =
+            ["100us/1ms", "1ms/2ms"].map(|task| task.parse().unwrap()).into_iter().collect();
+        let of = |seconds| keep(&set, Duration::from_secs(seconds), 3_000);
+        assert_eq!((of(2), of(3)), (Keep::Records, Keep::Histograms));
+        assert_eq!(keep(&set, Duration::from_secs(86_400), MOST_RECORDS), Keep::Histograms);
     }
 }

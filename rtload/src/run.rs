@@ -11,7 +11,7 @@ use crate::{
     engine::{self, Outcome},
     limits,
     options::{Format, RunArgs, TaskArgs},
-    output::{self, Labels, Outputs, Summary},
+    output::{self, Labels, Outputs, Stream, Summary},
     plan::{self, Plan},
     policy::{PolicyKind, policies},
     signals::Signals,
@@ -36,7 +36,6 @@ pub fn default_drain(duration: Duration) -> Duration {
 pub fn command(args: &RunArgs) -> Result<Exit, Error> {
     let set: TaskSet = args.tasks.iter().map(|given| given.task).collect();
     plan::above_zero("--duration", args.duration)?;
-    plan::records_fit(&set, args.duration)?;
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
@@ -52,17 +51,20 @@ pub fn command(args: &RunArgs) -> Result<Exit, Error> {
         duration: args.duration,
         drain: args.drain.unwrap_or_else(|| default_drain(args.duration)),
         start_at: args.common.start_at,
-        keep_records: true,
+        keep: plan::keep(&set, args.duration, args.common.most_records),
+        stop_above: args.stop_above(),
     };
-    let outcome = engine::execute(&plan, &signals, output::print_ready)?;
+    let labels = Labels { experiment: args.experiment.clone(), repetition: args.repetition };
+    let stream = outputs.stream(&labels, &plan)?;
+    let feed = stream.as_ref().map(Stream::feed);
+    let outcome = engine::execute(&plan, feed, &signals, output::print_ready)?;
     signals.give_up_on_writing();
     let mut summary = prepared.summary(&plan, &args.common, &outcome);
     let unfinished: u64 = outcome.tasks.iter().map(|task| task.tally.unfinished).sum();
     if unfinished > 0 {
         summary.add_warning(&Warning::Unfinished { jobs: unfinished });
     }
-    let labels = Labels { experiment: args.experiment.clone(), repetition: args.repetition };
-    finish(outputs, &labels, &outcome, &summary, args.common.summary)?;
+    finish((outputs, stream), &labels, &outcome, &summary, args.common.summary)?;
     let misses: u64 = outcome.tasks.iter().map(|task| task.tally.late).sum();
     Ok(match () {
         () if outcome.interrupted => Exit::Interrupted,
@@ -73,15 +75,20 @@ pub fn command(args: &RunArgs) -> Result<Exit, Error> {
 
 /// Writes the files and prints the summary, each also where the other cannot be.
 pub(crate) fn finish(
-    outputs: Outputs,
+    (outputs, stream): (Outputs, Option<Stream>),
     labels: &Labels,
     outcome: &Outcome,
     summary: &Summary,
     format: Format,
 ) -> Result<(), Error> {
-    let written = outputs.write(labels, outcome);
+    let streamed = stream.map_or(Ok(()), Stream::finish);
+    let written = outputs.write(labels, outcome, summary.cpu);
     let printed = summary.print(format);
-    written.and(printed)
+    streamed.and(written).and(printed)?;
+    match outcome.tasks.iter().map(|task| task.tally.lost).sum() {
+        0 => Ok(()),
+        rows => Err(Error::RowsLost { rows }),
+    }
 }
 
 /// What was found out on the way to a plan.

@@ -129,6 +129,160 @@ fn execution_times_may_vary_between_two() {
 }
 
 #[test]
+fn execution_times_may_come_from_a_file() {
+    let folder = folder();
+    fs::write(folder.path().join("times.txt"), "# measured\n1ms\n3ms\n").unwrap();
+    let line = "--task file:times.txt/20ms --duration 800ms --out jobs.csv --summary json";
+    let output = run(folder.path(), line);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(json(&output)["tasks"][0]["execution_ns"], 3_000_000, "C is the greatest");
+    let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+    let short = jobs.iter().filter(|job| job.cpu_ns.unwrap() < 2_000_000).count();
+    assert!((8..=32).contains(&short), "{short} of {} jobs take 1 ms", jobs.len());
+}
+
+/// Peak and present memory of a process in KiB.
+fn memory_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[test]
+fn a_day_of_millisecond_tasks_takes_little_memory() {
+    let folder = folder();
+    let rest = "--task 10us/1ms --duration 24h --summary json --hist-log jobs.hlog";
+    let mut child = rtload(folder.path(), "run", rest).spawn().unwrap();
+    let _stderr = wait_for_ready(&mut child);
+    thread::sleep(Duration::from_millis(500));
+    let kib = memory_kib(child.id());
+    assert_eq!(signal(&mut child, Signal::SIGTERM).code(), Some(130));
+    assert!(kib < 64 * 1024, "{kib} KiB for 86 million jobs to come");
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    let task = &summary["tasks"][0];
+    assert_eq!(summary["percentiles"], "histogram");
+    assert_eq!(task["jobs"], task["response_ns"]["count"]);
+    let [least, median, most] =
+        ["min", "p50", "max"].map(|key| task["response_ns"][key].as_u64().unwrap());
+    assert!(0 < least && least <= median && median <= most, "{task}");
+    assert!(fs::read_to_string(folder.path().join("jobs.hlog")).unwrap().contains("Tag=tau1,"));
+}
+
+#[test]
+fn rows_that_are_streamed_are_the_same_rows() {
+    let folder = folder();
+    let output = run(
+        folder.path(),
+        "--task 2ms/20ms --task 100us/5ms --duration 1s --out jobs.csv --summary json \
+         --most-records 0 --experiment fig1 --repetition 2",
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let summary = json(&output);
+    let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+    let first = summary["first_release_ns"].as_u64().unwrap();
+    for (index, (name, period, count)) in
+        [("tau1", 20_000_000, 50), ("tau2", 5_000_000, 200)].into_iter().enumerate()
+    {
+        let of_task: Vec<&Job> = jobs.iter().filter(|job| job.task == name).collect();
+        assert_eq!(of_task.len(), count);
+        for (job, number) in of_task.iter().zip(0..) {
+            assert_eq!((job.job, job.release_ns), (number, first + number * period));
+            assert_eq!(job.response_ns, job.finish_ns - job.release_ns);
+            assert_eq!((job.experiment.as_deref(), job.repetition), (Some("fig1"), Some(2)));
+        }
+        // Statistics from the histograms are those of the rows.
+        let mut responses: Vec<u64> = of_task.iter().map(|job| job.response_ns).collect();
+        let exact = model::stats::Summary::of(&mut responses).unwrap();
+        let told = &summary["tasks"][index]["response_ns"];
+        assert_eq!(told["max"].as_u64(), Some(exact.max));
+        for (key, exact) in [("p50", exact.p50), ("p99", exact.p99)] {
+            let told = told[key].as_u64().unwrap();
+            assert!(told.abs_diff(exact) <= exact / 1_000, "{key}: {told} against {exact}");
+        }
+    }
+}
+
+#[test]
+fn the_first_miss_ends_the_run_where_it_is_asked_to() {
+    let folder = folder();
+    for (rest, code, stopped) in [
+        ("--task 8ms/10ms --task 8ms/10ms --stop-on-miss --fail-on-miss", 4, true),
+        ("--task 8ms/10ms --task 8ms/10ms --stop-on-miss", 0, true),
+        ("--task 1ms/20ms/20s --stop-above 500us --fail-on-miss", 0, true),
+        ("--task 1ms/20ms/20s --stop-above 19s --duration 100ms", 0, false),
+    ] {
+        let duration = if rest.contains("--duration") { "" } else { " --duration 600s" };
+        let line = format!("{rest}{duration} --out jobs.csv --summary json");
+        let output = run(folder.path(), &line);
+        assert_eq!(output.status.code(), Some(code), "{rest}: {output:?}");
+        let summary = json(&output);
+        assert_eq!(summary["stopped_by"].is_string(), stopped, "{rest}: {summary}");
+        let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+        assert!(!jobs.is_empty() && jobs.len() < 1_000, "{rest}: {} jobs", jobs.len());
+        if stopped {
+            // The job that ended it is there, the last of its task.
+            let of_task = |job: &&Job| summary["stopped_by"] == *job.task;
+            let last = jobs.iter().rfind(of_task).unwrap();
+            assert!(last.missed || last.response_ns > 500_000, "{last:?}");
+        }
+    }
+}
+
+#[test]
+fn streamed_rows_survive_a_signal_and_a_refusal_leaves_the_old_ones() {
+    let folder = folder();
+    let rest = "--task 1ms/10ms --duration 60s --out jobs.csv --most-records 0";
+    let mut child = rtload(folder.path(), "run", rest).spawn().unwrap();
+    let _stderr = wait_for_ready(&mut child);
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(signal(&mut child, Signal::SIGTERM).code(), Some(130));
+    let jobs: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+    assert!((3..1_000).contains(&jobs.len()), "{} jobs", jobs.len());
+    // SCHED_DEADLINE on one CPU of a larger root domain is refused, after the file was opened.
+    let mut refused = Command::new(env!("CARGO_BIN_EXE_rtload"));
+    refused.current_dir(folder.path()).args(
+        "run --policy deadline --cpu 0 --task 1ms/10ms --duration 1s --out jobs.csv --check off \
+         --most-records 0 --calibration calibration.json"
+            .split_whitespace(),
+    );
+    let output = refused.output().unwrap();
+    let after: Vec<Job> = read_csv(&folder.path().join("jobs.csv")).unwrap();
+    if output.status.code() == Some(3) {
+        assert_eq!(after, jobs);
+    }
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains(".tmp")));
+}
+
+#[test]
+fn cyclictests_files_count_the_same_jobs() {
+    let folder = folder();
+    for more in ["", " --most-records 0"] {
+        let line = format!(
+            "--task 1ms/20ms --task 1ms/40ms --duration 400ms --histfile hist.txt --json all.json{more}"
+        );
+        let output = run(folder.path(), &line);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let hist = fs::read_to_string(folder.path().join("hist.txt")).unwrap();
+        let counted: u64 = hist
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(counted, 20, "{hist}");
+        assert!(hist.contains("# Total: 000000020 000000010\n"), "{hist}");
+        let text = fs::read_to_string(folder.path().join("all.json")).unwrap();
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&json["thread"]["0"]["cycles"], &json["thread"]["1"]["cycles"]),
+            (&20.into(), &10.into())
+        );
+    }
+}
+
+#[test]
 fn an_overload_piles_up_and_no_job_is_skipped() {
     let folder = folder();
     let output = run(
@@ -295,7 +449,8 @@ fn bad_input_is_one_error_with_exit_code_2() {
         ("run", "--task 30ms/150ms --duration 1s --priority 5", "--priority"),
         ("run", "--task 30ms/150ms --duration 1s --out nowhere/jobs.csv", "nowhere/jobs.csv"),
         ("run", "--task 30ms/150ms --duration 1s --start-at 1", "--start-at 1"),
-        ("run", "--task 1us/2us --duration 1h", "shorten"),
+        ("run", "--task file:nowhere/150ms --duration 1s", "nowhere: cannot be read"),
+        ("run", "--task file:calibration.json/150ms --duration 1s", "calibration.json, line 1"),
         ("load", "--utilisation 1.2", "--utilisation 1.2"),
         ("load", "--utilisation -1", "--utilisation -1"),
         ("load", "--utilisation 0.99 --policy fifo", "95 %"),

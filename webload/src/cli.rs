@@ -17,9 +17,10 @@ use hyper::{
     body::Bytes,
     header::{HeaderName, HeaderValue},
 };
+use manual::Manual;
 use model::{
     Exit, duration,
-    exit::EXIT_HELP,
+    exit::example,
     print::{self, Reader},
     say,
 };
@@ -37,8 +38,16 @@ use crate::{
 /// Concurrent HTTP clients: N clients send M requests each, one after the other (closed loop), or
 /// all of them together at a constant rate (open loop).
 #[derive(Debug, Parser)]
-#[command(name = "webload", version, after_help = EXIT_HELP)]
+#[command(
+    name = "webload",
+    version,
+    after_help = example("webload --url http://127.0.0.1:8080/ --clients 10 --rate 50/s --out requests.csv"),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Args {
+    #[command(subcommand)]
+    manual: Option<Manual>,
     /// Where to (http only); given several times, client i uses URL number i modulo their count
     #[arg(long = "url", value_name = "URL", required = true)]
     urls: Vec<String>,
@@ -89,6 +98,9 @@ pub struct Args {
     /// Write an HdrHistogram log
     #[arg(long, value_name = "FILE")]
     hist_log: Option<PathBuf>,
+    /// Write the percentile spectrum of response times as wrk2 prints it with --latency; milliseconds
+    #[arg(long, value_name = "FILE")]
+    spectrum: Option<PathBuf>,
     /// What is printed on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     summary: Format,
@@ -115,6 +127,9 @@ pub enum CliError {
     /// A file that cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// A command that does not exist.
+    #[error("{0}")]
+    Manual(String),
     /// The body cannot be read.
     #[error("--body {}: {error}", path.display())]
     Body {
@@ -141,6 +156,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Target(_)
+            | Self::Manual(_)
             | Self::Body { .. }
             | Self::Run(
                 RunError::Config(_) | RunError::Cpu { .. } | RunError::Descriptors { .. },
@@ -203,9 +219,14 @@ fn read_body(path: &Path) -> Result<Bytes, CliError> {
 /// # Errors
 /// [`CliError`], each with its exit code.
 pub fn execute(args: &Args) -> Result<Exit, CliError> {
+    if let Some(manual) = &args.manual {
+        let text = manual.text::<Args>().map_err(CliError::Manual)?;
+        return answer(&text).map(|()| Exit::Done);
+    }
     let config = args.config()?;
     config.cpu.map_or(Ok(()), probe_cpu)?;
-    let outputs = Outputs::open(args.out.as_deref(), args.hist_log.as_deref())?;
+    let outputs =
+        Outputs::open(args.out.as_deref(), args.hist_log.as_deref(), args.spectrum.as_deref())?;
     let stop = stop_on_signals()?;
     let run = run(&config, &stop, |one| {
         if config.repetitions > 1 {
@@ -265,7 +286,11 @@ fn print(summary: &Summary, format: Format) -> Result<(), CliError> {
             format!("{json}\n")
         }
     };
-    match print::answer(&text) {
+    answer(&text)
+}
+
+fn answer(text: &str) -> Result<(), CliError> {
+    match print::answer(text) {
         Ok(Reader::Present | Reader::Gone) => Ok(()),
         Err(error) => Err(CliError::Io { doing: "cannot write to standard output", error }),
     }
@@ -280,6 +305,7 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+        assert!(Args::command().render_long_help().to_string().contains("Example: "));
     }
 
     #[test]

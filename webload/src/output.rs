@@ -9,7 +9,7 @@ use std::{
 use model::{
     hist::{self, Histogram},
     outfile::{self, OutFile},
-    sample,
+    sample, spectrum,
 };
 use thiserror::Error;
 
@@ -51,6 +51,7 @@ pub enum OutputError {
 pub struct Outputs {
     rows: Option<OutFile>,
     log: Option<OutFile>,
+    spectrum: Option<OutFile>,
 }
 
 impl Outputs {
@@ -58,16 +59,24 @@ impl Outputs {
     ///
     /// # Errors
     /// [`OutputError::Open`], or [`OutputError::Same`] where one would overwrite the other.
-    pub fn open(rows: Option<&Path>, log: Option<&Path>) -> Result<Self, OutputError> {
-        let own = Self { rows: open("--out", rows)?, log: open("--hist-log", log)? };
-        let named = [("--out", &own.rows), ("--hist-log", &own.log)];
+    pub fn open(
+        rows: Option<&Path>,
+        log: Option<&Path>,
+        spectrum: Option<&Path>,
+    ) -> Result<Self, OutputError> {
+        let own = Self {
+            rows: open("--out", rows)?,
+            log: open("--hist-log", log)?,
+            spectrum: open("--spectrum", spectrum)?,
+        };
+        let named = [("--out", &own.rows), ("--hist-log", &own.log), ("--spectrum", &own.spectrum)];
         let given: Vec<_> =
             named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
         outfile::distinct(&given).map_err(OutputError::Same)?;
         Ok(own)
     }
 
-    /// Writes them: the second also where the first cannot be written.
+    /// Writes them: each also where another cannot be written.
     ///
     /// # Errors
     /// [`OutputError::Write`] of the first that could not be written.
@@ -78,7 +87,9 @@ impl Outputs {
             hist::write_to(file, started(run), length(run), &histograms(run))
         };
         let written = fill(self.rows, rows);
-        written.and(fill(self.log, log))
+        let written = written.and(fill(self.log, log));
+        let [(_, response), _] = histograms(run);
+        written.and(fill(self.spectrum, |file| spectrum::write(file, &response)))
     }
 }
 

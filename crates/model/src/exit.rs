@@ -24,6 +24,12 @@ pub enum Exit {
 pub const EXIT_HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 the host lacks \
 a capability or privilege, 4 done, but a claim or deadline did not hold, 130 interrupted.";
 
+/// The text below the options of a command: how it is used, then [`EXIT_HELP`].
+#[must_use]
+pub fn example(line: &str) -> String {
+    format!("Example: {line}\n\n{EXIT_HELP}")
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

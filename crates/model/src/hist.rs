@@ -12,6 +12,8 @@ use hdrhistogram::serialization::{
     interval_log::{IntervalLogWriterBuilder, Tag},
 };
 
+use crate::stats::Summary;
+
 /// Significant decimal digits kept: 1 part in 1000, whatever the magnitude.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
@@ -27,6 +29,70 @@ pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram {
         histogram += sample;
     }
     histogram
+}
+
+/// Durations in nanoseconds, counted in constant memory: count, least, mean, standard deviation and
+/// greatest are exact, percentiles within [`SIGNIFICANT_DIGITS`]. Counting allocates nothing.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    histogram: Histogram,
+    least: u64,
+    greatest: u64,
+    mean: f64,
+    /// The sum of squared distances from the mean.
+    squares: f64,
+}
+
+impl Distribution {
+    /// For durations up to `longest`; the percentiles of longer ones count as that long.
+    #[must_use]
+    pub fn up_to(longest: u64) -> Self {
+        let mut histogram = Histogram::new_with_bounds(1, longest.max(2), SIGNIFICANT_DIGITS)
+            .expect("1 lies below, three significant digits are valid");
+        // Every page of the counts is touched: each power of two has two pages.
+        for power in 0..u64::BITS {
+            histogram.saturating_record(1 << power);
+            histogram.saturating_record((1 << power) + (1 << power >> 1));
+        }
+        histogram.reset();
+        Self { histogram, least: u64::MAX, greatest: 0, mean: 0.0, squares: 0.0 }
+    }
+
+    /// Counts a duration.
+    pub fn add(&mut self, ns: u64) {
+        self.histogram.saturating_record(ns);
+        self.least = self.least.min(ns);
+        self.greatest = self.greatest.max(ns);
+        // Welford 1962: no sum of squares that could lose its digits.
+        let distance = ns as f64 - self.mean;
+        self.mean += distance / self.histogram.len() as f64;
+        self.squares += distance * (ns as f64 - self.mean);
+    }
+
+    /// The histogram, for logs.
+    #[must_use]
+    pub fn histogram(&self) -> &Histogram {
+        &self.histogram
+    }
+
+    /// The same statistics as of samples; none where nothing was counted.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        let count = self.histogram.len();
+        let at = |share| self.histogram.value_at_quantile(share).clamp(self.least, self.greatest);
+        (count > 0).then(|| Summary {
+            count,
+            min: self.least,
+            mean: self.mean,
+            stddev: (count > 1).then(|| (self.squares / (count - 1) as f64).sqrt()),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: self.greatest,
+        })
+    }
 }
 
 /// Writes one interval a tagged histogram (for example one a task) as an HdrHistogram log.
@@ -83,5 +149,36 @@ mod tests {
             let got = histogram.value_at_quantile(quantile);
             assert!(got.abs_diff(exact) <= exact / 1000, "{quantile}: {got} against {exact}");
         }
+    }
+
+    #[test]
+    fn a_distribution_has_the_statistics_of_its_samples() {
+        let mut samples: Vec<u64> = (0..20_000_u64).map(|n| 1_000 + (n * n) % 7_919_000).collect();
+        let mut distribution = Distribution::up_to(10_000_000);
+        assert_eq!(distribution.summary(), None);
+        samples.iter().for_each(|&ns| distribution.add(ns));
+        let (exact, got) = (Summary::of(&mut samples).unwrap(), distribution.summary().unwrap());
+        assert_eq!((got.count, got.min, got.max), (exact.count, exact.min, exact.max));
+        assert!((got.mean / exact.mean - 1.0).abs() < 1e-9);
+        assert!((got.stddev.unwrap() / exact.stddev.unwrap() - 1.0).abs() < 1e-9);
+        for (got, exact) in [
+            (got.p50, exact.p50),
+            (got.p90, exact.p90),
+            (got.p99, exact.p99),
+            (got.p999, exact.p999),
+            (got.p9999, exact.p9999),
+        ] {
+            assert!(got.abs_diff(exact) <= exact / 1000, "{got} against {exact}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_foreseen_is_the_greatest_all_the_same() {
+        let mut distribution = Distribution::up_to(1_000_000);
+        for ns in [0, 5, 30_000_000] {
+            distribution.add(ns);
+        }
+        let summary = distribution.summary().unwrap();
+        assert_eq!((summary.count, summary.min, summary.max), (3, 0, 30_000_000));
     }
 }

@@ -21,6 +21,7 @@ pub mod rate;
 pub mod reservation;
 pub mod rows;
 pub mod sample;
+pub mod spectrum;
 pub mod stats;
 pub mod suite;
 pub mod sweep;

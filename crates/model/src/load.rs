@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a load task does with the jobs that it could not run in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Backlog {
     /// Runs every job, however late: after a starvation it asks for all the CPU until caught up.

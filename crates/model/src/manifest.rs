@@ -169,6 +169,9 @@ pub struct Facts {
     /// How the stall sentinel watched; none where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<SentinelFacts>,
+    /// Where the first miss ended the workload early; none where it ran its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
     #[serde(default)]
     pub mechanism: Vec<String>,
@@ -188,6 +191,15 @@ impl Facts {
             drift: self.guest_clock_drift.unwrap_or(0.0),
         }
     }
+}
+
+/// A workload that its first job beyond the limit ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The task of that job.
+    pub task: String,
+    /// From the first release to the end.
+    pub after_ns: u64,
 }
 
 /// Calibrations of the measured CPU of the host beside a repetition of fixed work.

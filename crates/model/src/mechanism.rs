@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The ways to give a virtual machine its share of a CPU. `docs/mechanisms.md` compares them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
     /// No reservation: an ordinary Linux task.

@@ -113,21 +113,57 @@ impl OutFile {
     /// Those of `write` and of the file system; a file that was there stays as it was, where it is
     /// not written through.
     pub fn fill<E: From<io::Error>>(
-        mut self,
+        self,
         write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut filling = self.begin()?;
+        write(&mut filling)?;
+        Ok(filling.finish()?)
+    }
+
+    /// Begins to write the contents, for whoever writes them piece by piece.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn begin(self) -> io::Result<Filling> {
         if self.beside.is_none() && self.file.metadata()?.is_file() {
             self.file.set_len(0)?;
         }
-        let mut buffered = BufWriter::new(&self.file);
-        write(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
-        if let Some((aside, target)) = &self.beside {
+        let buffered = BufWriter::new(self.file.try_clone()?);
+        Ok(Filling { buffered, out: self })
+    }
+}
+
+/// A file that is being written. Dropped before [`Filling::finish`] it leaves what was there as it
+/// was, where it is not written through.
+#[derive(Debug)]
+pub struct Filling {
+    buffered: BufWriter<File>,
+    out: OutFile,
+}
+
+impl Filling {
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.buffered.flush()?;
+        if let Some((aside, target)) = &self.out.beside {
             fs::rename(aside, target)?;
-            self.beside = None;
+            self.out.beside = None;
         }
         Ok(())
+    }
+}
+
+impl Write for Filling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffered.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.buffered.flush()
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which CPUs and groups the vCPU threads have under a reservation. `docs/mechanisms.md` says which
 /// mechanism works in which placement, and which one is chosen where none is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
     /// On all CPUs of their root domain: nothing is moved or pinned.

@@ -94,7 +94,11 @@ impl Folder {
                     record.experiment, record.attempt
                 ));
             }
-            let (attempt, length) = (record.attempt, experiment.duration);
+            // Nothing was released once the first miss had ended it.
+            let stopped = record.facts.stopped.as_ref();
+            let length = stopped
+                .map_or(experiment.duration, |stopped| Duration::from_nanos(stopped.after_ns));
+            let attempt = record.attempt;
             if let Some(jobs) = jobs {
                 let rows = read_jobs(&jobs, &experiment.tasks, length)?;
                 Series::add_jobs(&mut found.series, &experiment.tasks, length, attempt, rows);

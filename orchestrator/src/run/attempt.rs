@@ -20,7 +20,9 @@ use super::{
     admission,
     bench::{Attempted, Bench, first_error},
     guests::{Booted, Guests},
-    kvm, stalls, tasks,
+    kvm,
+    plan::StopAbove,
+    stalls, tasks,
     warm::WarmGuest,
     work,
 };
@@ -50,6 +52,8 @@ pub struct HostBench {
     pub sentinel: bool,
     /// Whether the VM's threads are traced; none: where that works.
     pub trace: Option<bool>,
+    /// Where the first job that takes too long ends its attempt.
+    pub stop_above: Option<StopAbove>,
 }
 
 /// What the workload leaves behind.
@@ -157,10 +161,11 @@ impl HostBench {
         let load = self.start_load(experiment, folder)?;
         let start = monotonic_ns();
         measured.clock = Some(ClockMap::HOST);
-        let said = tasks::on_host(&self.stage, experiment, attempt, calibration, folder);
+        let what = tasks::What { experiment, attempt, stop_above: self.stop_above };
+        let said = tasks::on_host(&self.stage, what, calibration, folder);
         measured.window = Some((start, monotonic_ns()));
         let load = load.map(Background::stop).transpose();
-        let said = said.map(|said| measured.facts.warnings.extend(said.into_warnings()));
+        let said = said.map(|said| said.tell(&mut measured.facts));
         first_error([said, load.map(drop)], &mut measured.facts.warnings)?;
         if let Some(before) = fixed {
             measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
@@ -269,7 +274,8 @@ impl HostBench {
         let begin = booted.guest.clock_offset(stop.flag())?;
         let usage = booted.usage(&self.stage.roots);
         let start = monotonic_ns();
-        let said = tasks::on_guest(&booted.guest, experiment, attempt, folder, &stop);
+        let what = tasks::What { experiment, attempt, stop_above: self.stop_above };
+        let said = tasks::on_guest(&booted.guest, what, folder, &stop);
         let end = monotonic_ns();
         measured.window = Some((start, end));
         booted.account(&self.stage.roots, usage, end - start, &mut measured.facts);
@@ -281,7 +287,7 @@ impl HostBench {
             clock.drift = measured.facts.guest_clock_drift.unwrap_or(0.0);
         }
         measured.clock = Some(clock);
-        measured.facts.warnings.extend(said?.into_warnings());
+        said?.tell(&mut measured.facts);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod progress;
 pub(crate) mod record;
 mod repetitions;
 mod resume;
+pub mod soak;
 pub mod stalls;
 mod tasks;
 mod warm;
@@ -24,10 +25,11 @@ use std::{
 };
 
 use anyhow::Result;
-use model::manifest::KeepAwake;
+use model::{Manifest, manifest::KeepAwake};
 
 pub use guests::Guests;
 pub use resume::Resume;
+pub use soak::{Soak, Soaked};
 
 use self::{attempt::HostBench, folder::Folder, plan::Plan, resume::Begun};
 use crate::{
@@ -47,6 +49,15 @@ pub struct Finished {
     pub folder: PathBuf,
     /// Repetitions without a complete attempt.
     pub failed: usize,
+    /// What ended it before its time: the first miss.
+    pub stopped: Option<String>,
+}
+
+/// A host that is prepared, and a folder for what is measured on it.
+struct Ready {
+    bench: HostBench,
+    folder: Folder,
+    manifest: Manifest,
 }
 
 /// Carries out a plan in a new folder below `out`, or goes on in an earlier one.
@@ -54,6 +65,25 @@ pub struct Finished {
 /// # Errors
 /// What kept the run from starting or going on; failed repetitions are no errors, but counted.
 pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Finished> {
+    let Ready { mut bench, folder, mut manifest } = prepare(plan, out, resume, stop)?;
+    let stopped = repetitions::run_all(plan, &mut bench, &folder, &mut manifest, stop)?;
+    bench.end()?;
+    let failed = repetitions::failed(plan, &manifest);
+    Ok(Finished { folder: folder.path().to_owned(), failed, stopped })
+}
+
+/// Carries out a soak in a new folder below `out`.
+///
+/// # Errors
+/// What keeps it from starting or going on; failed rounds are no errors, but counted.
+pub fn soak(plan: &Plan, wanted: Soak, out: &Path, stop: &Stop) -> Result<Soaked> {
+    let Ready { mut bench, folder, mut manifest } = prepare(plan, out, None, stop)?;
+    let soaked = soak::run_all(plan, wanted, &mut bench, &folder, &mut manifest, stop)?;
+    bench.end()?;
+    Ok(soaked)
+}
+
+fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Ready> {
     let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
     if wanted.any(|wanted| wanted == Some(true)) {
         trace::available(&Roots::default()).map_err(|why| {
@@ -90,7 +120,7 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) ->
         tasks::calibrate_host(&stage, CALIBRATION, &calibration, &log)?;
     }
     folder.save(&manifest)?;
-    let mut bench = HostBench {
+    let bench = HostBench {
         stage,
         guests,
         apache,
@@ -99,11 +129,9 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) ->
         calibration,
         sentinel: plan.suite.host.sentinel,
         trace: plan.suite.host.trace,
+        stop_above: plan.stop_above,
     };
-    repetitions::run_all(plan, &mut bench, &folder, &mut manifest, stop)?;
-    bench.end()?;
-    let failed = repetitions::failed(plan, &manifest);
-    Ok(Finished { folder: folder.path().to_owned(), failed })
+    Ok(Ready { bench, folder, manifest })
 }
 
 /// Keeps the measured CPU awake where the suite says so, or where it says nothing and leaving idle

@@ -58,6 +58,19 @@ pub struct Plan {
     pub seed: u64,
     /// Experiments that this host cannot run, while it can run others.
     pub impossible: Vec<Impossible>,
+    /// Where the first job that takes too long ends its attempt.
+    pub stop_above: Option<StopAbove>,
+    /// Whether no progress is shown.
+    pub quiet: bool,
+}
+
+/// The response time above which a job ends the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopAbove {
+    /// Its task's deadline.
+    Deadline,
+    /// This, whatever the deadline.
+    Time(Duration),
 }
 
 impl Plan {
@@ -103,7 +116,8 @@ impl Plan {
         let seed = seed_of(&text);
         let mut repetitions = rounds(&suite, seed);
         repetitions.retain(|one| impossible.iter().all(|own| own.experiment != one.experiment));
-        Ok(Self { suite, order, text, cpus, repetitions, seed, impossible })
+        let (stop_above, quiet) = (None, false);
+        Ok(Self { suite, order, text, cpus, repetitions, seed, impossible, stop_above, quiet })
     }
 
     /// What the whole run will probably take, noisy repetitions aside.
@@ -365,6 +379,8 @@ pub(super) mod tests {
             repetitions,
             seed,
             impossible: Vec::new(),
+            stop_above: None,
+            quiet: true,
         }
     }
 

@@ -14,6 +14,7 @@ pub struct Progress {
     clock: Arc<Mutex<Clock>>,
     total: usize,
     done: usize,
+    quiet: bool,
 }
 
 /// Planned time: what is over, and what runs.
@@ -35,16 +36,18 @@ fn minutes(length: Duration) -> String {
 }
 
 impl Progress {
-    /// For `total` repetitions that are estimated to take `estimate` together.
+    /// For `total` repetitions that are estimated to take `estimate` together; `quiet` shows nothing
+    /// of them, and only what is to be noted.
     #[must_use]
-    pub fn new(total: usize, estimate: Duration) -> Self {
+    pub fn new(total: usize, estimate: Duration, quiet: bool) -> Self {
         let clock = Arc::new(Mutex::new(Clock {
             left_after_current: estimate,
             current: Duration::ZERO,
             since: Instant::now(),
         }));
-        let bar = stderr().is_terminal().then(|| bar(total, Arc::clone(&clock)));
-        Self { bar, clock, total, done: 0 }
+        let drawn = !quiet && stderr().is_terminal();
+        let bar = drawn.then(|| bar(total, Arc::clone(&clock)));
+        Self { bar, clock, total, done: 0, quiet }
     }
 
     /// A repetition begins; a further attempt has its `estimate` added to the time left.
@@ -59,6 +62,7 @@ impl Progress {
         };
         match &self.bar {
             Some(bar) => bar.set_message(label.to_owned()),
+            None if self.quiet => {}
             None => {
                 model::say!("[{}/{}] {label}, {} left", self.done + 1, self.total, minutes(left))
             }

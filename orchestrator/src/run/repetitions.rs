@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{host::Stop, sentinel};
 
-/// Makes what is missing in the folder.
+/// Makes what is missing in the folder. Returns what was told of the first miss, where that ended it.
 ///
 /// # Errors
 /// A signal, or the file system's; a failed repetition is none.
@@ -28,7 +28,7 @@ pub(super) fn run_all(
     folder: &Folder,
     manifest: &mut Manifest,
     stop: &Stop,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let is_missing = |planned: &&Planned| {
         let Planned { experiment, repetition, .. } = planned;
         let retries = plan.suite.noise.retries;
@@ -37,18 +37,23 @@ pub(super) fn run_all(
     };
     let missing: Vec<&Planned> = plan.repetitions.iter().filter(is_missing).collect();
     let estimate = missing.iter().map(|planned| planned.estimate).sum();
-    let mut progress = Progress::new(missing.len(), estimate);
+    let mut progress = Progress::new(missing.len(), estimate, plan.quiet);
     for own in &plan.impossible {
         progress.note(&format!("{} is not possible here: {}", own.experiment, own.reason));
     }
+    let mut stopped = None;
     for planned in missing {
-        repetition(plan, planned, bench, folder, manifest, &mut progress, stop)?;
+        stopped = repetition(plan, planned, bench, folder, manifest, &mut progress, stop)?;
         progress.end();
         stop.check()?;
+        if stopped.is_some() {
+            break;
+        }
     }
     progress.finish();
     manifest.finished_utc = Some(record::now_utc());
-    folder.save(manifest)
+    folder.save(manifest)?;
+    Ok(stopped)
 }
 
 /// The planned repetitions of which no attempt is complete.
@@ -64,7 +69,8 @@ fn is_done(manifest: &Manifest, planned: &Planned) -> bool {
     })
 }
 
-/// Attempts a repetition until it is quiet, or the retries are used up.
+/// Attempts a repetition until it is quiet, or the retries are used up. A miss that ends the attempt
+/// ends it all.
 fn repetition(
     plan: &Plan,
     planned: &Planned,
@@ -73,7 +79,7 @@ fn repetition(
     manifest: &mut Manifest,
     progress: &mut Progress,
     stop: &Stop,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let experiment = plan.experiment(planned);
     let noise = &plan.suite.noise;
     let Planned { experiment: name, repetition, estimate } = planned;
@@ -101,15 +107,35 @@ fn repetition(
         if let Some(note) = note(&record, noise.max_stalled) {
             progress.note(&note);
         }
+        let stopped = stopped(&record);
         manifest.repetitions.push(record);
         manifest.cleared = bench.cleared();
         noise::choose(&mut manifest.repetitions, name, *repetition);
         folder.save(manifest).context("after a repetition")?;
-        if !noise::wants_another(&manifest.repetitions[before..], name, *repetition, noise.retries)
+        if stopped.is_some()
+            || !noise::wants_another(
+                &manifest.repetitions[before..],
+                name,
+                *repetition,
+                noise.retries,
+            )
         {
-            return Ok(());
+            return Ok(stopped);
         }
     }
+}
+
+/// What is told of an attempt that its first miss ended.
+fn stopped(record: &RepetitionRecord) -> Option<String> {
+    let stopped = record.facts.stopped.as_ref()?;
+    Some(format!(
+        "{} rep-{:03}: {} missed its deadline {:.3} s after the first release, and the run ended \
+         there",
+        record.experiment,
+        record.attempt,
+        stopped.task,
+        stopped.after_ns as f64 / 1e9
+    ))
 }
 
 /// What the user should know of an attempt at once.

@@ -6,12 +6,13 @@ use std::{ffi::OsString, fs, path::Path, time::Duration};
 use anyhow::{Context, Result, bail};
 use model::{
     duration,
+    manifest::{Facts, Stopped},
     sample::{Job, read_csv},
     suite::{Experiment, Load},
 };
 use serde::Deserialize;
 
-use super::plan::DRAIN;
+use super::plan::{DRAIN, StopAbove};
 use crate::{
     guest::{Guest, Status},
     host::{Background, Stage, Stop, program},
@@ -37,12 +38,26 @@ pub struct Said {
     /// Jobs released but not finished when it gave up waiting.
     #[serde(default)]
     pub unfinished: u64,
+    /// The task whose last job took too long and ended it.
+    #[serde(default)]
+    pub stopped_by: Option<String>,
+    /// From the first release to the end.
+    #[serde(default)]
+    pub elapsed_ns: u64,
 }
 
 impl Said {
+    /// Enters it into the facts of the attempt.
+    pub fn tell(mut self, facts: &mut Facts) {
+        let after_ns = self.elapsed_ns;
+        facts.stopped = self.stopped_by.take().map(|task| Stopped { task, after_ns });
+        // What is cut off by the end is not late.
+        self.unfinished = if facts.stopped.is_some() { 0 } else { self.unfinished };
+        facts.warnings.extend(self.into_warnings());
+    }
+
     /// The warnings, with one for unfinished jobs.
-    #[must_use]
-    pub fn into_warnings(mut self) -> Vec<String> {
+    fn into_warnings(mut self) -> Vec<String> {
         if self.unfinished > 0 {
             self.warnings.push(format!(
                 "{} jobs were released but not finished within {} after the last release; \
@@ -53,6 +68,17 @@ impl Said {
         }
         self.warnings
     }
+}
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// Where the first job that takes too long ends it.
+    pub stop_above: Option<StopAbove>,
 }
 
 /// What a run may take, when everything is as slow as can be.
@@ -67,12 +93,8 @@ pub fn limit(experiment: &Experiment) -> Duration {
 /// not checked again: it was made a moment ago, and under a reservation a guest's own CPU time
 /// includes the host's preemption.
 #[must_use]
-pub fn run_arguments(
-    experiment: &Experiment,
-    attempt: u32,
-    cpu: u32,
-    places: Places,
-) -> Vec<String> {
+pub fn run_arguments(what: What, cpu: u32, places: Places) -> Vec<String> {
+    let What { experiment, attempt, stop_above } = what;
     let mut arguments = vec!["run".to_owned()];
     let mut option = |name: &str, value: String| {
         arguments.extend([name.to_owned(), value]);
@@ -92,6 +114,11 @@ pub fn run_arguments(
     option("--out", places.jobs.into());
     option("--hist-log", places.hist_log.into());
     option("--summary", "json".into());
+    match stop_above {
+        Some(StopAbove::Deadline) => arguments.push("--stop-on-miss".to_owned()),
+        Some(StopAbove::Time(time)) => option("--stop-above", duration::format(time)),
+        None => {}
+    }
     arguments
 }
 
@@ -152,22 +179,16 @@ pub fn calibrate_host(stage: &Stage, length: Duration, file: &Path, log: &Path) 
 ///
 /// # Errors
 /// Where rtload fails; what it measured until then stays in the folder.
-pub fn on_host(
-    stage: &Stage,
-    experiment: &Experiment,
-    attempt: u32,
-    calibration: &Path,
-    folder: &Path,
-) -> Result<Said> {
+pub fn on_host(stage: &Stage, what: What, calibration: &Path, folder: &Path) -> Result<Said> {
     let text = |path: &Path| path.display().to_string();
     let (jobs, hist) = (text(&folder.join("jobs.csv")), text(&folder.join("response.hlog")));
     let calibration = text(calibration);
     let places = Places { calibration: &calibration, jobs: &jobs, hist_log: &hist };
-    let arguments = run_arguments(experiment, attempt, stage.cpus.measured, places);
+    let arguments = run_arguments(what, stage.cpus.measured, places);
     let mut command = stage.on_measured(&program("rtload")?, arguments)?;
     let (out, log) = (folder.join("rtload.json"), folder.join("rtload.log"));
     Background::start_apart(&stage.guard, "rtload run", &mut command, &out, &log)?
-        .finish(limit(experiment), &stage.stop)?;
+        .finish(limit(what.experiment), &stage.stop)?;
     let printed = fs::read(&out)?;
     serde_json::from_slice(&printed).context("the summary of `rtload run`")
 }
@@ -219,16 +240,10 @@ pub fn give_calibration(guest: &Guest, file: &Path, stop: &Stop) -> Result<()> {
 ///
 /// # Errors
 /// Where rtload or the guest fails; what can still be fetched is.
-pub fn on_guest(
-    guest: &Guest,
-    experiment: &Experiment,
-    attempt: u32,
-    folder: &Path,
-    stop: &Stop,
-) -> Result<Said> {
+pub fn on_guest(guest: &Guest, what: What, folder: &Path, stop: &Stop) -> Result<Said> {
     let mut arguments = vec![GUEST_RTLOAD.to_owned()];
-    arguments.extend(run_arguments(experiment, attempt, 0, GUEST));
-    let result = in_guest(guest, &arguments, limit(experiment), stop);
+    arguments.extend(run_arguments(what, 0, GUEST));
+    let result = in_guest(guest, &arguments, limit(what.experiment), stop);
     let get = |path, name| guest.get(path, &folder.join(name), stop.flag());
     let fetched = get(GUEST.jobs, "jobs.csv").and(get(GUEST.hist_log, "response.hlog"));
     let printed = result?;
@@ -268,8 +283,16 @@ mod tests {
             "s.toml",
         )
         .unwrap();
+        let what = What { experiment: &suite.experiments[0], attempt: 2, stop_above: None };
+        let above = |above| {
+            let what = What { stop_above: Some(above), ..what };
+            run_arguments(what, 1, GUEST).join(" ")
+        };
+        assert!(above(StopAbove::Deadline).ends_with(" --stop-on-miss"));
+        let time = StopAbove::Time(Duration::from_millis(2));
+        assert!(above(time).ends_with(" --stop-above 2ms"));
         assert_eq!(
-            run_arguments(&suite.experiments[0], 2, 1, GUEST).join(" "),
+            run_arguments(what, 1, GUEST).join(" "),
             "run --task 30ms/150ms --task 50ms/200ms --policy fifo --cpu 1 --duration 24s \
              --drain 10s --calibration /tmp/calibration.json --check off --work paced \
              --experiment fig1 --repetition 2 --out /tmp/jobs.csv --hist-log /tmp/response.hlog --summary json"
@@ -278,8 +301,25 @@ mod tests {
 
     #[test]
     fn unfinished_jobs_are_said() {
-        let said = Said { warnings: vec![], unfinished: 3 };
-        assert!(said.into_warnings()[0].starts_with("3 jobs were released"));
-        assert!(Said::default().into_warnings().is_empty());
+        let told = |said: Said| {
+            let mut facts = Facts::default();
+            said.tell(&mut facts);
+            facts
+        };
+        let said = Said { unfinished: 3, ..Said::default() };
+        assert!(told(said).warnings[0].starts_with("3 jobs were released"));
+        assert!(told(Said::default()).warnings.is_empty());
+    }
+
+    #[test]
+    fn what_the_first_miss_cut_off_is_not_unfinished() {
+        let said: Said = serde_json::from_str(
+            r#"{"stopped_by": "tau2", "elapsed_ns": 7, "unfinished": 1, "warnings": []}"#,
+        )
+        .unwrap();
+        let mut facts = Facts::default();
+        said.tell(&mut facts);
+        assert_eq!(facts.stopped, Some(Stopped { task: "tau2".into(), after_ns: 7 }));
+        assert!(facts.warnings.is_empty());
     }
 }

@@ -12,6 +12,7 @@ mod restore;
 mod run;
 mod sabotaged;
 mod sentinel;
+mod soak;
 mod support;
 mod sweep;
 mod torture;

@@ -5,14 +5,13 @@ pub mod perfetto;
 pub mod schedule;
 
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use model::duration;
+use model::{duration, outfile::OutFile};
 
 use self::schedule::Schedule;
 use crate::{error::ReportError, figure::export, folder::Results};
@@ -91,18 +90,17 @@ pub fn run(arguments: &Arguments) -> Result<String, ReportError> {
     }
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, ReportError> {
+fn create(path: &Path) -> Result<OutFile, ReportError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     if !folder.as_os_str().is_empty() {
         fs::create_dir_all(folder).map_err(|error| ReportError::write(folder, error))?;
     }
-    File::create(path).map(BufWriter::new).map_err(|error| ReportError::write(path, error))
+    OutFile::open(path).map_err(|error| ReportError::write(path, error))
 }
 
 fn write_perfetto(schedule: &Schedule, path: &Path) -> Result<String, ReportError> {
-    let mut file = create(path)?;
-    perfetto::write(schedule, &mut file)
-        .and_then(|()| file.flush())
+    create(path)?
+        .fill(|file| perfetto::write(schedule, file))
         .map_err(|error| ReportError::write(path, error))?;
     Ok(format!("{}\n", path.display()))
 }
@@ -111,7 +109,9 @@ fn write_gantt(schedule: &Schedule, path: &Path) -> Result<String, ReportError> 
     let chart = gantt::Gantt::of(schedule);
     let png = path.with_extension("png");
     let put = |path: &Path, bytes: &[u8]| {
-        create(path)?.write_all(bytes).map_err(|error| ReportError::write(path, error))
+        create(path)?
+            .fill(|file| file.write_all(bytes))
+            .map_err(|error| ReportError::write(path, error))
     };
     put(path, export::svg(&chart)?.as_bytes())?;
     put(&png, &export::png(&chart)?)?;

@@ -3,10 +3,10 @@
 mod chart;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use model::judged::Count;
+use model::{judged::Count, outfile::OutFile};
 
 use crate::{
     compare::{Circumstance, circumstances, tolerance::Tolerance},
@@ -79,14 +79,24 @@ pub struct History {
 /// # Errors
 /// A folder that cannot be read, or results that do not have the experiment.
 pub fn run(arguments: &Arguments) -> Result<String, ReportError> {
+    let chart = arguments.chart.as_deref().map(open_chart).transpose()?;
     let results = arguments.dirs.iter().map(|dir| Results::read(dir));
     let results = results.collect::<Result<Vec<_>, _>>()?;
     let history = of(results, arguments.experiment.as_deref(), arguments.tolerance)?;
-    if let Some(path) = &arguments.chart {
+    if let Some(file) = chart {
         let svg = export::svg(&chart::figure(&history))?;
-        std::fs::write(path, svg).map_err(|error| ReportError::write(path, error))?;
+        let path = file.path().to_owned();
+        file.fill(|out| out.write_all(svg.as_bytes()))
+            .map_err(|error| ReportError::write(&path, error))?;
     }
     Ok(table::grid(&history, arguments.format).write(arguments.format))
+}
+
+fn open_chart(path: &Path) -> Result<OutFile, ReportError> {
+    let refused = |error| {
+        ReportError::Nothing(format!("--chart {}: cannot be written: {error}", path.display()))
+    };
+    OutFile::open(path).map_err(refused)
 }
 
 fn of(

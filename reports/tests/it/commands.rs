@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
+use model::manifest::Stopped;
+
 use crate::made_up::{self, MadeUp};
 
 fn reports(args: &[&str]) -> (i32, String, String) {
@@ -215,4 +217,22 @@ fn help_tells_the_exit_codes_and_a_wrong_option_ends_with_2() {
     assert!(one_line.contains("4 done, but a claim or deadline did not hold"), "{out}");
     assert_eq!(code, 0);
     assert_eq!(reports(&["table", "x", "--format", "pdf"]).0, 2);
+}
+
+#[test]
+fn what_was_not_released_after_the_first_miss_is_not_unfinished() {
+    let mut folder = MadeUp::as_in_the_paper();
+    folder.keep_jobs("fig1", "tau1", 20);
+    folder.keep_jobs("fig1", "tau2", 15);
+    let unfinished = |folder: &MadeUp| -> Vec<String> {
+        let table = output(&["table", path(folder), "--format", "csv"]);
+        let column = table.lines().next().unwrap().split(',').position(|own| own == "unfinished");
+        let own = table.lines().filter(|line| line.starts_with("fig1,"));
+        own.map(|line| line.split(',').nth(column.unwrap()).unwrap().to_owned()).collect()
+    };
+    assert_eq!(unfinished(&folder), ["180", "135"], "of 30 s");
+    let stopped = Stopped { task: "tau2".to_owned(), after_ns: 3_000_000_000 };
+    folder.manifest.repetitions[0].facts.stopped = Some(stopped);
+    folder.save();
+    assert_eq!(unfinished(&folder), ["0", "0"], "of the 3 s until the first miss");
 }

@@ -1,8 +1,10 @@
 //! Runs a plan: one thread a task, released on an absolute schedule.
 //!
 //! Between the first release and the end nothing is allocated, written or printed: records go into
-//! memory that was taken and touched before.
+//! memory that was taken and touched before. Where rows are streamed, another thread takes them from
+//! there ([`Feed`]).
 
+mod feed;
 mod record;
 mod worker;
 
@@ -24,8 +26,9 @@ use kernel::{
 };
 use model::duration::as_ns;
 
+pub use feed::{Feed, Phase};
 use record::Recorder;
-pub use record::{Record, Tally};
+pub use record::{Histograms, Record, Tally};
 use worker::Worker;
 
 use crate::{
@@ -47,6 +50,8 @@ pub struct TaskOutcome {
     pub tally: Tally,
     /// One for each finished job, in order; empty where the plan keeps none.
     pub records: Vec<Record>,
+    /// In place of records, where the plan keeps these.
+    pub histograms: Option<Histograms>,
 }
 
 /// What a plan came to.
@@ -58,6 +63,8 @@ pub struct Outcome {
     pub end_ns: u64,
     /// Whether a signal ended it.
     pub interrupted: bool,
+    /// The index of the task whose last job took too long and ended it.
+    pub stopped_by: Option<usize>,
     /// In the order of the plan.
     pub tasks: Vec<TaskOutcome>,
     /// What may have spoilt it.
@@ -65,19 +72,24 @@ pub struct Outcome {
 }
 
 /// Runs the plan to its end or until a signal comes. `ready` is called once, when all threads
-/// have their policy and the first release is set.
+/// have their policy and the first release is set. Records also go into `feed`, where there is one.
 ///
 /// # Errors
 /// [`Error::Policy`] where the kernel refuses a policy, [`Error::Usage`] where the start has passed
 /// or the CPU cannot be used; no job has run then.
-pub fn execute(plan: &Plan, signals: &Signals, ready: impl FnOnce()) -> Result<Outcome, Error> {
+pub fn execute(
+    plan: &Plan,
+    feed: Option<&Feed>,
+    signals: &Signals,
+    ready: impl FnOnce(),
+) -> Result<Outcome, Error> {
     let warnings = match memory::lock_all() {
         Ok(Locked::AllToCome) => Vec::new(),
         Ok(Locked::Present) => vec![Warning::MemoryLockedInPart],
         Err(error) => vec![Warning::MemoryNotLocked(error.to_string())],
     };
     let before = sched::get(SELF).map_err(Error::system("cannot read the scheduling policy"))?;
-    let outcome = run_threads(plan, signals, ready, warnings);
+    let outcome = run_threads(plan, feed, signals, ready, warnings);
     // Writing the results is no business of a real-time task, and needs memory of its own.
     let _back_to_ordinary = sched::set(SELF, before);
     let _unlocked = memory::unlock_all();
@@ -96,6 +108,7 @@ impl Drop for Stopper<'_> {
 
 fn run_threads(
     plan: &Plan,
+    feed: Option<&Feed>,
     signals: &Signals,
     ready: impl FnOnce(),
     warnings: Vec<Warning>,
@@ -103,9 +116,9 @@ fn run_threads(
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let stopper = Stopper(&stop);
-        let crew = Crew::start(scope, plan, &stop)?;
+        let crew = Crew::start(scope, plan, feed, &stop)?;
         rise_above(plan);
-        let first_release_ns = crew.release(plan)?;
+        let first_release_ns = crew.release(plan, feed)?;
         ready();
         let end = Instant::now()
             + Duration::from_nanos(first_release_ns.saturating_sub(monotonic_ns()))
@@ -120,7 +133,9 @@ fn run_threads(
         if let Some(cpu) = plan.pin.filter(|_| elsewhere > 0) {
             warnings.push(Warning::OtherCpu { jobs: elsewhere, cpu });
         }
-        Ok(Outcome { first_release_ns, end_ns: monotonic_ns(), interrupted, tasks, warnings })
+        let stopped_by = tasks.iter().position(|task| task.tally.stopped);
+        let end_ns = monotonic_ns();
+        Ok(Outcome { first_release_ns, end_ns, interrupted, stopped_by, tasks, warnings })
     })
 }
 
@@ -139,7 +154,7 @@ fn rise_above(plan: &Plan) {
 
 /// The threads, waiting for their first release.
 struct Crew<'scope> {
-    threads: Vec<ScopedJoinHandle<'scope, Recorder>>,
+    threads: Vec<ScopedJoinHandle<'scope, Recorder<'scope>>>,
     gates: Vec<mpsc::Sender<u64>>,
     /// Ends when all threads have ended.
     ended: PipeReader,
@@ -151,16 +166,17 @@ impl<'scope> Crew<'scope> {
     fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         plan: &'env Plan,
+        feed: Option<&'env Feed>,
         stop: &'scope AtomicBool,
     ) -> Result<Self, Error> {
         let (ended, alive) = pipe().map_err(Error::system("cannot make a pipe"))?;
         let (report, reports) = mpsc::channel();
         let mut crew = Self { threads: Vec::new(), gates: Vec::new(), ended };
-        for planned in &plan.tasks {
+        for (index, planned) in plan.tasks.iter().enumerate() {
             let (gate, opened) = mpsc::channel();
             let alive = alive.try_clone().map_err(Error::system("cannot copy a pipe"))?;
             let report = report.clone();
-            let worker = Worker { planned, plan, stop };
+            let worker = Worker { planned, plan, feed: feed.map(|feed| (feed, index)), stop };
             let thread = thread::Builder::new()
                 .name(planned.name.clone())
                 .spawn_scoped(scope, move || {
@@ -178,9 +194,12 @@ impl<'scope> Crew<'scope> {
     }
 
     /// Tells all threads their common first release.
-    fn release(&self, plan: &Plan) -> Result<u64, Error> {
+    fn release(&self, plan: &Plan, feed: Option<&Feed>) -> Result<u64, Error> {
         still_to_come(plan.start_at)?;
         let first = plan.start_at.unwrap_or_else(|| monotonic_ns() + as_ns(LEAD));
+        if let Some(feed) = feed {
+            feed.released(first);
+        }
         for gate in &self.gates {
             // A thread that is gone shows when it is joined.
             let _gone = gate.send(first);
@@ -199,6 +218,7 @@ impl<'scope> Crew<'scope> {
                 planned: planned.clone(),
                 tally: recorder.tally,
                 records: recorder.records,
+                histograms: recorder.histograms,
             })
             .collect()
     }

@@ -1,5 +1,10 @@
 //! What a thread remembers of its jobs, in memory taken beforehand.
 
+use model::hist::Distribution;
+
+use super::feed::Feed;
+use crate::plan::Keep;
+
 /// A finished job; instants on CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
@@ -26,46 +31,120 @@ pub struct Tally {
     pub unfinished: u64,
     /// Begun or finished on another CPU than the one that they were bound to.
     pub elsewhere: u64,
+    /// Whether the last finished job took too long and ended the run.
+    pub stopped: bool,
+    /// Finished and counted, but without a row: the writer could not keep up.
+    pub lost: u64,
+}
+
+/// What constant memory holds of the jobs of a task.
+#[derive(Debug, Clone)]
+pub struct Histograms {
+    /// From scheduled release to finish.
+    pub response: Distribution,
+    /// CPU time.
+    pub cpu: Distribution,
+    /// From scheduled release to start.
+    pub latency: Distribution,
+}
+
+impl Histograms {
+    /// For a run of `longest_ns`.
+    fn new(longest_ns: u64) -> Self {
+        let [response, cpu, latency] = [0; 3].map(|_| Distribution::up_to(longest_ns));
+        Self { response, cpu, latency }
+    }
+
+    fn add(&mut self, release_ns: u64, record: &Record) {
+        self.response.add(record.finish_ns - release_ns);
+        self.cpu.add(record.cpu_ns);
+        self.latency.add(record.start_ns - release_ns);
+    }
 }
 
 /// Records of one task.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct Recorder<'a> {
     pub records: Vec<Record>,
+    pub histograms: Option<Histograms>,
+    /// Where records go meanwhile, and the task's index there.
+    feed: Option<(&'a Feed, usize)>,
     pub tally: Tally,
 }
 
-impl Recorder {
-    /// With room for `capacity` records, whose pages are touched.
-    pub fn new(capacity: usize) -> Self {
+impl<'a> Recorder<'a> {
+    /// For `jobs` jobs of a run of at most `longest_ns`; all memory is taken and touched.
+    pub fn new(keep: Keep, jobs: u64, longest_ns: u64, feed: Option<(&'a Feed, usize)>) -> Self {
+        let room = if keep == Keep::Records { usize::try_from(jobs).unwrap_or(0) } else { 0 };
         let blank = Record { job: u64::MAX, start_ns: 0, finish_ns: 0, cpu_ns: 0 };
-        let mut records = vec![blank; capacity];
+        let mut records = vec![blank; room];
         records.clear();
-        Self { records, tally: Tally::default() }
+        let histograms = (keep == Keep::Histograms).then(|| Histograms::new(longest_ns));
+        Self { records, histograms, feed, tally: Tally::default() }
     }
 
-    /// Counts a finished job, and keeps it where there is room; never allocates.
-    pub fn add(&mut self, record: Record, late: bool) {
+    /// Counts a finished job, and keeps it where there is room; never allocates, never waits.
+    pub fn add(&mut self, release_ns: u64, record: Record, late: bool) {
         self.tally.done += 1;
         self.tally.late += u64::from(late);
         if self.records.len() < self.records.capacity() {
             self.records.push(record);
+        }
+        if let Some(histograms) = &mut self.histograms {
+            histograms.add(release_ns, &record);
+        }
+        if let Some((feed, index)) = self.feed {
+            self.tally.lost += u64::from(!feed.put(index, record));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use model::TaskSet;
+
     use super::*;
+    use crate::{
+        calibration::example,
+        plan::tasks,
+        policy::{PolicyKind, policies},
+        work::WorkKind,
+    };
+
+    fn filled(recorder: &mut Recorder<'_>) {
+        for job in 0..5 {
+            recorder.add(0, Record { job, start_ns: 1, finish_ns: 2, cpu_ns: 1 }, job == 4);
+        }
+    }
 
     #[test]
     fn nothing_grows() {
-        let mut recorder = Recorder::new(2);
+        let mut recorder = Recorder::new(Keep::Records, 2, 10, None);
         let (place, capacity) = (recorder.records.as_ptr(), recorder.records.capacity());
-        for job in 0..5 {
-            recorder.add(Record { job, start_ns: 1, finish_ns: 2, cpu_ns: 1 }, job == 4);
-        }
+        filled(&mut recorder);
         assert_eq!((recorder.records.as_ptr(), recorder.records.capacity()), (place, capacity));
         assert_eq!(recorder.tally, Tally { done: 5, late: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn what_nobody_takes_out_of_a_full_feed_is_counted_as_lost() {
+        let set: TaskSet = ["1ms/10s".parse().unwrap()].into_iter().collect();
+        let policies = policies(PolicyKind::Other, &set, &[], 80).unwrap();
+        let feed = Feed::new(&tasks(&set, &policies, WorkKind::Paced, &example()));
+        let mut recorder = Recorder::new(Keep::Histograms, 0, 1_000_000, Some((&feed, 0)));
+        for job in 0..5_000 {
+            recorder.add(0, Record { job, start_ns: 1, finish_ns: 2, cpu_ns: 1 }, false);
+        }
+        let rows = std::iter::from_fn(|| feed.take()).count() as u64;
+        assert!(recorder.tally.lost > 0 && rows > 0);
+        assert_eq!((recorder.tally.done, rows + recorder.tally.lost), (5_000, 5_000));
+    }
+
+    #[test]
+    fn histograms_count_every_job_and_keep_none() {
+        let mut recorder = Recorder::new(Keep::Histograms, u64::MAX, 1_000_000, None);
+        filled(&mut recorder);
+        let response = recorder.histograms.unwrap().response.summary().unwrap();
+        assert_eq!((response.count, response.p50, recorder.records.len()), (5, 2, 0));
     }
 }

@@ -12,7 +12,10 @@ use kernel::{
 };
 use model::{duration::as_ns, load::Backlog};
 
-use super::record::{Record, Recorder};
+use super::{
+    feed::Feed,
+    record::{Record, Recorder},
+};
 use crate::{
     Error,
     plan::{Plan, PlannedTask, pin_error, releases},
@@ -57,15 +60,17 @@ impl Schedule {
 pub(super) struct Worker<'a> {
     pub planned: &'a PlannedTask,
     pub plan: &'a Plan,
+    /// Where records go, and the task's index there.
+    pub feed: Option<(&'a Feed, usize)>,
     pub stop: &'a AtomicBool,
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
     /// Sets itself up, reports, waits for the first release, and runs all jobs.
-    pub fn main(self, report: &Sender<Result<(), Error>>, gate: &Receiver<u64>) -> Recorder {
+    pub fn main(self, report: &Sender<Result<(), Error>>, gate: &Receiver<u64>) -> Recorder<'a> {
         let jobs = releases(self.planned.task, self.plan.duration);
-        let room = if self.plan.keep_records { usize::try_from(jobs).unwrap_or(0) } else { 0 };
-        let mut recorder = Recorder::new(room);
+        let longest_ns = as_ns(self.plan.duration.saturating_add(self.plan.drain));
+        let mut recorder = Recorder::new(self.plan.keep, jobs, longest_ns, self.feed);
         // Where the receiver is gone, another thread has failed and no gate will open.
         let _gone = report.send(self.set_up());
         if let Ok(first_ns) = gate.recv() {
@@ -90,6 +95,7 @@ impl Worker<'_> {
 
     fn run(&self, schedule: Schedule, recorder: &mut Recorder) {
         let deadline_ns = as_ns(self.planned.task.deadline());
+        let stop_ns = self.plan.stop_above.map_or(u64::MAX, |above| above.of(self.planned.task));
         let mut job = 0;
         while job < schedule.jobs {
             let release_ns = schedule.release(job);
@@ -106,11 +112,16 @@ impl Worker<'_> {
             let cpu_ns = thread_cpu_ns() - cpu_ns;
             let finish_ns = monotonic_ns();
             let late = finish_ns - release_ns > deadline_ns;
-            recorder.add(Record { job, start_ns, finish_ns, cpu_ns }, late);
+            recorder.add(release_ns, Record { job, start_ns, finish_ns, cpu_ns }, late);
             recorder.tally.elsewhere += u64::from(moved || self.is_elsewhere());
             let next = schedule.next(job, finish_ns, self.plan.backlog);
             recorder.tally.skipped += next - job - 1;
             job = next;
+            if finish_ns - release_ns > stop_ns {
+                // The first to stop it is the reason; the others end with it.
+                recorder.tally.stopped = !self.stop.swap(true, Ordering::Relaxed);
+                break;
+            }
         }
         // Jobs before `job` were run or skipped; what else has been released is left over.
         recorder.tally.unfinished = schedule.released(monotonic_ns()).saturating_sub(job);

@@ -13,11 +13,13 @@ use model::{
     sample::{self, Job},
 };
 
+use super::{Stream, cyclictest};
 use crate::{
     Error,
     calibration::{self, Calibration},
-    engine::{Outcome, TaskOutcome},
+    engine::{Outcome, Record, TaskOutcome},
     options::TaskArgs,
+    plan::{Keep, Plan, PlannedTask},
 };
 
 /// What the columns `experiment` and `repetition` hold.
@@ -39,26 +41,36 @@ pub(super) fn task_jobs<'a>(
     first_release_ns: u64,
     outcome: &'a TaskOutcome,
 ) -> impl Iterator<Item = Job> + 'a {
-    let task = outcome.planned.task;
-    let (period_ns, deadline_ns) = (as_ns(task.period()), as_ns(task.deadline()));
-    outcome.records.iter().map(move |record| {
-        let release_ns = first_release_ns + record.job * period_ns;
-        let response_ns = record.finish_ns - release_ns;
-        Job {
-            experiment: labels.experiment.clone(),
-            repetition: labels.repetition,
-            task: outcome.planned.name.clone(),
-            job: record.job,
-            release_ns,
-            start_ns: record.start_ns,
-            finish_ns: record.finish_ns,
-            response_ns,
-            cpu_ns: Some(record.cpu_ns),
-            deadline_ns,
-            missed: response_ns > deadline_ns,
-            stalled_ns: None,
-        }
-    })
+    outcome
+        .records
+        .iter()
+        .map(move |record| row(labels, &outcome.planned, first_release_ns, record))
+}
+
+/// The row of a record.
+pub(super) fn row(
+    labels: &Labels,
+    planned: &PlannedTask,
+    first_release_ns: u64,
+    record: &Record,
+) -> Job {
+    let (period_ns, deadline_ns) = (as_ns(planned.task.period()), as_ns(planned.task.deadline()));
+    let release_ns = first_release_ns + record.job * period_ns;
+    let response_ns = record.finish_ns - release_ns;
+    Job {
+        experiment: labels.experiment.clone(),
+        repetition: labels.repetition,
+        task: planned.name.clone(),
+        job: record.job,
+        release_ns,
+        start_ns: record.start_ns,
+        finish_ns: record.finish_ns,
+        response_ns,
+        cpu_ns: Some(record.cpu_ns),
+        deadline_ns,
+        missed: response_ns > deadline_ns,
+        stalled_ns: None,
+    }
 }
 
 /// The files that were asked for, open from the start.
@@ -66,6 +78,8 @@ pub(super) fn task_jobs<'a>(
 pub struct Outputs {
     out: Option<OutFile>,
     hist_log: Option<OutFile>,
+    histfile: Option<OutFile>,
+    json: Option<OutFile>,
     save: Option<OutFile>,
 }
 
@@ -79,9 +93,17 @@ impl Outputs {
         let own = Self {
             out: open("--out", args.out.as_deref())?,
             hist_log: open("--hist-log", args.hist_log.as_deref())?,
+            histfile: open("--histfile", args.histfile.as_deref())?,
+            json: open("--json", args.json.as_deref())?,
             save: open("--save", args.calibration.save.as_deref())?,
         };
-        let named = [("--out", &own.out), ("--hist-log", &own.hist_log), ("--save", &own.save)];
+        let named = [
+            ("--out", &own.out),
+            ("--hist-log", &own.hist_log),
+            ("--histfile", &own.histfile),
+            ("--json", &own.json),
+            ("--save", &own.save),
+        ];
         let given: Vec<_> =
             named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
         outfile::distinct(&given).map_err(Error::Usage)?;
@@ -96,11 +118,23 @@ impl Outputs {
         self.save.take().map_or(Ok(()), |file| calibration::save_to(file, calibration))
     }
 
-    /// Writes the samples: the second file also where the first cannot be written.
+    /// Begins to write rows while the jobs run, where they are not kept.
+    ///
+    /// # Errors
+    /// [`Error::System`] where no thread can be started.
+    pub fn stream(&mut self, labels: &Labels, plan: &Plan) -> Result<Option<Stream>, Error> {
+        if plan.keep != Keep::Histograms {
+            return Ok(None);
+        }
+        let file = self.out.take();
+        file.map(|file| Stream::start(file, labels, &plan.tasks, plan.pin)).transpose()
+    }
+
+    /// Writes the samples: each file also where another cannot be written. `cpu` is where all ran.
     ///
     /// # Errors
     /// [`Error::File`] with the path of the first that could not be written.
-    pub fn write(self, labels: &Labels, outcome: &Outcome) -> Result<(), Error> {
+    pub fn write(self, labels: &Labels, outcome: &Outcome, cpu: Option<u32>) -> Result<(), Error> {
         let rows = |file: &mut dyn Write| {
             sample::write_rows(file, jobs(labels, outcome)).map_err(io::Error::from)
         };
@@ -110,7 +144,9 @@ impl Outputs {
             hist::write_to(file, started, length, &histograms(labels, outcome))
         };
         let written = fill(self.out, rows);
-        written.and(fill(self.hist_log, log))
+        let written = written.and(fill(self.hist_log, log));
+        let written = written.and(fill(self.histfile, |file| cyclictest::histfile(file, outcome)));
+        written.and(fill(self.json, |file| cyclictest::json(file, outcome, cpu)))
     }
 }
 
@@ -133,6 +169,11 @@ fn fill(
 fn histograms(labels: &Labels, outcome: &Outcome) -> Vec<(String, Histogram)> {
     let of_task = |task: &TaskOutcome| {
         let name = &task.planned.name;
+        if let Some(counted) = &task.histograms {
+            let [response, cpu] =
+                [&counted.response, &counted.cpu].map(|of| of.histogram().clone());
+            return [(name.clone(), response), (format!("{name}-cpu"), cpu)];
+        }
         let jobs = || task_jobs(labels, outcome.first_release_ns, task);
         let response = hist::histogram(jobs().map(|job| job.response_ns));
         let cpu = hist::histogram(jobs().filter_map(|job| job.cpu_ns));

@@ -1,6 +1,8 @@
 //! What a run leaves behind: files, and a summary.
 
+mod cyclictest;
 mod files;
+mod stream;
 mod summary;
 mod text;
 
@@ -12,6 +14,7 @@ use serde::Serialize;
 
 pub(crate) use files::open;
 pub use files::{Labels, Outputs, jobs};
+pub use stream::Stream;
 pub use summary::{Summary, TaskSummary};
 
 use crate::{Error, calibration::Calibration, options::Format, warning::Warning};
@@ -62,7 +65,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Error> {
     answer(&format!("{json}\n"))
 }
 
-fn answer(text: &str) -> Result<(), Error> {
+pub(crate) fn answer(text: &str) -> Result<(), Error> {
     match print::answer(text) {
         Ok(Reader::Present | Reader::Gone) => Ok(()),
         Err(error) => Err(Error::system("cannot write to standard output")(error)),

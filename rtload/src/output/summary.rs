@@ -1,15 +1,15 @@
 //! The summary of a run or a load; its JSON keys are promised in `docs/formats.md`.
 
-use model::{duration::as_ns, stats};
+use model::{TaskSet, duration::as_ns, hist::Distribution, stats};
 use serde::Serialize;
 
 use super::{Labels, answer, files::task_jobs, print_json, print_warnings, text};
 use crate::{
     Error,
     calibration::Calibration,
-    engine::{Outcome, TaskOutcome},
+    engine::{Histograms, Outcome, TaskOutcome},
     options::{Format, TaskArgs},
-    plan::Plan,
+    plan::{Keep, Plan},
     policy::PolicyKind,
     warning::Warning,
     work::WorkKind,
@@ -63,8 +63,12 @@ pub struct Summary {
     pub elapsed_ns: u64,
     /// Whether a signal ended it.
     pub interrupted: bool,
+    /// The task whose last job took too long and ended it (`--stop-on-miss`, `--stop-above`).
+    pub stopped_by: Option<String>,
     /// Jobs released but not finished, of all tasks.
     pub unfinished: u64,
+    /// `exact`, or `histogram`: within 1 part in 1000.
+    pub percentiles: &'static str,
     /// The calibration used.
     pub calibration: Calibration,
     /// What may have spoilt the figures.
@@ -86,7 +90,9 @@ impl Summary {
             duration_ns: as_ns(plan.duration),
             elapsed_ns: outcome.end_ns.saturating_sub(outcome.first_release_ns),
             interrupted: outcome.interrupted,
+            stopped_by: outcome.stopped_by.map(TaskSet::name),
             unfinished: outcome.tasks.iter().map(|task| task.tally.unfinished).sum(),
+            percentiles: if plan.keep == Keep::Histograms { "histogram" } else { "exact" },
             calibration: calibration.clone(),
             warnings: Vec::new(),
         }
@@ -111,10 +117,11 @@ impl Summary {
 }
 
 fn summarise(outcome: &TaskOutcome, first_release_ns: u64) -> TaskSummary {
-    let labels = Labels { experiment: None, repetition: None };
-    let jobs: Vec<_> = task_jobs(&labels, first_release_ns, outcome).collect();
-    let of = |samples: &mut dyn Iterator<Item = u64>| {
-        stats::Summary::of(&mut samples.collect::<Vec<_>>())
+    let [response_ns, cpu_ns, latency_ns] = match &outcome.histograms {
+        Some(Histograms { response, cpu, latency }) => {
+            [response, cpu, latency].map(Distribution::summary)
+        }
+        None => exact(outcome, first_release_ns),
     };
     let task = outcome.planned.task;
     TaskSummary {
@@ -126,8 +133,22 @@ fn summarise(outcome: &TaskOutcome, first_release_ns: u64) -> TaskSummary {
         misses: outcome.tally.late,
         skipped: outcome.tally.skipped,
         unfinished: outcome.tally.unfinished,
-        response_ns: of(&mut jobs.iter().map(|job| job.response_ns)),
-        cpu_ns: of(&mut jobs.iter().filter_map(|job| job.cpu_ns)),
-        latency_ns: of(&mut jobs.iter().map(|job| job.start_ns - job.release_ns)),
+        response_ns,
+        cpu_ns,
+        latency_ns,
     }
+}
+
+/// Response time, CPU time and latency from the records.
+fn exact(outcome: &TaskOutcome, first_release_ns: u64) -> [Option<stats::Summary>; 3] {
+    let labels = Labels { experiment: None, repetition: None };
+    let jobs: Vec<_> = task_jobs(&labels, first_release_ns, outcome).collect();
+    let of = |samples: &mut dyn Iterator<Item = u64>| {
+        stats::Summary::of(&mut samples.collect::<Vec<_>>())
+    };
+    [
+        of(&mut jobs.iter().map(|job| job.response_ns)),
+        of(&mut jobs.iter().filter_map(|job| job.cpu_ns)),
+        of(&mut jobs.iter().map(|job| job.start_ns - job.release_ns)),
+    ]
 }

@@ -73,13 +73,13 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         calibration::example,
         engine::{Outcome, Record, Tally, TaskOutcome},
         options::RunArgs,
-        plan::{Plan, tasks},
+        plan::{Keep, Plan, tasks},
         policy::{PolicyKind, policies},
         work::WorkKind,
     };
@@ -92,19 +92,24 @@ mod tests {
         args: RunArgs,
     }
 
-    /// Two jobs of tau1, the second late; nothing recorded of tau2.
-    fn summary() -> Summary {
+    fn plan() -> Plan {
         let set = TaskSet::paper();
         let policies = policies(PolicyKind::Fifo, &set, &[], 80).unwrap();
-        let plan = Plan {
+        Plan {
             tasks: tasks(&set, &policies, WorkKind::Fixed, &example()),
             pin: Some(1),
             backlog: Backlog::Keep,
             duration: Duration::from_millis(300),
             drain: Duration::from_secs(10),
             start_at: None,
-            keep_records: true,
-        };
+            keep: Keep::Records,
+            stop_above: None,
+        }
+    }
+
+    /// Two jobs of tau1, the second late; nothing recorded of tau2.
+    pub fn outcome() -> Outcome {
+        let plan = plan();
         let record =
             |job, start_ns, finish_ns| Record { job, start_ns, finish_ns, cpu_ns: 30_000_500 };
         let records = [
@@ -116,21 +121,26 @@ mod tests {
             Tally { unfinished: 2, ..Tally::default() },
         ];
         let outcomes = plan.tasks.iter().zip(records).zip(tallies);
-        let outcome = Outcome {
+        Outcome {
             first_release_ns: 1_000_000_000,
             end_ns: 1_400_000_000,
             interrupted: false,
+            stopped_by: None,
             tasks: outcomes
                 .map(|((planned, records), tally)| TaskOutcome {
                     planned: planned.clone(),
                     tally,
                     records,
+                    histograms: None,
                 })
                 .collect(),
             warnings: vec![],
-        };
+        }
+    }
+
+    fn summary() -> Summary {
         let args = Line::parse_from("rtload --task 30ms/150ms --duration 300ms".split(' ')).args;
-        Summary::new(&plan, &args.common, &example(), &outcome)
+        Summary::new(&plan(), &args.common, &example(), &outcome())
     }
 
     #[test]
@@ -220,7 +230,9 @@ tau2   50ms/200ms     response      0      0 no jobs recorded
   "duration_ns": 300000000,
   "elapsed_ns": 400000000,
   "interrupted": false,
+  "stopped_by": null,
   "unfinished": 2,
+  "percentiles": "exact",
   "calibration": {
     "schema_version": 1,
     "ns_per_iteration": 1.5,

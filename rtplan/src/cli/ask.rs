@@ -61,15 +61,13 @@ pub(super) fn analyse(args: &Analyse) -> Result<Exit, CliError> {
         supply.beside(args.platform.neighbours())?;
     }
     let vcpus = vcpus(&args.platform, &workload)?;
-    let table = write::reserve(&args.output)?;
+    let files = write::reserve(&args.output)?;
     let studies: Vec<Study> = supplies
         .iter()
         .map(|supply| study(&workload, supply, scheduler, vcpus))
         .collect::<Result<_, _>>()?;
-    write::table(table, |file| csv::analysed(file, &workload, &studies))?;
-    write::picture(args.output.plot.as_deref(), |path| {
-        plot::demand_and_supply(path, &workload, scheduler, &studies)
-    })?;
+    write::table(files.table, |file| csv::analysed(file, &workload, &studies))?;
+    write::picture(files.picture, || plot::demand_and_supply(&workload, scheduler, &studies))?;
     write::answer(
         &args.output,
         || json::Analysed::new(&workload, scheduler, &studies),
@@ -115,13 +113,13 @@ pub(super) fn budget(args: &Budget) -> Result<Exit, CliError> {
         question.supply(question.greatest())?.beside(args.platform.neighbours())?;
     }
     let vcpus = vcpus(&args.platform, &workload)?;
-    let table = write::reserve(&args.output)?;
+    let files = write::reserve(&args.output)?;
     let answers: Vec<Answer> = questions
         .into_iter()
         .map(|question| answer(&workload, question, vcpus))
         .collect::<Result<_, _>>()?;
-    write::table(table, |file| csv::budgeted(file, &answers))?;
-    write::picture(args.output.plot.as_deref(), |path| draw_answers(path, &workload, &answers))?;
+    write::table(files.table, |file| csv::budgeted(file, &answers))?;
+    write::picture(files.picture, || draw_answers(&workload, &answers))?;
     write::answer(
         &args.output,
         || json::Budgeted::new(&answers),
@@ -131,11 +129,7 @@ pub(super) fn budget(args: &Budget) -> Result<Exit, CliError> {
 }
 
 /// Demand against the supplies of the least budgets, those of the first scheduler.
-fn draw_answers(
-    path: &std::path::Path,
-    workload: &Workload,
-    answers: &[Answer],
-) -> Result<(), CliError> {
+fn draw_answers(workload: &Workload, answers: &[Answer]) -> Result<String, CliError> {
     let scheduler = answers[0].question.scheduler;
     let mut studies = Vec::new();
     for answer in answers.iter().filter(|answer| answer.question.scheduler == scheduler) {
@@ -144,7 +138,7 @@ fn draw_answers(
         let one = Vcpus { count: 1, fit: Fit::First };
         studies.push(study(workload, &supply, scheduler, one)?);
     }
-    Ok(plot::demand_and_supply(path, workload, scheduler, &studies)?)
+    Ok(plot::demand_and_supply(workload, scheduler, &studies)?)
 }
 
 pub(super) fn grid(args: &Budget) -> Result<Exit, CliError> {
@@ -165,14 +159,14 @@ pub(super) fn grid(args: &Budget) -> Result<Exit, CliError> {
         return Err(usage(range));
     }
     questions[0].supply(questions[0].greatest())?.beside(args.platform.neighbours())?;
-    let table = write::reserve(&args.output)?;
+    let files = write::reserve(&args.output)?;
     let curve = |question: Question| -> Result<Curve, BudgetError> {
         let cells = grid::grid(&workload, &question, &periods)?;
         Ok(Curve { model: question.model, holds_if: question.holds_if(), cells })
     };
     let curves: Vec<Curve> = questions.into_iter().map(curve).collect::<Result<_, _>>()?;
-    write::table(table, |file| csv::gridded(file, &curves))?;
-    write::picture(args.output.plot.as_deref(), |path| plot::trade_off(path, &curves))?;
+    write::table(files.table, |file| csv::gridded(file, &curves))?;
+    write::picture(files.picture, || plot::trade_off(&curves))?;
     let scheduler = scheduler(&args.tasks);
     write::answer(
         &args.output,

@@ -8,7 +8,11 @@ mod simulate;
 mod write;
 
 use clap::{Parser, Subcommand};
-use model::{Exit, exit::EXIT_HELP};
+use manual::Manual;
+use model::{
+    Exit,
+    exit::{EXIT_HELP, example},
+};
 
 pub use error::CliError;
 
@@ -23,11 +27,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Whether every deadline holds, and the worst-case response times
+    #[command(after_help = example("rtplan analyse --task 30ms/150ms --task 50ms/200ms --reservation 28ms/50ms"))]
     Analyse(args::Analyse),
     /// The least budget for a reservation period, or over a range of periods
+    #[command(after_help = example("rtplan budget --task 30ms/150ms --task 50ms/200ms --period 50ms"))]
     Budget(args::Budget),
     /// Simulates tasks under a reservation, or a whole suite into a result folder
+    #[command(after_help = example("rtplan simulate --task 30ms/150ms --reservation 28ms/50ms --load 50ms/120ms --duration 60s"))]
     Simulate(Box<simulate::Simulate>),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// Runs the command and writes its answer to standard output.
@@ -40,5 +49,22 @@ pub fn execute(cli: &Cli) -> Result<Exit, CliError> {
         Command::Budget(args) if args.grid.is_some() => ask::grid(args),
         Command::Budget(args) => ask::budget(args),
         Command::Simulate(args) => play::simulate(args),
+        Command::Manual(manual) => {
+            write::answer_text(&manual.text::<Cli>().map_err(CliError::Usage)?)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        assert_eq!(manual::without_example::<Cli>(), Vec::<String>::new());
     }
 }

@@ -1,14 +1,11 @@
 //! From options to simulations.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter},
-    path::Path,
-};
+use std::path::Path;
 
 use model::{
     Exit, TaskSet,
     duration::as_ns,
+    outfile::Filling,
     sample::{Job, Stall, read_csv},
     suite,
 };
@@ -69,7 +66,7 @@ fn one_set(args: &Simulate) -> Result<Exit, CliError> {
         outcomes.push(run(cpu, seed.wrapping_add(index as u64), &mut listener)?);
     }
     if let Some(writer) = listener.writer.take() {
-        writer.finish().map_err(|error| CliError::Write(error.to_string()))?;
+        finish(writer).map_err(|error| CliError::Write(error.to_string()))?;
     }
     let report = Report::new(&Played {
         workload: &workload,
@@ -204,12 +201,17 @@ fn stalls(args: &Simulate) -> Result<Stalls, CliError> {
     Ok(if list.is_empty() { Stalls::None } else { Stalls::At(list.into()) })
 }
 
-fn writer(args: &Simulate, tasks: usize) -> Result<Option<JobWriter<BufWriter<File>>>, CliError> {
-    let Some(path) = &args.run.out else { return Ok(None) };
-    let file = |source: io::Error| CliError::File { path: path.clone(), source };
-    let out = BufWriter::new(File::create(path).map_err(file)?);
-    let writer = JobWriter::new(out, tasks, None, None);
+fn writer(args: &Simulate, tasks: usize) -> Result<Option<JobWriter<Filling>>, CliError> {
+    let Some(file) = write::open("--out", args.run.out.as_deref())? else { return Ok(None) };
+    let writer = file
+        .begin()
+        .map_err(csv::Error::from)
+        .and_then(|out| JobWriter::new(out, tasks, None, None));
     writer.map(Some).map_err(|error| CliError::Write(error.to_string()))
+}
+
+fn finish(writer: JobWriter<Filling>) -> csv::Result<()> {
+    Ok(writer.finish()?.finish()?)
 }
 
 // ---- a suite ----

@@ -1,11 +1,14 @@
 //! Answers to standard output, tables to files.
 
 use std::{
-    fs::File,
-    path::{Path, PathBuf},
+    io::{self, Write},
+    path::Path,
 };
 
-use model::print::{self, Reader};
+use model::{
+    outfile::{self, OutFile},
+    print::{self, Reader},
+};
 use serde::Serialize;
 
 use super::{
@@ -13,16 +16,42 @@ use super::{
     args::{Output, Summary},
 };
 
-/// Creates the files asked for, so that a path that cannot be written is said before the work.
-pub(super) fn reserve(output: &Output) -> Result<Option<File>, CliError> {
-    if let Some(path) = &output.plot {
-        create(path)?;
-    }
-    output.csv.as_ref().map(create).transpose()
+/// The files that were asked for, open before the work and as they were until its end.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub table: Option<OutFile>,
+    pub picture: Option<OutFile>,
 }
 
-fn create(path: &PathBuf) -> Result<File, CliError> {
-    File::create(path).map_err(|source| CliError::File { path: path.clone(), source })
+/// Opens the files asked for, so that a path that cannot be written is said before the work.
+pub(super) fn reserve(output: &Output) -> Result<Files, CliError> {
+    let files = Files {
+        table: open("--csv", output.csv.as_deref())?,
+        picture: open("--plot", output.plot.as_deref())?,
+    };
+    let given = [("--csv", &files.table), ("--plot", &files.picture)];
+    let given: Vec<_> =
+        given.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
+    outfile::distinct(&given).map_err(CliError::Usage)?;
+    Ok(files)
+}
+
+/// Opens a file for the end; leaves what is there as it is.
+pub(super) fn open(option: &str, path: Option<&Path>) -> Result<Option<OutFile>, CliError> {
+    let Some(path) = path else { return Ok(None) };
+    let refused = |error: io::Error| {
+        CliError::Usage(format!("{option} {}: cannot be written: {error}", path.display()))
+    };
+    OutFile::open(path).map(Some).map_err(refused)
+}
+
+/// Has `write` fill a file and puts it in its place.
+fn fill(
+    file: OutFile,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    let path = file.path().to_owned();
+    file.fill(write).map_err(|source| CliError::File { path, source })
 }
 
 /// The answer, as JSON or as text.
@@ -60,22 +89,21 @@ pub(super) fn answer_text(text: &str) -> Result<(), CliError> {
 
 /// The table, where one is asked for.
 pub(super) fn table(
-    file: Option<File>,
-    write: impl FnOnce(File) -> csv::Result<()>,
+    file: Option<OutFile>,
+    write: impl FnOnce(&mut dyn Write) -> csv::Result<()>,
 ) -> Result<(), CliError> {
-    match file {
-        Some(file) => write(file).map_err(|error| CliError::Write(error.to_string())),
-        None => Ok(()),
-    }
+    file.map_or(Ok(()), |file| fill(file, |out| write(out).map_err(io::Error::from)))
 }
 
 /// The picture, where one is asked for.
 pub(super) fn picture<E>(
-    path: Option<&Path>,
-    draw: impl FnOnce(&Path) -> Result<(), E>,
+    file: Option<OutFile>,
+    draw: impl FnOnce() -> Result<String, E>,
 ) -> Result<(), CliError>
 where
     CliError: From<E>,
 {
-    path.map_or(Ok(()), |path| Ok(draw(path)?))
+    let Some(file) = file else { return Ok(()) };
+    let svg = draw()?;
+    fill(file, |out| out.write_all(svg.as_bytes()))
 }

@@ -1,6 +1,6 @@
 //! Pictures, as SVG.
 
-use std::{collections::BTreeSet, path::Path, sync::Once};
+use std::{collections::BTreeSet, sync::Once};
 
 use model::{Reservation, TaskSet};
 use plotters::{
@@ -41,11 +41,9 @@ pub enum PlotError {
     /// The tasks have no demand to draw.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
-    /// The drawing library or the file system.
-    #[error("cannot draw {path}: {message}")]
+    /// The drawing library.
+    #[error("cannot draw it: {message}")]
     Draw {
-        /// The file.
-        path: String,
         /// What was said.
         message: String,
     },
@@ -55,16 +53,15 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Demand against supply over time since a worst-case start, the instants that decide marked.
+/// As SVG, demand against supply over time since a worst-case start, the instants that decide marked.
 ///
 /// # Errors
 /// [`PlotError`].
 pub fn demand_and_supply(
-    path: &Path,
     workload: &Workload,
     scheduler: Scheduler,
     studies: &[Study],
-) -> Result<(), PlotError> {
+) -> Result<String, PlotError> {
     let supplies: Vec<_> = studies.iter().map(|study| study.supply).collect();
     let horizon = series::horizon(workload, &supplies, scheduler);
     let mut lines = series::demands(workload, scheduler, horizon)?;
@@ -78,7 +75,7 @@ pub fn demand_and_supply(
         studies.iter().filter_map(|study| study.supply.reservation()).map(in_words).collect();
     let budgets: Vec<String> = budgets.into_iter().collect();
     let title = format!("Demand against supply {}", budgets.join(" and "));
-    to_file(path, |area| draw_lines(area, &title, &lines, demands, &marks))
+    svg(|area| draw_lines(area, &title, &lines, demands, &marks))
 }
 
 /// An instant that decides, and whether it shows a miss.
@@ -133,8 +130,8 @@ fn draw_lines(area: &Area, title: &str, lines: &[Line], demands: usize, marks: &
 ///
 /// # Errors
 /// [`PlotError`].
-pub fn trade_off(path: &Path, curves: &[Curve]) -> Result<(), PlotError> {
-    to_file(path, |area| {
+pub fn trade_off(curves: &[Curve]) -> Result<String, PlotError> {
+    svg(|area| {
         let cells = || curves.iter().flat_map(|curve| &curve.cells);
         let end = cells().map(|cell| cell.period.as_secs_f64() * 1e3).fold(0.0, f64::max);
         let mut chart = axes(area, "Least bandwidth against server period", 0.0..end, 0.0..1.0)?;
@@ -157,16 +154,15 @@ pub fn trade_off(path: &Path, curves: &[Curve]) -> Result<(), PlotError> {
     })
 }
 
-fn to_file(path: &Path, draw: impl FnOnce(&Area) -> Drawn) -> Result<(), PlotError> {
+fn svg(draw: impl FnOnce(&Area) -> Drawn) -> Result<String, PlotError> {
     font();
     let mut svg = String::new();
     let drawn = {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         draw(&area).and_then(|()| area.present().map_err(Box::from))
     };
-    let failed = |message: String| PlotError::Draw { path: path.display().to_string(), message };
-    drawn.map_err(|error| failed(error.to_string()))?;
-    std::fs::write(path, svg).map_err(|error| failed(error.to_string()))
+    drawn.map_err(|error| PlotError::Draw { message: error.to_string() })?;
+    Ok(svg)
 }
 
 /// Brings the font along, so that no host needs one.

@@ -155,14 +155,14 @@ impl<W: Write> JobWriter<W> {
         Ok(Self { out, rows: (0..tasks).map(row).collect(), error: None })
     }
 
-    /// Ends the file.
+    /// Writes what is left, and gives the file back.
     ///
     /// # Errors
     /// The first thing that went wrong.
-    pub fn finish(mut self) -> csv::Result<()> {
+    pub fn finish(mut self) -> csv::Result<W> {
         match self.error.take() {
             Some(error) => Err(error),
-            None => Ok(self.out.flush()?),
+            None => Ok(self.out.into_inner().map_err(csv::IntoInnerError::into_error)?),
         }
     }
 }

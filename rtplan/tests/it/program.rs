@@ -278,6 +278,35 @@ fn several_vcpus() {
 }
 
 #[test]
+fn a_wrong_command_line_leaves_the_files_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let [table, picture] = ["t.csv", "p.svg"].map(|name| dir.path().join(name));
+    let [table_name, picture_name] = [&table, &picture].map(|path| path.to_str().unwrap());
+    let missing = dir.path().join("no/such/p.svg");
+    let missing = missing.to_str().unwrap();
+    let task = ["--task", "30ms/150ms"];
+    let simulate = ["simulate", "--task", "30ms/150ms", "--out", table_name];
+    for line in [
+        [&["analyse", "--csv", table_name, "--plot", missing][..], &task].concat(),
+        [&["analyse", "--csv", table_name, "--plot", table_name][..], &task].concat(),
+        vec!["analyse", "--task", "30", "--csv", table_name, "--plot", picture_name],
+        vec!["budget", "--task", "30ms/150ms", "--csv", table_name],
+        [&simulate[..], &["--reservation", "28ms/50ms", "--duration", "1s", "--stall", "x"]]
+            .concat(),
+    ] {
+        for path in [&table, &picture] {
+            std::fs::write(path, "precious").unwrap();
+        }
+        let output = run(&line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {output:?}");
+        for path in [&table, &picture] {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "precious", "{line:?}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "{line:?}");
+    }
+}
+
+#[test]
 fn tables_and_pictures() {
     let dir = tempfile::tempdir().unwrap();
     let [table, picture] = ["t.csv", "p.svg"].map(|name| dir.path().join(name));

@@ -32,11 +32,13 @@ fn stderr(output: &Output) -> String {
 fn writes_rows_histograms_and_one_json_object() {
     let folder = tempfile::tempdir().unwrap();
     let (csv, log) = (folder.path().join("requests.csv"), folder.path().join("requests.hlog"));
+    let spectrum = folder.path().join("spectrum.txt");
     let url = format!("http://{}/", answering(ok("body"), true));
     let output = webload()
         .args(["--url", &url, "--clients", "2", "--requests", "5", "--repetitions", "2"])
         .args(["--warm-up", "1", "--timeout", "5s", "--experiment", "e1", "--summary", "json"])
         .args([Path::new("--out"), &csv, Path::new("--hist-log"), &log])
+        .args([Path::new("--spectrum"), &spectrum])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -54,6 +56,8 @@ fn writes_rows_histograms_and_one_json_object() {
     assert!(rows.iter().all(|row| row.experiment.as_deref() == Some("e1")));
     let log = fs::read_to_string(&log).unwrap();
     assert!(log.contains("Tag=response,") && log.contains("Tag=uncorrected,"), "{log}");
+    let spectrum = fs::read_to_string(&spectrum).unwrap();
+    assert!(spectrum.contains("     1.000000           20          inf\n"), "{spectrum}");
 }
 
 #[test]

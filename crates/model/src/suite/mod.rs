@@ -4,6 +4,8 @@
 //! file is said once, with the file, the line and the key ([`SuiteError`]).
 
 mod parse;
+#[cfg(test)]
+mod schema;
 mod sweep;
 mod validate;
 mod web;
@@ -18,8 +20,12 @@ pub use web::{Network, Tap, User, Web, interface};
 
 use crate::{Mechanism, Placement, Reservation, TaskSet, duration, load::Backlog};
 
+/// The JSON Schema of suites, for editors; `docs/suite.schema.json`.
+pub const SCHEMA: &str = include_str!("../../../../docs/suite.schema.json");
+
 /// A list of experiments and what they have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// Names the result folder; letters, digits, `-` and `_`.
@@ -49,6 +55,7 @@ pub struct Suite {
 
 /// Which CPUs to use and how to prepare them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSettings {
     /// The CPU on which everything is measured; where absent, the best (`docs/host-setup.md`).
@@ -71,6 +78,7 @@ impl Default for HostSettings {
 
 /// How the guest's instructions are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AcceleratorChoice {
     /// KVM where it boots the real guest within 10 s, else TCG.
@@ -84,6 +92,7 @@ pub enum AcceleratorChoice {
 
 /// The virtual machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct GuestSettings {
     /// KVM, TCG, or whichever works.
@@ -102,6 +111,7 @@ impl Default for GuestSettings {
 
 /// When a repetition is too noisy to count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseSettings {
     /// The largest share of the time in which the measured CPU may have run nobody, in 0..=1.
@@ -118,15 +128,18 @@ impl Default for NoiseSettings {
 
 /// Under which conditions the suite is simulated.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulateSettings {
     /// A measured result folder from which execution times, stalls and the tick are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<PathBuf>,
     /// The scheduler's tick, at which budgets are enforced; `0`: exactly.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "optional_duration", skip_serializing_if = "Option::is_none")]
     pub tick: Option<Duration>,
     /// CPU time lost whenever the CPU goes to another thread.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub switch_overhead: Duration,
     /// Seed of every random choice.
@@ -166,6 +179,7 @@ mod optional_duration {
 
 /// Where the workload runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// On the host, on the measured CPU.
@@ -184,6 +198,7 @@ impl Place {
 
 /// Where the workload runs, under which load and reservation, for how long and how often.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Unique in the suite; letters, digits, `-` and `_`; names the folder.
@@ -198,6 +213,7 @@ pub struct Experiment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<Web>,
     /// How long the tasks run.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(default = "default_duration", with = "duration")]
     pub duration: Duration,
     /// How often.
@@ -222,6 +238,7 @@ pub struct Experiment {
 
 /// What a job of a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// The same CPU time, whatever the machine gets done in it.
@@ -269,6 +286,7 @@ fn default_repetitions() -> u32 {
 
 /// Periodic SCHED_FIFO tasks on the measured CPU of the host, above everything ordinary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The tasks.
@@ -280,18 +298,22 @@ pub struct Load {
 
 /// A reservation and the mechanism that enforces it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReservationSettings {
     /// Q, on each vCPU.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub budget: Duration,
     /// P.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub period: Duration,
     /// How it is enforced.
     #[serde(default = "deadline")]
     pub mechanism: Mechanism,
     /// How much of an unused quota may be saved up; for the mechanisms that have one.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
     pub burst: Duration,
     /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
@@ -316,6 +338,7 @@ impl ReservationSettings {
 
 /// Where QEMU's main loop and helper threads run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EmulatorPlace {
     /// On the housekeeping CPUs.
@@ -327,6 +350,7 @@ pub enum EmulatorPlace {
 
 /// Where QEMU's other threads run, or the reservation of their own on the measured CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Emulator {
     /// `"housekeeping"` or `"shared"`.
@@ -337,12 +361,15 @@ pub enum Emulator {
 
 /// The reservation of QEMU's main loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EmulatorReservation {
     /// Q.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub budget: Duration,
     /// P.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub period: Duration,
 }

@@ -19,12 +19,14 @@ pub enum SuiteError {
         error: std::io::Error,
     },
     /// It is not TOML, has an unknown key, or a value of the wrong type.
-    #[error("{file}:{line}: {}{message}", key.as_ref().map(|key| format!("key `{key}`: ")).unwrap_or_default())]
+    #[error("{file}:{line}: {}{message}, in the line `{text}`", key.as_ref().map(|key| format!("key `{key}`: ")).unwrap_or_default())]
     Syntax {
         /// The file.
         file: String,
         /// The line, from 1.
         line: usize,
+        /// The line itself.
+        text: String,
         /// The key whose value is wrong, where it can be told.
         key: Option<String>,
         /// What is wrong, and what would be right.
@@ -66,17 +68,18 @@ pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
 fn syntax(text: &str, file: &str, error: &toml::de::Error) -> SuiteError {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-    let key = text[line_start..]
-        .lines()
-        .next()
-        .and_then(|line| line.split_once('='))
+    let own = text[line_start..].lines().next().unwrap_or_default().trim();
+    let key = own
+        .split_once('=')
         .map(|(key, _)| key.trim().to_owned())
         .filter(|key| !key.is_empty() && !key.starts_with(['#', '[']));
     SuiteError::Syntax {
         file: file.to_owned(),
         line: text[..start].matches('\n').count() + 1,
+        text: own.to_owned(),
         key,
-        message: error.message().to_owned(),
+        // The library's own message may go on in further lines.
+        message: error.message().replace('\n', ", "),
     }
 }
 
@@ -155,6 +158,8 @@ reservation = { budget = "28ms", period = "50ms" }
             assert!(error.contains(place) && error.contains(what), "{place} {what}: {error}");
             assert!(!error.contains('\n'), "one line: {error}");
         }
+        let shown = error(&SMALL.replace("30ms/", "30/"));
+        assert!(shown.contains("in the line `tasks = [\"30/150ms\", \"50ms/200ms\"]`"), "{shown}");
     }
 
     proptest! {

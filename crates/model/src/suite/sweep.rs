@@ -12,6 +12,7 @@ const MOST_BUDGETS: u128 = 500;
 
 /// A `[[sweep]]` of a suite: which experiment, and the budgets that take the place of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "Table", into = "Table")]
 pub struct Sweep {
     /// The experiment that is varied; it has a reservation.
@@ -154,6 +155,7 @@ fn of(sweep: &Sweep, message: &str) -> String {
 
 /// As it is written: a list, or a range.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Table {
     experiment: String,
@@ -174,8 +176,13 @@ struct Table {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
-struct Length(#[serde(with = "duration")] Duration);
+struct Length(
+    #[serde(with = "duration")]
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    Duration,
+);
 
 impl TryFrom<Table> for Sweep {
     type Error = String;

@@ -9,6 +9,7 @@ use crate::{Rate, duration};
 /// Apache 2 with a CGI program, and the clients that ask it (the paper, section 4.2). One
 /// repetition is one of the paper's simulations: `clients` × `requests` requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Web {
     /// The CGI program, a file of the host; `cgi-rotate` where absent.
@@ -26,6 +27,7 @@ pub struct Web {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// A request without a whole answer after this time has failed.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(with = "duration")]
     pub timeout: Duration,
     /// Keep a client's connection from one request to the next.
@@ -73,6 +75,7 @@ impl Web {
 
 /// How the guest is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Network {
     /// `"user"`: QEMU's user-mode network, a forwarded loopback port for each client.
@@ -89,6 +92,7 @@ impl Default for Network {
 
 /// The word `user`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum User {
     /// QEMU's user-mode network.
@@ -97,6 +101,7 @@ pub enum User {
 
 /// A guest's card on a bridge of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tap {
     /// The bridge, which is there and has an address in the same network.

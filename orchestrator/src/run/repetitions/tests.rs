@@ -4,7 +4,10 @@
 use std::{collections::VecDeque, fs, path::Path, sync::atomic::Ordering};
 
 use anyhow::anyhow;
-use model::{manifest::Cleared, suite::Experiment};
+use model::{
+    manifest::{Cleared, Stopped},
+    suite::Experiment,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -40,6 +43,8 @@ enum Comes {
     To(f64),
     /// To nothing, with this error.
     Fails(&'static str),
+    /// To a miss that ends it.
+    Misses,
     /// To nothing, since a signal comes.
     Interrupted,
 }
@@ -63,6 +68,11 @@ impl Bench for Fake {
         match self.told.pop_front().unwrap_or(QUIET) {
             Comes::To(share) => attempted.stalled_share = Some(share),
             Comes::Fails(why) => attempted.fail(Err(anyhow!(why))),
+            Comes::Misses => {
+                attempted.stalled_share = Some(0.5);
+                attempted.facts.stopped =
+                    Some(Stopped { task: "tau1".into(), after_ns: 250_000_000 });
+            }
             Comes::Interrupted => {
                 self.stop.flag().store(true, Ordering::Relaxed);
                 attempted.fail(Err(Refusal::Interrupted.into()));
@@ -81,11 +91,12 @@ struct Run {
     out: TempDir,
     text: &'static str,
     made: Vec<String>,
+    stopped: Option<String>,
 }
 
 impl Run {
     fn new() -> Self {
-        Self { out: tempfile::tempdir().unwrap(), text: SUITE, made: Vec::new() }
+        Self { out: tempfile::tempdir().unwrap(), text: SUITE, made: Vec::new(), stopped: None }
     }
 
     fn path(&self) -> std::path::PathBuf {
@@ -110,7 +121,10 @@ impl Run {
         let mut bench = Fake { told: told.to_vec().into(), stop: stop.clone(), ..Fake::default() };
         let ran = run_all(&plan, &mut bench, &begun.folder, &mut begun.manifest, &stop);
         self.made = bench.made;
-        ran.map(|()| (failed(&plan, &begun.manifest), begun.manifest))
+        ran.map(|stopped| {
+            self.stopped = stopped;
+            (failed(&plan, &begun.manifest), begun.manifest)
+        })
     }
 
     /// Of each attempt in the manifest: its folder, whether it is complete, whether it counts.
@@ -157,6 +171,16 @@ fn a_failed_one_is_kept_told_and_stops_nothing_else() {
     let (failed, manifest) = run.of(&[], &[Comes::Fails("QEMU ended")]).unwrap();
     assert_eq!((failed, run.made.len()), (1, 3));
     assert_eq!(manifest.repetitions[0].error.as_deref(), Some("QEMU ended"));
+}
+
+#[test]
+fn the_first_miss_ends_the_run_and_its_attempt_is_kept() {
+    let mut run = Run::new();
+    let (failed, manifest) = run.of(&[], &[QUIET, Comes::Misses]).unwrap();
+    assert_eq!((failed, run.made.len()), (1, 2), "neither again, though noisy, nor the rest");
+    assert_eq!(manifest.repetitions[1].facts.stopped.as_ref().unwrap().task, "tau1");
+    let told = run.stopped.unwrap();
+    assert!(told.contains("tau1 missed its deadline 0.250 s"), "{told}");
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Records on their way to a file while the jobs run.
+//!
+//! Each task has a ring in memory that was taken and touched before, with one thread that puts
+//! records in and one that takes them out. Neither ever waits for the other: a record that finds the
+//! ring full is not put in, and its task counts it.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use model::duration::as_ns;
+
+use super::record::Record;
+use crate::plan::PlannedTask;
+
+/// For how long a writer may be held up before records are lost.
+const SLACK_NS: u64 = 10_000_000_000;
+
+/// The least and the most records of a ring: 128 KiB and 128 MiB.
+const ROOM: (u64, u64) = (4_096, 4_194_304);
+
+/// A counter that shares no cache line with another.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counter(AtomicU64);
+
+/// A queue of records without locks.
+#[derive(Debug)]
+struct Ring {
+    slots: Box<[[AtomicU64; 4]]>,
+    /// How many were put in, ever.
+    put: Counter,
+    /// How many were taken out, ever.
+    taken: Counter,
+}
+
+impl Ring {
+    /// With room for `room` records, whose pages are touched.
+    fn new(room: usize) -> Self {
+        let blank = || [const { u64::MAX }; 4].map(AtomicU64::new);
+        let slots = (0..room).map(|_| blank()).collect();
+        Self { slots, put: Counter::default(), taken: Counter::default() }
+    }
+
+    fn slot(&self, number: u64) -> &[AtomicU64; 4] {
+        &self.slots[(number % self.slots.len() as u64) as usize]
+    }
+
+    /// Puts one in; `false` where there is no room. For one thread.
+    fn put(&self, record: Record) -> bool {
+        let put = self.put.0.load(Ordering::Relaxed);
+        if put - self.taken.0.load(Ordering::Acquire) >= self.slots.len() as u64 {
+            return false;
+        }
+        let Record { job, start_ns, finish_ns, cpu_ns } = record;
+        for (cell, value) in self.slot(put).iter().zip([job, start_ns, finish_ns, cpu_ns]) {
+            cell.store(value, Ordering::Relaxed);
+        }
+        self.put.0.store(put + 1, Ordering::Release);
+        true
+    }
+
+    /// Takes the oldest out. For one thread.
+    fn take(&self) -> Option<Record> {
+        let taken = self.taken.0.load(Ordering::Relaxed);
+        if taken == self.put.0.load(Ordering::Acquire) {
+            return None;
+        }
+        let [job, start_ns, finish_ns, cpu_ns] =
+            self.slot(taken).each_ref().map(|cell| cell.load(Ordering::Relaxed));
+        self.taken.0.store(taken + 1, Ordering::Release);
+        Some(Record { job, start_ns, finish_ns, cpu_ns })
+    }
+}
+
+/// Whether records are still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Yes.
+    Open,
+    /// No: what is in the rings now is the rest.
+    Complete,
+    /// No, and what came is worth nothing: the run failed.
+    Abandoned,
+}
+
+impl Phase {
+    const ALL: [Self; 3] = [Self::Open, Self::Complete, Self::Abandoned];
+}
+
+/// The rings of all tasks.
+#[derive(Debug)]
+pub struct Feed {
+    rings: Vec<Ring>,
+    first_release_ns: AtomicU64,
+    phase: AtomicU8,
+}
+
+impl Feed {
+    /// With room for what the tasks release in ten seconds.
+    #[must_use]
+    pub fn new(tasks: &[PlannedTask]) -> Self {
+        let room = |task: &PlannedTask| {
+            let (least, most) = ROOM;
+            (SLACK_NS / as_ns(task.task.period()).max(1)).clamp(least, most) as usize
+        };
+        Self {
+            rings: tasks.iter().map(|task| Ring::new(room(task))).collect(),
+            first_release_ns: AtomicU64::new(0),
+            phase: AtomicU8::new(Phase::Open as u8),
+        }
+    }
+
+    /// Sets the common first release, before any record comes.
+    pub(super) fn released(&self, first_release_ns: u64) {
+        self.first_release_ns.store(first_release_ns, Ordering::Release);
+    }
+
+    /// Puts a record of the task at `index` in; `false` where it is lost.
+    pub(super) fn put(&self, index: usize, record: Record) -> bool {
+        self.rings[index].put(record)
+    }
+
+    /// Says that no more records come.
+    pub fn end(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Whether more records come; look before the last [`Feed::take`].
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    /// The common first release; of use once a record has come.
+    #[must_use]
+    pub fn first_release_ns(&self) -> u64 {
+        self.first_release_ns.load(Ordering::Acquire)
+    }
+
+    /// Takes a record out, with the index of its task; none where all rings are empty.
+    pub fn take(&self) -> Option<(usize, Record)> {
+        self.rings.iter().enumerate().find_map(|(index, ring)| Some((index, ring.take()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(job: u64) -> Record {
+        Record { job, start_ns: job + 1, finish_ns: job + 2, cpu_ns: job + 3 }
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_goes_on_when_there_is_room() {
+        let ring = Ring::new(2);
+        assert!(ring.put(record(0)) && ring.put(record(1)) && !ring.put(record(2)));
+        assert_eq!(ring.take(), Some(record(0)));
+        assert!(ring.put(record(3)));
+        assert_eq!(
+            [ring.take(), ring.take(), ring.take()],
+            [Some(record(1)), Some(record(3)), None]
+        );
+    }
+
+    #[test]
+    fn what_one_thread_puts_in_another_takes_out_in_order_and_whole() {
+        const RECORDS: u64 = 200_000;
+        let ring = Ring::new(64);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for job in 0..RECORDS {
+                    while !ring.put(record(job)) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for job in 0..RECORDS {
+                let taken = loop {
+                    if let Some(taken) = ring.take() {
+                        break taken;
+                    }
+                    std::thread::yield_now();
+                };
+                assert_eq!(taken, record(job));
+            }
+        });
+        assert_eq!(ring.take(), None);
+    }
+}
