@@ -17,10 +17,23 @@ use serde::{Deserialize, Serialize};
 use super::{Actions, controller, shared};
 
 /// A thread, named for good by its id and the instant it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Thread {
     pub(crate) tid: Tid,
     pub(crate) start_time: u64,
+}
+
+impl Thread {
+    /// What the host says of it; none where it is gone, with its id taken by another or not.
+    pub(super) fn ask<T>(
+        self,
+        host: &dyn Actions,
+        question: impl FnOnce(Tid) -> io::Result<T>,
+    ) -> Option<T> {
+        let alive = || host.start_time(self.tid).is_ok_and(|since| since == self.start_time);
+        let answer = question(self.tid).ok()?;
+        alive().then_some(answer)
+    }
 }
 
 /// One entry of the journal.

@@ -8,6 +8,7 @@ mod guests;
 mod kvm;
 mod noise;
 pub mod plan;
+mod privilege;
 mod progress;
 pub(crate) mod record;
 mod repetitions;
@@ -54,6 +55,10 @@ pub struct Finished {
 /// # Errors
 /// What kept the run from starting or going on; failed repetitions are no errors, but counted.
 pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Finished> {
+    let without = privilege::admit(plan)?;
+    if let Some(without) = &without {
+        model::say!("note: {without}");
+    }
     let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
     if wanted.any(|wanted| wanted == Some(true)) {
         trace::available(&Roots::default()).map_err(|why| {
@@ -74,7 +79,10 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) ->
         Some(resume) => resume::go_on(plan, resume, now)?,
         None => Begun::new(Folder::create(out, &plan.suite.name, &plan.text)?, now),
     };
-    let mut stage = Stage::prepare(plan.cpus.clone(), stop.clone())?;
+    let mut stage = match &without {
+        Some(_) => Stage::unprivileged(plan.cpus.clone(), stop.clone())?,
+        None => Stage::prepare(plan.cpus.clone(), stop.clone())?,
+    };
     if plan.suite.host.quiet {
         stage.make_quiet()?;
     }
@@ -97,7 +105,8 @@ pub fn execute(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) ->
         warm: None,
         guest_settings: plan.suite.guest.clone(),
         calibration,
-        sentinel: plan.suite.host.sentinel,
+        sentinel: plan.suite.host.sentinel && without.is_none(),
+        without,
         trace: plan.suite.host.trace,
     };
     repetitions::run_all(plan, &mut bench, &folder, &mut manifest, stop)?;

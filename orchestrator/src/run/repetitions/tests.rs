@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     error::{Refusal, exit_of},
+    host::Listener,
     run::{
         bench::Attempted,
         plan::tests::made_up,
@@ -69,6 +70,10 @@ impl Bench for Fake {
             }
         }
         attempted
+    }
+
+    fn watch(&mut self, _listener: Listener) -> Result<()> {
+        Ok(())
     }
 
     fn cleared(&self) -> Option<Cleared> {
