@@ -156,7 +156,11 @@ impl Undo {
                 patiently(|| gone(host.unmount(path)))?;
                 gone(host.remove_dir(path))
             }
+            // A change that was refused left it as it was.
             Self::Scheduling { thread, attributes } => if_alive(host, *thread, || {
+                if host.scheduling(thread.tid)? == *attributes {
+                    return Ok(());
+                }
                 patiently(|| Ok(host.set_scheduling(thread.tid, *attributes)?))
             }),
             // Asked for explicitly, CPUs outlast a change of the group: not where it gave them.

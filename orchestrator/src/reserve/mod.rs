@@ -89,6 +89,11 @@ pub fn hold(options: &Options) -> Result<Exit> {
         )
         .into());
     }
+    if !options.dry_run && !roots.may_schedule() {
+        let text = "reserving takes CAP_SYS_NICE, which this process has not; run as root, or look \
+                    with --dry-run at what would be done";
+        return Err(Refusal::Lacking(text.to_owned()).into());
+    }
     let vm = options.target.find(&roots, &stop)?;
     unreserved(&vm)?;
     let (chosen, cpus) = options.place(&roots, &vm)?;

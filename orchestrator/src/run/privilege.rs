@@ -7,13 +7,10 @@ use nix::unistd::{AccessFlags, eaccess};
 use super::plan::Plan;
 use crate::{error::Refusal, host::Roots};
 
-/// CAP_SYS_NICE: real-time policies, and those of others.
-const SYS_NICE: u64 = 1 << 23;
-
 /// Why this process cannot make a partition and real-time threads; none where it can: as root, or
 /// with the capability in groups that are delegated to it.
 fn lacking(roots: &Roots) -> Option<String> {
-    if roots.proc.status_mask("CapEff").unwrap_or(0) & SYS_NICE == 0 {
+    if !roots.may_schedule() {
         return Some("this process has no CAP_SYS_NICE".to_owned());
     }
     let mounts = roots.proc.text("mounts").unwrap_or_default();

@@ -51,7 +51,11 @@ fn a_guest_out_of_memory_loses_the_command_and_says_so_on_its_console() {
     let Some(bench) = bench(test) else { return };
     let stop = AtomicBool::new(false);
     let guest = bench.launch(&stop).unwrap();
-    let doubling = ["sh", "-c", "a=xxxxxxxx; while :; do a=$a$a; done"];
+    let doubling = [
+        "sh",
+        "-c",
+        "echo 1 > /proc/sys/vm/overcommit_memory; a=xxxxxxxx; while :; do a=$a$a; done",
+    ];
     let output = guest.run(&doubling, LIMIT, &stop).unwrap();
     assert_eq!(output.status, Status::Signal(9), "{output:?}");
     assert_eq!(guest.run(&["uname"], LIMIT, &stop).unwrap().status, Status::Code(0));

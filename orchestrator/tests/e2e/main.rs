@@ -9,6 +9,7 @@ mod lab;
 mod libvirt;
 mod mechanisms;
 mod neighbours;
+mod ordinary_user;
 mod reservations;
 mod reserve;
 mod restore;
