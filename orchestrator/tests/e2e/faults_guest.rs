@@ -1,6 +1,6 @@
 //! Faults of guests, each once: what the user is told, and that nothing is left.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{os::unix::fs::PermissionsExt, sync::atomic::AtomicBool, time::Duration};
 
 use model::Exit;
 use nix::{
@@ -9,7 +9,7 @@ use nix::{
 };
 use orchestrator::{
     error::exit_of,
-    guest::{Qmp, Status},
+    guest::{Accelerator, Qemu, Qmp, Status, unconfined},
 };
 
 use crate::{
@@ -151,4 +151,26 @@ fn qemu_runs_as_a_user_of_its_own_and_dies_with_its_parent() {
         assert!(std::time::Instant::now() < give_up, "it outlived the thread that started it");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A QEMU that was built without seccomp: it refuses the option.
+#[test]
+fn a_qemu_without_seccomp_runs_without_it() {
+    let test = "a_qemu_without_seccomp_runs_without_it";
+    let Some(mut bench) = bench(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("qemu");
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' -sandbox '*) echo 'sandbox support is not enabled' >&2; \
+         exit 1;; esac\nexec '{}' \"$@\"\n",
+        bench.qemu.program.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(bench.qemu.sandbox, "this machine's has it");
+    bench.qemu = Qemu::at(program, Vec::new()).unwrap();
+    assert!(!bench.qemu.sandbox);
+    let notes = unconfined(&bench.qemu, Accelerator::Tcg);
+    assert!(notes[0].contains("without seccomp"), "{notes:?}");
+    bench.launch(&AtomicBool::new(false)).unwrap().shutdown().unwrap();
 }
