@@ -3,18 +3,20 @@
 # make paper   as `make suite`, with the paper's full protocol
 # make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
 # make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt (some 15 minutes)
-# make torture runs killed at random instants, restored and resumed (about an hour; its small form is in make test)
+# make torture runs killed at random instants, restored and resumed; disks full at every write; 200
+#              repetitions in one run (about an hour and a half; its small form is in make test)
+# make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each; a few are in make test
 # make bench   ours against its peers, in turn, on this machine
 
-.PHONY: suite paper kvm test lab-test torture bench build setup
+.PHONY: suite paper kvm test lab-test torture fuzz bench build setup
 
-suite: build
+suite:
 	@scripts/suite.sh experiments/quick.toml
 
-paper: build
+paper:
 	@scripts/suite.sh experiments/paper.toml
 
-kvm: build
+kvm:
 	@scripts/suite.sh experiments/kvm.toml lab
 
 build: setup
@@ -32,12 +34,16 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: libvirt:: sabotaged:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --no-run --quiet
-	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- torture --nocapture --test-threads 1
+	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_run:: faults_lab:: --nocapture --test-threads 1
+
+fuzz:
+	@cargo test --release --workspace --no-run --quiet
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --release --workspace mutated -- --nocapture --test-threads 1
 
 bench:
 	@scripts/setup.sh bench

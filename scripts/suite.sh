@@ -1,12 +1,25 @@
 #!/bin/sh
-# The main job: runs a suite, renders its report, prints the scorecard and where everything is.
+# The main job: sets up, builds, runs a suite, renders its report, prints the scorecard and where
+# everything is. An ordinary user is asked once for sudo, with which only the host is changed.
 #
 #   scripts/suite.sh SUITE         on this host
-#   scripts/suite.sh SUITE lab     in a lab host, where KVM works
+#   scripts/suite.sh SUITE lab     in a lab host, where KVM works; needs no root
 set -eu
 suite=${1:-experiments/quick.toml}
 bin=target/release
 out=${OUT:-results}
+reason="Running the experiments"
+[ "${2:-}" != lab ] || reason=
+. scripts/root.sh
+
+scripts/setup.sh
+# shellcheck disable=SC2086
+{
+    $as_user cargo build --release --workspace --quiet
+    $as_user scripts/static.sh
+    $as_user mkdir -p "$out"
+    $as_root "$bin/orchestrator" fetch-kernel
+}
 
 status=0
 if [ "${2:-}" = lab ]; then
@@ -16,8 +29,14 @@ if [ "${2:-}" = lab ]; then
         sh -c 'exec orchestrator run "$1" --out "$OUT"' sh "$suite") || status=$?
     [ -z "$folder" ] || folder=$out/${folder#/out/}
 else
-    folder=$("$bin/orchestrator" run "$suite" --out "$out") || status=$?
+    folder=$($as_root "$bin/orchestrator" run "$suite" --out "$out") || status=$?
 fi
+# What root measured belongs to whoever asked for it; what root renders of it, too.
+give_back() {
+    if [ -d "$folder" ] && [ "$owner" != 0:0 ]; then $as_root chown -R "$owner" "$folder"; fi
+}
+trap give_back EXIT
+give_back
 [ -n "$folder" ] && [ -f "$folder/manifest.json" ] || exit "$status"
 
 # The same suite simulated under the conditions just measured, on the same page, and often enough

@@ -203,4 +203,43 @@ mod tests {
         bytes.pop();
         assert!(matches!(read::<Request>(&mut bytes.as_slice()), Err(ProtocolError::Io(_))));
     }
+
+    /// Every frame of `bytes`; those that are whole are written again as they were.
+    fn all<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(mut bytes: &[u8]) {
+        while let Ok(Some(frame)) = read::<T>(&mut bytes) {
+            let mut again = Vec::new();
+            write(&mut again, frame.number, &frame.message, &frame.payload).unwrap();
+            assert_eq!(read::<T>(&mut again.as_slice()).unwrap(), Some(frame));
+        }
+    }
+
+    #[test]
+    fn mutated_frames_are_frames_or_errors_both_ways() {
+        let mut seeds = Vec::new();
+        let run = Request::Run {
+            argv: vec!["sh".into(), "-c".into(), "true".into()],
+            env: vec![("A".into(), "b".into())],
+            cwd: Some("/".into()),
+        };
+        let put = Request::Put { path: "/tmp/x".into(), mode: 0o755, append: true };
+        for request in [run, put, Request::Signal { run: 3, signal: 15 }, Request::Clock] {
+            let mut bytes = Vec::new();
+            write(&mut bytes, 7, &request, b"payload").unwrap();
+            seeds.push(bytes);
+        }
+        for reply in [
+            Reply::Exited { status: Status::Code(3) },
+            Reply::Clock { monotonic_ns: 17 },
+            Reply::Error { message: "no".into() },
+        ] {
+            let mut bytes = Vec::new();
+            write(&mut bytes, 7, &reply, b"").unwrap();
+            seeds.push(bytes);
+        }
+        seeds.push(seeds.concat());
+        mutate::inputs(&seeds, |bytes| {
+            all::<Request>(bytes);
+            all::<Reply>(bytes);
+        });
+    }
 }

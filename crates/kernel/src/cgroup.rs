@@ -74,7 +74,9 @@ impl Hierarchy {
                 Version::V1 => controllers.split(',').any(|name| name == self.controller),
                 Version::V2 => controllers.is_empty(),
             };
-            ours.then(|| self.root.join(path.trim_start_matches('/')))
+            // Joining nothing would add a slash.
+            let below = path.trim_start_matches('/');
+            ours.then(|| if below.is_empty() { self.root.clone() } else { self.root.join(below) })
         })
     }
 

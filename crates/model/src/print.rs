@@ -4,7 +4,11 @@
 //! the program was about to save. Here a message that cannot be printed is lost and nothing else,
 //! and an answer that cannot be printed is an ordinary error.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Write},
+    os::{fd::AsFd, unix::fs::FileTypeExt},
+};
 
 /// Whether anybody reads standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +36,19 @@ pub fn heard(outcome: io::Result<()>) -> io::Result<Reader> {
     match outcome {
         Ok(()) => Ok(Reader::Present),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) if error.raw_os_error() == Some(EIO) && is_device() => Ok(Reader::Gone),
         Err(error) => Err(error),
     }
+}
+
+/// What a terminal says that was closed; of a file it is an error like any other.
+const EIO: i32 = 5;
+
+/// Whether standard output is a device, as a terminal is.
+fn is_device() -> bool {
+    let own = io::stdout().as_fd().try_clone_to_owned();
+    own.and_then(|fd| File::from(fd).metadata())
+        .is_ok_and(|found| found.file_type().is_char_device())
 }
 
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

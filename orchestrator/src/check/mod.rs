@@ -99,7 +99,7 @@ pub const COSTLY_IDLE: f64 = 0.05;
 /// SIGINT and the like; what is missing is a row and no error.
 pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
     let roots = Roots::default();
-    let mut rows = vec![system::privilege()];
+    let mut rows = vec![system::privilege(&roots)];
     let cpus = match Cpus::divide(&roots.sys, measured_cpu) {
         Ok(cpus) => cpus,
         Err(error) => {

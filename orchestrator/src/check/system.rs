@@ -9,9 +9,12 @@ use crate::{
     trace,
 };
 
-pub(super) fn privilege() -> Row {
-    let root = nix::unistd::geteuid().is_root();
-    let (state, found) = if root { (State::Good, "root") } else { (State::Missing, "not root") };
+pub(super) fn privilege(roots: &Roots) -> Row {
+    let (state, found) = match (nix::unistd::geteuid().is_root(), roots.may_schedule()) {
+        (true, true) => (State::Good, "root"),
+        (false, true) => (State::Limited, "CAP_SYS_NICE, not root"),
+        (_, false) => (State::Missing, "no CAP_SYS_NICE"),
+    };
     Row::new("privilege", state, found)
         .advise("run with sudo: policies, cpusets and KVM need it")
         .required()

@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::{
-    Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp, initramfs, modules,
+    Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp,
+    identity::{Identity, closed},
+    initramfs, modules,
     process::{End, Process, check},
     qemu,
 };
@@ -166,8 +168,18 @@ pub(super) fn launch(
     let folder = socket_folder()?;
     let sockets = qemu::Sockets::below(folder.path());
     let (agent_listener, qmp_listener) = (listen(&sockets.agent)?, listen(&sockets.qmp)?);
-    let mut command =
-        qemu::command(qemu, spec, accelerator, &spec.kernel.image, &initramfs, &sockets);
+    let identity = Identity::choose(qemu, spec, accelerator).ok();
+    let lend = |file: &Path, name: &str| match identity {
+        Some(identity) => identity.lend(file, folder.path(), name),
+        None => Ok(file.to_owned()),
+    };
+    let (image, initrd) = (lend(&spec.kernel.image, "kernel")?, lend(&initramfs, "initramfs")?);
+    let mut command = qemu::command(qemu, spec, accelerator, &image, &initrd, &sockets);
+    if let Some(identity) = identity {
+        let own = [folder.path(), &sockets.agent, &sockets.qmp];
+        own.into_iter().try_for_each(|path| identity.own(path))?;
+        identity.apply(&mut command);
+    }
     let begin = Instant::now();
     let mut process = Process::start(host, &mut command, &spec.logs)?;
     let connected = (|| {
@@ -191,12 +203,12 @@ pub(super) fn launch(
     }
 }
 
-/// A folder for sockets; a long TMPDIR is of no use for them.
+/// A folder for sockets; a long TMPDIR is of no use for them, nor one that only we may enter.
 fn socket_folder() -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("rtvm-");
     let folder = std::env::temp_dir();
-    if folder.as_os_str().len() <= LONGEST_FOLDER {
+    if folder.as_os_str().len() <= LONGEST_FOLDER && closed(&folder).is_none() {
         builder.tempdir_in(folder)
     } else {
         builder.tempdir_in("/tmp")

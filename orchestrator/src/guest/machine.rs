@@ -271,7 +271,10 @@ impl Guest {
 
     /// Adds QEMU's end to an error that it explains.
     fn explained<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
-        result.map_err(|error| if error.is::<Closed>() { self.explain(error) } else { error })
+        result.map_err(|error| {
+            let explains = error.is::<Closed>() || self.process().is_stopped();
+            if explains { self.explain(error) } else { error }
+        })
     }
 
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {

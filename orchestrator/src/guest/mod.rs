@@ -5,6 +5,7 @@ mod accelerator;
 mod agent;
 mod boot_sector;
 mod clock;
+mod identity;
 mod initramfs;
 mod kernel_image;
 mod kvm_probe;
@@ -24,6 +25,7 @@ pub use agent::{Agent, Closed, Output, Running};
 pub use boot_sector::{SpinningGuest, spin};
 pub use clock::ClockOffset;
 pub use guest_agent::message::{Hello, Status, Stream};
+pub use identity::unconfined;
 pub use initramfs::{Contents, build};
 pub use kernel_image::{
     KernelChoice, KernelImage, default_cache, ensure as ensure_kernel, ensure_kind,

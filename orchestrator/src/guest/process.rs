@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use kernel::procfs::Proc;
 
 use crate::{error::Refusal, host::Guard};
 
@@ -78,12 +79,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts QEMU, with its output in `qemu.log`.
+    /// Starts QEMU, with its messages in `qemu.log`; on its standard output is the guest's console.
     pub fn start(launch: &dyn Launch, command: &mut Command, logs: &Path) -> anyhow::Result<Self> {
         let (qemu_log, console_log) = (logs.join("qemu.log"), logs.join("console.log"));
-        let log = fs::File::create(&qemu_log)
-            .map_err(|error| anyhow!(error).context(qemu_log.display().to_string()))?;
-        command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let create = |path: &Path| {
+            fs::File::create(path)
+                .map_err(|error| anyhow!(error).context(path.display().to_string()))
+        };
+        let (console, log) = (create(&console_log)?, create(&qemu_log)?);
+        command.stdin(std::process::Stdio::null()).stdout(console).stderr(log);
         let child = launch.spawn(command)?;
         Ok(Self { child, ended: None, qemu_log, console_log })
     }
@@ -125,9 +129,21 @@ impl Process {
         let ended = self.wait(Duration::from_millis(500));
         let text = match ended {
             Some(status) => format!("QEMU (process {}) ended with {}", self.pid(), how(status)),
+            None if self.is_stopped() => {
+                let pid = self.pid();
+                format!(
+                    "QEMU (process {pid}) is stopped: somebody sent it SIGSTOP (`kill -CONT {pid}`)"
+                )
+            }
             None => format!("QEMU (process {}) still runs", self.pid()),
         };
         error.context(text + &self.last_words())
+    }
+
+    /// Whether a signal stopped it, so that nothing in it runs.
+    pub fn is_stopped(&self) -> bool {
+        let status = Proc::default().text(&format!("{}/status", self.pid())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
     }
 
     /// How a guest that did not boot ended, as of now.
@@ -185,9 +201,8 @@ mod tests {
     #[test]
     fn an_end_is_explained_at_once() {
         let logs = tempfile::tempdir().unwrap();
-        fs::write(logs.path().join("console.log"), "1\n2\n3\n4\n5\n\n6\r\n").unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", "echo unhappy >&2; exit 3"]);
+        command.args(["-c", r"printf '1\n2\n3\n4\n5\n\n6\r\n'; echo unhappy >&2; exit 3"]);
         let mut process = Process::start(&Plain, &mut command, logs.path()).unwrap();
         let begin = Instant::now();
         let text = format!("{:#}", process.explain(anyhow!("no hello")));
@@ -200,9 +215,8 @@ mod tests {
     fn how_a_guest_ended_is_told_apart() {
         let ended = |script: &str, console: &str| {
             let logs = tempfile::tempdir().unwrap();
-            fs::write(logs.path().join("console.log"), console).unwrap();
             let mut command = Command::new("sh");
-            command.args(["-c", script]);
+            command.args(["-c", &format!("echo '{console}'; {script}")]);
             let mut process = Process::start(&Plain, &mut command, logs.path()).unwrap();
             process.wait(Duration::from_millis(500));
             process.end()

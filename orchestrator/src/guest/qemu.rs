@@ -35,6 +35,8 @@ pub struct Qemu {
     pub version: String,
     /// Where its firmware is, if not where it looks by itself.
     pub data: Vec<PathBuf>,
+    /// Whether it can deny itself system calls (seccomp).
+    pub sandbox: bool,
 }
 
 impl Qemu {
@@ -59,13 +61,24 @@ impl Qemu {
             .with_context(|| program.display().to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
         match version(&text) {
-            Some(version) => Ok(Self { program, version, data }),
+            Some(version) => {
+                let sandbox = has_sandbox(&program);
+                Ok(Self { program, version, data, sandbox })
+            }
             None => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 bail!("{} --version says {:?} {}", program.display(), text.trim(), said.trim())
             }
         }
     }
+}
+
+/// A QEMU that was built without seccomp refuses the option where it stands.
+fn has_sandbox(program: &Path) -> bool {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let mut command = Command::new(program);
+    let said = output(command.args(["-sandbox", "on", "--version"]), LIMIT, &Stop::default());
+    said.is_ok_and(|said| said.status.success())
 }
 
 /// Finds QEMU and asks for its version.
@@ -119,7 +132,7 @@ pub(super) fn command(
     initramfs: &Path,
     sockets: &Sockets,
 ) -> Command {
-    let mut command = bare(qemu, accelerator, &spec.name, &spec.logs);
+    let mut command = bare(qemu, accelerator, &spec.name);
     command
         .args(["-m", &spec.memory_mib.to_string(), "-smp", &spec.vcpus.to_string()])
         .arg("-kernel")
@@ -143,15 +156,17 @@ pub(super) fn command(
     command.args(["-mon", "chardev=qmp,mode=control"]);
     command.arg("-qmp").arg(option("unix:", &sockets.public_qmp, ",server=on,wait=off"));
     network(&mut command, &spec.network);
-    command.args(["-sandbox", sandbox(&spec.network)]);
+    if qemu.sandbox {
+        command.args(["-sandbox", sandbox(&spec.network)]);
+    }
     if spec.lock_memory {
         command.args(["-overcommit", "mem-lock=on"]);
     }
     command
 }
 
-/// What every machine here has: no devices but those named, the console in a file.
-pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str, logs: &Path) -> Command {
+/// What every machine here has: no devices but those named, the console on standard output.
+pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str) -> Command {
     let mut command = Command::new(&qemu.program);
     for folder in &qemu.data {
         command.arg("-L").arg(folder);
@@ -161,7 +176,8 @@ pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str, logs: &Pat
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-M", "q35"])
         .args(accelerator.arguments());
-    command.arg("-chardev").arg(option("file,id=console,path=", &logs.join("console.log"), ""));
+    // Its standard output is a file that we have opened.
+    command.args(["-chardev", "stdio,id=console,signal=off"]);
     command.args(["-serial", "chardev:console"]);
     command
 }
@@ -215,9 +231,14 @@ mod tests {
     }
 
     fn line(accelerator: Accelerator, network: Network) -> String {
-        let qemu = Qemu { program: "qemu".into(), version: "7.2.22".into(), data: Vec::new() };
-        let spec = GuestSpec { network, logs: "/logs,1".into(), ..GuestSpec::default() };
-        let sockets = Sockets::below(Path::new("/run/x"));
+        let qemu = Qemu {
+            program: "qemu".into(),
+            version: "7.2.22".into(),
+            data: Vec::new(),
+            sandbox: true,
+        };
+        let spec = GuestSpec { network, ..GuestSpec::default() };
+        let sockets = Sockets::below(Path::new("/run/x,1"));
         words(&command(&qemu, &spec, accelerator, "/k".as_ref(), "/i".as_ref(), &sockets))
     }
 
@@ -228,9 +249,9 @@ mod tests {
             "-name rtvm-guest,debug-threads=on",
             "-accel tcg,thread=multi",
             "-m 256 -smp 1 -kernel /k -initrd /i",
-            "-chardev file,id=console,path=/logs,,1/console.log",
-            "-chardev socket,id=agent,path=/run/x/agent",
-            "-qmp unix:/run/x/monitor,server=on,wait=off",
+            "-chardev stdio,id=console,signal=off",
+            "-chardev socket,id=agent,path=/run/x,,1/agent",
+            "-qmp unix:/run/x,,1/monitor,server=on,wait=off",
             "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         ] {
             assert!(line.contains(part), "{part} in {line}");

@@ -265,4 +265,25 @@ mod tests {
             Qmp::new(ours, Duration::from_millis(120), &AtomicBool::new(false)).unwrap_err();
         assert!(error.to_string().contains("the greeting was not answered"), "{error}");
     }
+
+    #[test]
+    fn mutated_replies_are_answers_or_errors_and_no_hang() {
+        let vcpus = r#"{"return": [{"cpu-index": 1, "thread-id": 12}]}"#;
+        let version = r#"{"return": {"qemu": {"major": 7, "minor": 2, "micro": 22}}}"#;
+        let said = format!("{GREETING}\n{{\"return\": {{}}}}\n{EVENT}\n{vcpus}\n{version}\n");
+        let begin = Instant::now();
+        let count = mutate::inputs(&[said.into_bytes()], |bytes| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            // All that is ever said, whatever is asked; then nobody is there.
+            theirs.write_all(bytes).unwrap();
+            theirs.shutdown(std::net::Shutdown::Write).unwrap();
+            let stop = AtomicBool::new(false);
+            let Ok(mut qmp) = Qmp::new(ours, Duration::from_secs(60), &stop) else { return };
+            let threads = qmp.vcpu_threads(&stop).unwrap_or_default();
+            assert!(threads.len() <= bytes.len());
+            let _version = qmp.version(&stop);
+        });
+        let spent = begin.elapsed().as_secs();
+        assert!(spent < 120 + count / 50, "{count} took {spent} s");
+    }
 }

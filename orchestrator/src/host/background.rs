@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use kernel::process;
 use nix::{
-    sys::signal::{Signal, kill},
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill},
+        statvfs::statvfs,
+    },
     unistd::Pid,
 };
 
@@ -95,8 +99,11 @@ impl Background {
         }
     }
 
-    /// The last lines of the log, on one line.
+    /// The last lines of the log, on one line; where it could not be written, that.
     fn last_lines(&self) -> String {
+        if let Some(full) = full_disk(&self.log) {
+            return full;
+        }
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(3).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
@@ -151,6 +158,14 @@ impl Background {
         }
         process::kill_group(&mut self.child)
     }
+}
+
+/// What to say where an empty file stands on a full disk.
+fn full_disk(log: &Path) -> Option<String> {
+    let empty = fs::metadata(log).is_ok_and(|found| found.len() == 0);
+    let disk = statvfs(log).ok()?;
+    (empty && disk.blocks_available() == 0)
+        .then(|| format!("its messages are lost: {}: {}", log.display(), Errno::ENOSPC.desc()))
 }
 
 impl Drop for Background {

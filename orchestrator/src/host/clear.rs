@@ -20,7 +20,7 @@ use kernel::{
 };
 use model::manifest::Cleared;
 
-use super::{Guard, Linux, Roots, state_dir, unrestored};
+use super::{Guard, Linux, Roots, settings::Shared as Settings, state_dir, unrestored};
 
 /// Process 1 stays where it is: what it starts after a crash of this program must not be confined
 /// to the housekeeping CPUs until somebody restores.
@@ -39,7 +39,11 @@ pub struct Clearing {
     orders: Option<Sender<Keep>>,
     thread: Option<JoinHandle<Result<()>>>,
     cleared: Arc<Mutex<Cleared>>,
+    placed: Placed,
 }
+
+/// What the stage sets, of whose threads none is moved, wherever it is.
+type Placed = Arc<Mutex<Option<Settings>>>;
 
 /// Leave everybody where they are, for the process with this id.
 struct Keep(i32);
@@ -54,21 +58,27 @@ impl Clearing {
         let (orders, receiver) = channel();
         let (ready, is_ready) = channel();
         let cleared = Arc::new(Mutex::new(Cleared::default()));
-        let count = Arc::clone(&cleared);
+        let placed = Placed::default();
+        let (count, of_stage) = (Arc::clone(&cleared), Arc::clone(&placed));
         let thread = Builder::new().name("rtvm-clearing".into()).spawn(move || {
             let mut guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
-            let room = Room { roots: &roots, cpusets: &cpusets, cpu };
+            let room = Room { roots: &roots, cpusets: &cpusets, cpu, placed: &of_stage };
             room.clear(&mut guard, &count)?;
             // Nobody waits any more where the program is about to end.
             let _ = ready.send(());
             room.keep_clear(guard, &receiver, &count)
         })?;
-        let mut clearing = Self { orders: Some(orders), thread: Some(thread), cleared };
+        let mut clearing = Self { orders: Some(orders), thread: Some(thread), cleared, placed };
         // The sender is gone where the first pass failed.
         if is_ready.recv().is_err() {
             clearing.end().context("keeping others away from the measured CPU")?;
         }
         Ok(clearing)
+    }
+
+    /// Leaves alone from now on every thread of which something is set there.
+    pub(super) fn leave_alone(&self, settings: Settings) {
+        *self.placed.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
     }
 
     /// What was done until now.
@@ -120,6 +130,7 @@ struct Room<'a> {
     roots: &'a Roots,
     cpusets: &'a Cpusets,
     cpu: u32,
+    placed: &'a Mutex<Option<Settings>>,
 }
 
 impl Room<'_> {
@@ -184,9 +195,15 @@ impl Room<'_> {
         Some(!group.starts_with(self.cpusets.measured()) && !group.starts_with(housekeeping))
     }
 
+    fn is_placed(&self, tid: Tid) -> bool {
+        let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        placed.as_ref().is_some_and(|settings| settings.lock().concern(tid))
+    }
+
     fn can_move(&self, pid: i32, tid: Tid) -> bool {
         self.cpusets.version == Version::V1
             && pid != INIT
+            && !self.is_placed(tid)
             && self.roots.proc.kind(tid).is_ok_and(|kind| !kind.bound)
     }
 }
@@ -225,12 +242,21 @@ mod tests {
     }
 
     fn cleared(version: Version, host: &Fake, proc: &Path) -> (Guard, Cleared) {
+        cleared_but(version, host, proc, &[])
+    }
+
+    /// Cleared but for threads that the stage has placed.
+    fn cleared_but(version: Version, host: &Fake, proc: &Path, placed: &[Tid]) -> (Guard, Cleared) {
         let state = tempfile::tempdir().unwrap();
         let mut guard = Guard::new(Box::new(host.clone()), state.path()).unwrap();
+        placed.iter().for_each(|tid| guard.set_affinity(*tid, ALL).unwrap());
         let roots = Roots { proc: Proc::at(proc), ..Roots::default() };
         let cpusets = Cpusets { version, root: ROOT.into() };
         let count = Mutex::new(Cleared::default());
-        Room { roots: &roots, cpusets: &cpusets, cpu: 3 }.clear(&mut guard, &count).unwrap();
+        let placed = Mutex::new(Some(guard.settings()));
+        Room { roots: &roots, cpusets: &cpusets, cpu: 3, placed: &placed }
+            .clear(&mut guard, &count)
+            .unwrap();
         // The journal's folder must outlive the guard's undoing.
         std::mem::forget(state);
         (guard, count.into_inner().unwrap())
@@ -278,6 +304,15 @@ mod tests {
         host.state.borrow_mut().affinities.insert(8, vec![0, 1, 2]);
         drop(guard);
         assert_eq!(*host.state.borrow(), before);
+    }
+
+    #[test]
+    fn one_that_the_stage_has_placed_is_left_where_somebody_moved_it() {
+        let proc = tempfile::tempdir().unwrap();
+        let host = host(proc.path(), &[(7, ORDINARY, ALL, ""), (8, ORDINARY, ALL, "")]);
+        let (_guard, found) = cleared_but(Version::V1, &host, proc.path(), &[7]);
+        assert_eq!((&*group(&host, 7), &*group(&host, 8)), ("", "rtvm-housekeeping"));
+        assert_eq!((found.moved_threads, found.threads_left), (1, 1));
     }
 
     #[test]

@@ -39,7 +39,16 @@ pub fn line_of(path: &Path) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
+/// CAP_SYS_NICE: real-time policies, and those of other users' threads.
+const SYS_NICE: u64 = 1 << 23;
+
 impl Roots {
+    /// Whether this process may give threads real-time policies: as root, or by its capability.
+    #[must_use]
+    pub fn may_schedule(&self) -> bool {
+        self.proc.status_mask("CapEff").unwrap_or(0) & SYS_NICE != 0
+    }
+
     /// The facts that go into the manifest.
     #[must_use]
     pub fn host_facts(&self, cpus: &Cpus) -> HostFacts {

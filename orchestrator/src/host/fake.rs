@@ -49,6 +49,7 @@ impl Fake {
         let ordinary = Attributes { policy: Policy::Other { nice: 0 }, reset_on_fork: false };
         fake.state.borrow_mut().policies.insert(7, ordinary);
         fake.state.borrow_mut().affinities.insert(7, vec![0, 1]);
+        fake.state.borrow_mut().groups.insert(7, ROOT.into());
         fake
     }
 
@@ -97,7 +98,7 @@ impl Actions for Fake {
             state.affinities.insert(tid, cpus.clone());
         }
         let member = value.parse().ok().filter(|tid| state.groups.contains_key(tid));
-        if let (Some(tid), true) = (member, path.ends_with("tasks")) {
+        if let (Some(tid), true) = (member, path.starts_with(ROOT) && path.ends_with("tasks")) {
             state.groups.insert(tid, path.parent().unwrap_or(path).to_owned());
         } else {
             state.files.insert(path.to_owned(), value.to_owned());

@@ -275,4 +275,25 @@ mod tests {
         drop(journal);
         assert!(Journal::abandoned(Path::new("/no/such/dir")).unwrap().is_empty());
     }
+
+    #[test]
+    fn mutated_journals_are_read_or_refused_and_hide_no_whole_line_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path()).unwrap();
+        for name in ["a", "b", "c"] {
+            journal.before(&undo(name)).unwrap();
+        }
+        journal.before(&Undo::File { path: "/f".into(), value: "1".into() }).unwrap();
+        journal.undone(vec![1]).unwrap();
+        let good = fs::read(&journal.path).unwrap();
+        let file = dir.path().join("spoiled");
+        mutate::inputs(&[good], |bytes| {
+            let (mut text, whole) = (bytes.to_vec(), Entry::Change { id: 77, undo: undo("z") });
+            text.push(b'\n');
+            text.extend(serde_json::to_vec(&whole).unwrap());
+            fs::write(&file, &text).unwrap();
+            let pending = Journal::pending(&file).unwrap();
+            assert_eq!(pending.changes.last(), Some(&(77, undo("z"))));
+        });
+    }
 }

@@ -13,6 +13,7 @@ mod facts;
 mod guard;
 mod journal;
 mod lock;
+mod members;
 mod output;
 mod platform;
 mod programs;
@@ -28,6 +29,7 @@ mod topology;
 mod undo;
 mod unrestored;
 mod vhost;
+mod watcher;
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -47,9 +49,10 @@ pub use quiet::interrupts_on;
 pub use rehearsal::Rehearsal;
 pub use restore::{Restored, release, restore};
 pub use signals::{Stop, pause};
-pub use stage::{Stage, deadline_bandwidth_limit, isolated};
+pub use stage::{Stage, by_others, deadline_bandwidth_limit, isolated};
 pub use state::state_dir;
 pub use topology::Topology;
 pub use undo::Undo;
 pub use unrestored::{sentence, unrestored};
 pub use vhost::{all_vhost_threads, vhost_threads};
+pub use watcher::Listener;

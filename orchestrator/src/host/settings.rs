@@ -1,10 +1,15 @@
 //! What was set on the host and may be changed under our hands: systemd takes a controller away, an
 //! administrator gives a thread another policy.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use kernel::{
-    affinity::{self, format_list},
+    affinity::{self, Tid, format_list},
+    cgroup::Hierarchy,
     sched::Attributes,
 };
 
@@ -16,36 +21,70 @@ enum Setting {
     File(PathBuf, String),
     Scheduling(Thread, Attributes),
     Affinity(Thread, Vec<u32>),
+    Group(Thread, Hierarchy, PathBuf),
+}
+
+/// The settings of a guard, for itself and for whoever watches them. It is held while a setting is
+/// made, so that nobody takes one that is half made for somebody else's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Settings>>);
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Settings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// All, each with the number of undos that it came after.
 #[derive(Debug, Default)]
-pub(super) struct Settings(Vec<(usize, Setting)>);
+pub(super) struct Settings {
+    set: Vec<(usize, Setting)>,
+    /// Every thread of which something was ever set.
+    threads: BTreeSet<Tid>,
+}
 
 impl Settings {
     /// `value` was written into a file.
     pub fn add_file(&mut self, undos: usize, path: &Path, value: &str) {
-        self.0.push((undos, Setting::File(path.to_owned(), value.to_owned())));
+        self.set.push((undos, Setting::File(path.to_owned(), value.to_owned())));
     }
 
     /// A thread was given a policy.
     pub fn add_scheduling(&mut self, undos: usize, thread: Thread, attributes: Attributes) {
-        self.0.push((undos, Setting::Scheduling(thread, attributes)));
+        self.threads.insert(thread.tid);
+        self.set.push((undos, Setting::Scheduling(thread, attributes)));
     }
 
     /// A thread was given CPUs.
     pub fn add_affinity(&mut self, undos: usize, thread: Thread, cpus: &[u32]) {
-        self.0.push((undos, Setting::Affinity(thread, cpus.to_vec())));
+        self.threads.insert(thread.tid);
+        self.set.push((undos, Setting::Affinity(thread, cpus.to_vec())));
+    }
+
+    /// A thread was put into a group.
+    pub fn add_group(&mut self, undos: usize, thread: Thread, hierarchy: &Hierarchy, group: &Path) {
+        self.threads.insert(thread.tid);
+        self.set.push((undos, Setting::Group(thread, hierarchy.clone(), group.to_owned())));
+    }
+
+    /// Whether something was ever set of this thread.
+    pub fn concern(&self, tid: Tid) -> bool {
+        self.threads.contains(&tid)
     }
 
     /// Forgets what was set after so many undos.
     pub fn forget_after(&mut self, undos: usize) {
-        self.0.retain(|(at, _)| *at <= undos);
+        self.set.retain(|(at, _)| *at <= undos);
+    }
+
+    /// Forgets everything that was set: it is about to be undone.
+    pub fn forget_all(&mut self) {
+        self.set.clear();
     }
 
     /// What is no longer as it was set, a sentence each.
     pub fn changed(&self, host: &dyn Actions) -> Vec<String> {
-        let settings = || self.0.iter().map(|(_, setting)| setting);
+        let settings = || self.set.iter().map(|(_, setting)| setting);
         // Of what was set twice the later holds.
         let last = |(index, one): &(usize, &Setting)| {
             !settings().skip(index + 1).any(|later| later.is_of_the_same(one))
@@ -61,6 +100,9 @@ impl Setting {
             (Self::File(one, _), Self::File(two, _)) => one == two,
             (Self::Scheduling(one, _), Self::Scheduling(two, _)) => one == two,
             (Self::Affinity(one, _), Self::Affinity(two, _)) => one == two,
+            (Self::Group(one, of, _), Self::Group(two, other, _)) => {
+                one == two && of.root == other.root
+            }
             _ => false,
         }
     }
@@ -73,19 +115,24 @@ impl Setting {
                 Ok(now) => Some(format!("{} is `{now}`, where `{value}` was set", path.display())),
             },
             Self::Scheduling(thread, attributes) => {
-                let alive = host.start_time(thread.tid).ok() == Some(thread.start_time);
-                let now = host.scheduling(thread.tid).ok().filter(|_| alive)?;
+                let now = thread.ask(host, |tid| host.scheduling(tid))?;
                 (now.policy != attributes.policy).then(|| {
                     let (tid, was) = (thread.tid, attributes.policy);
                     format!("thread {tid} is under {}, where {was} was set", now.policy)
                 })
             }
             Self::Affinity(thread, cpus) => {
-                let alive = host.start_time(thread.tid).ok() == Some(thread.start_time);
-                let now = host.affinity(thread.tid).ok().filter(|_| alive)?;
+                let now = thread.ask(host, |tid| host.affinity(tid))?;
                 (now != *cpus).then(|| {
                     let (tid, now, was) = (thread.tid, format_list(&now), format_list(cpus));
                     format!("thread {tid} is on CPUs {now}, where {was} was set")
+                })
+            }
+            Self::Group(thread, hierarchy, group) => {
+                let now = hierarchy.group_of(&thread.ask(host, |tid| host.cgroup(tid))?)?;
+                (now != *group).then(|| {
+                    let (tid, now, was) = (thread.tid, now.display(), group.display());
+                    format!("thread {tid} is in group {now}, where {was} was set")
                 })
             }
         }

@@ -19,8 +19,8 @@ use kernel::{
 use model::manifest::{Cleared, Quiet};
 
 use super::{
-    Actions, Background, Clearing, Cpus, Guard, Linux, Lock, Roots, Stop, Topology, finish,
-    quiet::quiet, state_dir,
+    Actions, Background, Clearing, Cpus, Guard, Linux, Listener, Lock, Roots, Stop, Topology,
+    finish, members::Members, quiet::quiet, state_dir, watcher::Watcher,
 };
 use crate::error::Refusal;
 
@@ -29,6 +29,8 @@ const IDLE_COST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The host while a run goes on. Dropping it undoes everything.
 pub struct Stage {
+    /// Ended first: what is undone is not watched.
+    watcher: Option<Watcher>,
     // Dropped in this order: whoever was put on the measured CPU leaves it, then the others come
     // back, then the partition goes.
     /// Journals and undoes.
@@ -47,6 +49,8 @@ pub struct Stage {
     pub cpusets: Cpusets,
     /// The partition that was made; none where a reservation does without.
     pub domain: Option<Partition>,
+    /// Without a partition, threads are pinned to the measured CPU.
+    pub pins: bool,
     /// What keeps the measured CPU awake.
     awake: Option<(Background, Option<DmaLatency>)>,
     quiet: Option<Quiet>,
@@ -61,6 +65,17 @@ impl Stage {
         let mut stage = Self::bare(cpus, stop, Box::<Linux>::default(), &state_dir())?;
         stage.partition()?;
         Ok(stage)
+    }
+
+    /// The host without a partition, which takes privileges: threads are only pinned.
+    ///
+    /// # Errors
+    /// As [`Stage::bare`].
+    pub fn unprivileged(cpus: Cpus, stop: Stop) -> Result<Self> {
+        affinity::set(affinity::SELF, &cpus.housekeeping)
+            .context("keeping orchestrator on the housekeeping CPUs")?;
+        let stage = Self::bare(cpus, stop, Box::<Linux>::default(), &state_dir())?;
+        Ok(Self { pins: true, ..stage })
     }
 
     /// As [`Stage::prepare`], on a bare host to which nothing was done yet.
@@ -88,26 +103,40 @@ impl Stage {
         partition.save_affinities(&pinned(roots))?;
         partition.take(&plan.steps).map_err(|error| privilege(error, cpusets))?;
         plan.partition.verify()?;
-        self.clearing = Some(Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?);
+        let clearing = Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?;
         self.partition = Some(partition);
         self.lock = Some(lock);
         // What comes is undone first, so its journal is the newest.
         self.guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
+        clearing.leave_alone(self.guard.settings());
+        self.clearing = Some(clearing);
         Ok(())
     }
 
-    /// What is no longer as it was set, a sentence each: somebody else changed it, or took it away.
-    #[must_use]
-    pub fn changed_by_others(&self) -> Vec<String> {
+    /// Watches from now on whether what was set lasts, and tells the listener of each change.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn watch(&mut self, listener: Listener) -> Result<()> {
         let guards = self.partition.iter().chain([&self.guard]);
-        guards.flat_map(Guard::changed_by_others).collect()
+        let settings = guards.map(Guard::settings).collect();
+        let members = self
+            .measured_group()
+            .map(|home| Members::of(self.cpusets.hierarchy(), home.to_owned(), self.cpus.measured));
+        self.watcher = Some(Watcher::start(settings, members, listener)?);
+        Ok(())
     }
 
-    /// [`Stage::changed_by_others`] as warnings.
+    /// Looks once more at what is watched, before it ends.
+    pub fn look_at_changes(&self) {
+        self.watcher.iter().for_each(Watcher::look);
+    }
+
+    /// What somebody else changed since this was asked last, as warnings.
     #[must_use]
     pub fn changes_by_others(&self) -> Vec<String> {
-        let warning = |change| format!("somebody else changed the host: {change}");
-        self.changed_by_others().into_iter().map(warning).collect()
+        let seen = self.watcher.as_ref().map(Watcher::take).unwrap_or_default();
+        seen.into_iter().map(|change| by_others(&change)).collect()
     }
 
     /// Has every process of this host that is pinned get its CPUs back in the end: a partition that
@@ -135,6 +164,7 @@ impl Stage {
     /// Nothing done yet.
     fn of(guard: Guard, cpus: Cpus, roots: Roots, stop: Stop, cpusets: Cpusets) -> Self {
         Self {
+            watcher: None,
             guard,
             clearing: None,
             partition: None,
@@ -144,6 +174,7 @@ impl Stage {
             stop,
             cpusets,
             domain: None,
+            pins: false,
             awake: None,
             quiet: None,
         }
@@ -169,7 +200,8 @@ impl Stage {
     ///
     /// # Errors
     /// Where the journal cannot be kept; then everything is undone.
-    pub fn keep(self, pid: i32) -> Result<()> {
+    pub fn keep(mut self, pid: i32) -> Result<()> {
+        self.watcher = None;
         // The outermost first: where one fails, what lies inside it is undone.
         self.partition.map_or(Ok(()), |partition| partition.keep(pid))?;
         self.clearing.map_or(Ok(()), |clearing| clearing.keep(pid))?;
@@ -181,8 +213,8 @@ impl Stage {
     /// # Errors
     /// What could not be undone; it stays in the journals, for `orchestrator restore`.
     pub fn finish(self) -> Result<()> {
-        let Self { guard, clearing, partition, lock: _lock, awake, .. } = self;
-        drop(awake);
+        let Self { watcher, guard, clearing, partition, lock: _lock, awake, .. } = self;
+        drop((watcher, awake));
         // All are tried, from the inside out.
         let results = [
             guard.finish(),
@@ -289,6 +321,12 @@ impl Stage {
         self.awake = Some((spinner, latency));
         Ok(())
     }
+}
+
+/// A change that somebody else made, as a warning.
+#[must_use]
+pub fn by_others(change: &str) -> String {
+    format!("somebody else changed the host: {change}")
 }
 
 /// The CPUs online that were isolated at boot.

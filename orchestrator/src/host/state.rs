@@ -8,18 +8,19 @@ use std::{
 };
 
 /// The folder of the journals: `$RTVM_STATE_DIR`, else `/run/rt-vm-bench` for root and
-/// `$XDG_RUNTIME_DIR/rt-vm-bench` (or the temporary folder) for others.
+/// `$XDG_RUNTIME_DIR/rt-vm-bench` for others (where that is not set, one with their id in the
+/// temporary folder).
 #[must_use]
 pub fn state_dir() -> PathBuf {
     if let Some(dir) = env::var_os("RTVM_STATE_DIR") {
         return dir.into();
     }
-    let base = if nix::unistd::geteuid().is_root() {
-        PathBuf::from("/run")
-    } else {
-        env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from)
-    };
-    base.join("rt-vm-bench")
+    let user = nix::unistd::geteuid();
+    match env::var_os("XDG_RUNTIME_DIR") {
+        _ if user.is_root() => "/run/rt-vm-bench".into(),
+        Some(own) => PathBuf::from(own).join("rt-vm-bench"),
+        None => env::temp_dir().join(format!("rt-vm-bench-{user}")),
+    }
 }
 
 /// Makes the folder, for its owner alone, where it is not there.

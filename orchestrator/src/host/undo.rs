@@ -17,10 +17,23 @@ use serde::{Deserialize, Serialize};
 use super::{Actions, controller, shared};
 
 /// A thread, named for good by its id and the instant it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Thread {
     pub(crate) tid: Tid,
     pub(crate) start_time: u64,
+}
+
+impl Thread {
+    /// What the host says of it; none where it is gone, with its id taken by another or not.
+    pub(super) fn ask<T>(
+        self,
+        host: &dyn Actions,
+        question: impl FnOnce(Tid) -> io::Result<T>,
+    ) -> Option<T> {
+        let alive = || host.start_time(self.tid).is_ok_and(|since| since == self.start_time);
+        let answer = question(self.tid).ok()?;
+        alive().then_some(answer)
+    }
 }
 
 /// One entry of the journal.
@@ -143,7 +156,11 @@ impl Undo {
                 patiently(|| gone(host.unmount(path)))?;
                 gone(host.remove_dir(path))
             }
+            // A change that was refused left it as it was.
             Self::Scheduling { thread, attributes } => if_alive(host, *thread, || {
+                if host.scheduling(thread.tid)? == *attributes {
+                    return Ok(());
+                }
                 patiently(|| Ok(host.set_scheduling(thread.tid, *attributes)?))
             }),
             // Asked for explicitly, CPUs outlast a change of the group: not where it gave them.

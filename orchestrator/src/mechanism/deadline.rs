@@ -144,7 +144,7 @@ impl Circumstances {
         };
         Self {
             reservation,
-            root: nix::unistd::geteuid().is_root(),
+            root: Roots::default().may_schedule(),
             affinity: affinity::get(tid).unwrap_or_default(),
             root_domain: placement::span(&stage.roots, tid)
                 .unwrap_or_else(|| vec![stage.cpus.measured]),

@@ -177,7 +177,10 @@ pub fn attach(
 /// # Errors
 /// What the kernel refused.
 pub fn place(stage: &mut Stage, placement: Placement, pid: i32, tid: Tid) -> Result<()> {
-    let Some(domain) = stage.domain.clone() else { return Ok(()) };
+    let Some(domain) = stage.domain.clone() else {
+        let measured = stage.cpus.measured;
+        return if stage.pins { stage.guard.set_affinity(tid, &[measured]) } else { Ok(()) };
+    };
     let hierarchy = stage.cpusets.hierarchy();
     match placement {
         Placement::Slice => Ok(()),

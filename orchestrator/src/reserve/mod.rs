@@ -6,7 +6,7 @@ mod record;
 mod target;
 mod watch;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -21,7 +21,9 @@ pub use target::Target;
 
 use crate::{
     error::Refusal,
-    host::{Actions, Cpus, Journal, Linux, Rehearsal, Roots, Stage, Stop, pause, state_dir},
+    host::{
+        Actions, Cpus, Journal, Linux, Rehearsal, Roots, Stage, Stop, by_others, pause, state_dir,
+    },
     mechanism::{
         self, Attached, Request, Vm,
         placement::{self, Asked, Chosen, Seats},
@@ -87,6 +89,11 @@ pub fn hold(options: &Options) -> Result<Exit> {
         )
         .into());
     }
+    if !options.dry_run && !roots.may_schedule() {
+        let text = "reserving takes CAP_SYS_NICE, which this process has not; run as root, or look \
+                    with --dry-run at what would be done";
+        return Err(Refusal::Lacking(text.to_owned()).into());
+    }
     let vm = options.target.find(&roots, &stop)?;
     unreserved(&vm)?;
     let (chosen, cpus) = options.place(&roots, &vm)?;
@@ -112,6 +119,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
     let settings = options.settings(chosen.placement);
     let record =
         folder.map(|folder| Record::start(folder, &mut stage, &vm, settings)).transpose()?;
+    stage.watch(Box::new(|change| say!("warning: {}", by_others(change))))?;
     say!("held until Ctrl-C");
     let promised = reservation.filter(|_| mechanism.has_budget()).map(Reservation::bandwidth);
     let (ended, facts) = watched(options, &stage, &vm, promised, attached)?;
@@ -255,7 +263,6 @@ fn watched(
 ) -> Result<(bool, Vec<String>)> {
     let mut watch = Watch::start(stage.roots.proc.clone(), vm, promised)?;
     let mut enforced = true;
-    let mut said = BTreeSet::new();
     let ended = loop {
         if pause(INTERVAL, &stage.stop).is_err() {
             break false;
@@ -267,11 +274,6 @@ fn watched(
         // Whoever closed the pipe has seen enough.
         if options.watch && answer!("{seen}")? == Reader::Gone {
             break false;
-        }
-        for change in stage.changed_by_others() {
-            if said.insert(change.clone()) && watch.is_alive() {
-                say!("warning: somebody else changed the host: {change}");
-            }
         }
         if enforced && let Err(error) = attached.check() {
             if !watch.is_alive() {

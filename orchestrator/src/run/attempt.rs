@@ -27,7 +27,7 @@ use super::{
     work,
 };
 use crate::{
-    host::{Background, Counters, Stage, deadline_bandwidth_limit},
+    host::{Background, Counters, Listener, Stage, deadline_bandwidth_limit},
     mechanism::{self, Attached, Request, Vm, place_emulator},
     sentinel::{self, Sentinel},
     service::Apache,
@@ -50,6 +50,8 @@ pub struct HostBench {
     pub calibration: PathBuf,
     /// Whether a sentinel watches.
     pub sentinel: bool,
+    /// What is missing for want of privileges.
+    pub without: Option<String>,
     /// Whether the VM's threads are traced; none: where that works.
     pub trace: Option<bool>,
     /// Where the first job that takes too long ends its attempt.
@@ -82,6 +84,10 @@ impl Bench for HostBench {
         self.watched(experiment, attempt, folder, &mut attempted);
         attempted.fail(self.stage.guard.undo_to(mark));
         attempted
+    }
+
+    fn watch(&mut self, listener: Listener) -> Result<()> {
+        self.stage.watch(listener)
     }
 
     fn cleared(&self) -> Option<Cleared> {
@@ -125,6 +131,8 @@ impl HostBench {
         let after = self.stage.roots.counters(self.stage.cpus.measured);
         let facts = watched.as_ref().ok().cloned().flatten();
         attempted.facts = std::mem::take(&mut measured.facts);
+        attempted.facts.warnings.extend(self.without.clone());
+        attempted.facts.warnings.extend(self.stage.changes_by_others());
         attempted.fail(result);
         attempted.fail(watched.map(drop));
         attempted.fail(write_counters(folder, &BeforeAndAfter { before, after }));
@@ -210,7 +218,7 @@ impl HostBench {
         let load = self.start_load(experiment, folder)?;
         let tracer = self.start_trace(experiment, &vm, folder, measured)?;
         let result = self.measure_in_guest(&booted, experiment, attempt, folder, measured);
-        measured.facts.warnings.extend(self.stage.changes_by_others());
+        self.stage.look_at_changes();
         let traced = tracer.map(Tracer::stop).transpose();
         let enforced = attached.map(Attached::finish).transpose();
         // The load goes first: the guest needs the CPU to shut down.

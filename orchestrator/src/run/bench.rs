@@ -8,11 +8,19 @@ use model::{
     suite::Experiment,
 };
 
+use crate::host::Listener;
+
 /// Makes attempts at repetitions.
 pub trait Bench {
     /// Makes attempt number `attempt`; everything goes into `folder`. The host is as before
     /// afterwards, whatever happened.
     fn attempt(&mut self, experiment: &Experiment, attempt: u32, folder: &Path) -> Attempted;
+
+    /// Has what somebody else changes on the host meanwhile told to `listener`.
+    ///
+    /// # Errors
+    /// Where nothing can be watched.
+    fn watch(&mut self, listener: Listener) -> Result<()>;
 
     /// Who was kept away from the measured CPU until now, and who could not be.
     fn cleared(&self) -> Option<Cleared>;

@@ -17,7 +17,7 @@ use super::kvm;
 use crate::{
     guest::{
         Accelerator, Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
-        default_cache, ensure_kernel, find_qemu,
+        default_cache, ensure_kernel, find_qemu, unconfined,
     },
     host::{Roots, Stage, Stop, program},
     mechanism::Vm,
@@ -65,6 +65,9 @@ impl Guests {
             ..GuestSpec::default()
         };
         let chosen = choose(choice, &Plain, &qemu, &spec, stop.flag())?;
+        for why in unconfined(&qemu, chosen.accelerator) {
+            model::say!("note: {why}");
+        }
         Ok(Self { qemu, kernel, chosen, cache, contents })
     }
 

@@ -8,6 +8,7 @@ mod guests;
 mod kvm;
 mod noise;
 pub mod plan;
+mod privilege;
 mod progress;
 pub(crate) mod record;
 mod repetitions;
@@ -84,6 +85,10 @@ pub fn soak(plan: &Plan, wanted: Soak, out: &Path, stop: &Stop) -> Result<Soaked
 }
 
 fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Ready> {
+    let without = privilege::admit(plan)?;
+    if let Some(without) = &without {
+        model::say!("note: {without}");
+    }
     let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
     if wanted.any(|wanted| wanted == Some(true)) {
         trace::available(&Roots::default()).map_err(|why| {
@@ -104,7 +109,10 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         Some(resume) => resume::go_on(plan, resume, now)?,
         None => Begun::new(Folder::create(out, &plan.suite.name, &plan.text)?, now),
     };
-    let mut stage = Stage::prepare(plan.cpus.clone(), stop.clone())?;
+    let mut stage = match &without {
+        Some(_) => Stage::unprivileged(plan.cpus.clone(), stop.clone())?,
+        None => Stage::prepare(plan.cpus.clone(), stop.clone())?,
+    };
     if plan.suite.host.quiet {
         stage.make_quiet()?;
     }
@@ -127,7 +135,8 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         warm: None,
         guest_settings: plan.suite.guest.clone(),
         calibration,
-        sentinel: plan.suite.host.sentinel,
+        sentinel: plan.suite.host.sentinel && without.is_none(),
+        without,
         trace: plan.suite.host.trace,
         stop_above: plan.stop_above,
     };

@@ -8,6 +8,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use crate::host::{Listener, by_others};
+
 /// Shows what runs now and the time left.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -79,10 +81,14 @@ impl Progress {
 
     /// Says something that stays on the screen.
     pub fn note(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => model::say!("{text}"),
-        }
+        note(self.bar.as_ref(), text);
+    }
+
+    /// Says, from whichever thread, what somebody else changes on the host.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        let bar = self.bar.clone();
+        Box::new(move |change| note(bar.as_ref(), &format!("warning: {}", by_others(change))))
     }
 
     /// Removes the bar.
@@ -90,6 +96,13 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+fn note(bar: Option<&ProgressBar>, text: &str) {
+    match bar {
+        Some(bar) => bar.println(text),
+        None => model::say!("{text}"),
     }
 }
 

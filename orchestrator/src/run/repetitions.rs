@@ -38,6 +38,7 @@ pub(super) fn run_all(
     let missing: Vec<&Planned> = plan.repetitions.iter().filter(is_missing).collect();
     let estimate = missing.iter().map(|planned| planned.estimate).sum();
     let mut progress = Progress::new(missing.len(), estimate, plan.quiet);
+    bench.watch(progress.listener())?;
     for own in &plan.impossible {
         progress.note(&format!("{} is not possible here: {}", own.experiment, own.reason));
     }

@@ -257,7 +257,14 @@ fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Res
     let output = guest.run(argv, limit, stop.flag())?;
     if output.status != Status::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} in the guest: {}: {}", argv[..2].join(" "), output.status, said.trim());
+        let memory = match output.status {
+            Status::Signal(9) => {
+                "; if console.log says that the guest was out of memory, give it more with the key \
+                 `guest.memory_mib`"
+            }
+            _ => "",
+        };
+        bail!("{} in the guest: {}: {}{memory}", argv[..2].join(" "), output.status, said.trim());
     }
     Ok(output.stdout)
 }

@@ -62,12 +62,14 @@ impl HostBench {
         measured: &mut Measured,
     ) -> Result<()> {
         let apache = self.apache.as_ref().context("the plan has no service")?;
-        let service = HostService::start(&self.stage, apache, web, folder)?;
+        let mut service = HostService::start(&self.stage, apache, web, folder)?;
         let load = self.start_load(experiment, folder)?;
         let clients = Clients { experiment, web, attempt, targets: &service.targets };
         let asked = clients.ask(&self.stage, service.warm_up, folder, measured);
         let load = load.map(Background::stop).transpose();
-        let results = [asked, load.map(drop), service.stop()];
+        // Its end explains every failed request.
+        let alive = if asked.is_err() { service.check() } else { Ok(()) };
+        let results = [alive, asked, load.map(drop), service.stop()];
         first_error(results, &mut measured.facts.warnings)
     }
 
@@ -108,7 +110,7 @@ impl HostBench {
         let clients = Clients { experiment, web, attempt, targets: &warm.targets };
         let asked = clients.ask(&self.stage, warm.warm_up, folder, measured);
         booted.account(&self.stage.roots, usage, monotonic_ns() - start, &mut measured.facts);
-        measured.facts.warnings.extend(self.stage.changes_by_others());
+        self.stage.look_at_changes();
         let traced = tracer.map(Tracer::stop).transpose();
         let enforced = attached.map(Attached::finish).transpose();
         let load = load.map(Background::stop).transpose();

@@ -57,6 +57,14 @@ impl HostService {
         Ok(Self { server, targets, warm_up, _folder: folder })
     }
 
+    /// Fails once it has ended by itself.
+    ///
+    /// # Errors
+    /// With how, and the end of its log.
+    pub fn check(&mut self) -> Result<()> {
+        self.server.check()
+    }
+
     /// Ends it.
     ///
     /// # Errors

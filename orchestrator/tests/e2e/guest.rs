@@ -4,15 +4,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
-    sync::{
-        MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread::{self, sleep},
     time::{Duration, Instant},
 };
 
-use crate::support::{alone, sibling};
+use crate::support::{Turn, alone, sibling};
 use kernel::procfs::Proc;
 use model::{Exit, suite::AcceleratorChoice};
 use nix::{
@@ -29,15 +26,15 @@ use orchestrator::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-struct Bench {
-    qemu: Qemu,
-    spec: GuestSpec,
+pub struct Bench {
+    pub qemu: Qemu,
+    pub spec: GuestSpec,
     logs: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What guests are made of; none (and said so) where this machine has no QEMU or no kernel.
-fn bench(test: &str) -> Option<Bench> {
+pub fn bench(test: &str) -> Option<Bench> {
     let turn = alone();
     let made = (|| {
         let cache = default_cache()?;
@@ -67,17 +64,22 @@ fn bench(test: &str) -> Option<Bench> {
 }
 
 impl Bench {
-    fn launch(&self, stop: &AtomicBool) -> anyhow::Result<Guest> {
+    pub fn launch(&self, stop: &AtomicBool) -> anyhow::Result<Guest> {
         let tcg = Accelerator::Tcg;
         Guest::launch(&Plain, &self.qemu, &self.spec, tcg, tcg.boot_limit(), stop)
     }
 
-    fn log(&self, name: &str) -> String {
+    pub fn launch_within(&self, limit: Duration) -> anyhow::Result<Guest> {
+        let (tcg, stop) = (Accelerator::Tcg, AtomicBool::new(false));
+        Guest::launch(&Plain, &self.qemu, &self.spec, tcg, limit, &stop)
+    }
+
+    pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.logs.path().join(name)).unwrap()
     }
 }
 
-fn exists(pid: i32) -> bool {
+pub fn exists(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 

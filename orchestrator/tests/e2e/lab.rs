@@ -5,13 +5,12 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    sync::MutexGuard,
     time::{Duration, Instant},
 };
 
 use crate::{
     mechanisms::{PROMISED, Trial, delivers},
-    support::{orchestrator, sibling, stderr, stdout, turn},
+    support::{Turn, orchestrator, sibling, stderr, stdout, turn},
 };
 use model::sample::{Job, read_csv};
 use orchestrator::{
@@ -29,7 +28,7 @@ struct Lab {
     guest: Guest,
     stop: Stop,
     _logs: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What a command in a lab host said, and how it ended.

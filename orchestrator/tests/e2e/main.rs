@@ -1,11 +1,15 @@
 //! End-to-end tests: the program as its users run it, on this host, with real guests and real
 //! reservations. One program, so that its tests can take turns on the host.
 
+mod faults_guest;
+mod faults_run;
 mod guest;
+mod host_state;
 mod lab;
 mod libvirt;
 mod mechanisms;
 mod neighbours;
+mod ordinary_user;
 mod reservations;
 mod reserve;
 mod restore;
@@ -17,4 +21,6 @@ mod support;
 mod sweep;
 mod torture;
 mod traced;
+mod unprivileged;
+mod watched;
 mod web;

@@ -39,12 +39,12 @@ fn is_undone_after(test: &str, end: &str, signal: Option<Signal>, code: i32) {
     let before = HostState::now();
     let mut child = drill(state.path(), end);
     if let Some(signal) = signal {
-        assert_ne!(HostState::now(), before, "the drill changed nothing");
+        assert!(!before.changes().is_empty(), "the drill changed nothing");
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
     }
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(code));
-    assert_eq!(HostState::now(), before);
+    before.is_back();
     assert_eq!(journals(state.path()), 0, "the journal is gone");
 }
 
@@ -81,11 +81,11 @@ fn after_kill_9_by_restore() {
     let mut child = drill(state.path(), "wait");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
     child.wait().unwrap();
-    assert_ne!(HostState::now(), before, "nothing was left to undo");
+    assert!(!before.changes().is_empty(), "nothing was left to undo");
     let restored = orchestrator(state.path()).arg("restore").output().unwrap();
     assert!(restored.status.success());
     assert!(stdout(&restored).contains("that 1 killed runs had left"), "{}", stdout(&restored));
-    assert_eq!(HostState::now(), before);
+    before.is_back();
     let again = orchestrator(state.path()).arg("restore").output().unwrap();
     assert_eq!(stdout(&again), "nothing to restore\n");
 }

@@ -56,7 +56,7 @@ fn the_sentinel_tells_stalls_from_its_own_throttling() {
     eprintln!("frozen: {frozen:?}");
     assert!(frozen.stalled_ns >= 95_000_000, "{frozen:?}");
     assert!(frozen.held_back() < 0.05, "{frozen:?}");
-    assert_eq!(HostState::now(), before);
+    before.is_back();
 }
 
 #[test]

@@ -1,25 +1,39 @@
 //! What the end-to-end tests share: the program, the host as it is, and turns on it.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Mutex, MutexGuard, PoisonError},
+    thread::panicking,
 };
 
-use kernel::{cgroup::Hierarchy, cpuset::Cpusets, procfs::Proc, sched};
+pub use crate::host_state::HostState;
 
 /// Tests that change the host or measure on it do so one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// A test's turn. As it ends, the host has to be as it was when it began.
+pub struct Turn {
+    before: HostState,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !panicking() {
+            self.before.is_back();
+        }
+    }
+}
+
 /// Without any other test beside: two guests at once would be measured by each other.
-pub fn alone() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn alone() -> Turn {
+    let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Turn { before: HostState::now(), _alone: alone }
 }
 
 /// A turn on the host; none, and said so, where the test cannot run here.
-pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+pub fn turn(test: &str) -> Option<Turn> {
     let turn = alone();
     let lacks = if !nix::unistd::geteuid().is_root() {
         "it needs root"
@@ -62,104 +76,4 @@ pub fn stdout(output: &Output) -> String {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Everything about the host that a run changes.
-#[derive(Debug, PartialEq, Eq)]
-pub struct HostState {
-    cpusets: BTreeMap<PathBuf, String>,
-    cpu_groups: BTreeMap<PathBuf, String>,
-    sysctls: BTreeMap<String, String>,
-    policies: BTreeMap<i32, String>,
-    processes: Vec<String>,
-    interrupts: BTreeMap<PathBuf, String>,
-    workqueues: Option<String>,
-    /// Where this program's main thread is, and on which CPUs it may run.
-    own: (String, Vec<u32>),
-}
-
-impl HostState {
-    pub fn now() -> Self {
-        let proc = Proc::default();
-        let mounts = proc.text("mounts").unwrap();
-        let cpusets = Cpusets::find(&mounts).unwrap();
-        let cpu = Hierarchy::find(&mounts, "cpu").map(|found| groups(&found.root));
-        let sysctl = |name: &str| {
-            (name.to_owned(), proc.text(&format!("sys/kernel/{name}")).unwrap_or_default())
-        };
-        Self {
-            cpusets: groups(&cpusets.root),
-            cpu_groups: cpu.unwrap_or_default(),
-            sysctls: ["sched_rt_runtime_us", "sched_rt_period_us"].map(sysctl).into(),
-            policies: real_time_threads(&proc),
-            processes: ours(&proc),
-            interrupts: interrupts(&proc),
-            workqueues: fs::read_to_string("/sys/devices/virtual/workqueue/cpumask").ok(),
-            own: placed(&proc),
-        }
-    }
-}
-
-/// The settings of the root group, and the names of the groups in it.
-fn groups(root: &Path) -> BTreeMap<PathBuf, String> {
-    let settings = ["cpuset.sched_load_balance", "cpuset.cpus", "cgroup.subtree_control"];
-    fs::read_dir(root)
-        .unwrap()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|path| {
-            if path.is_dir() {
-                return Some((path, "group".to_owned()));
-            }
-            let name = path.file_name()?.to_str()?;
-            settings.contains(&name).then(|| (path.clone(), fs::read_to_string(&path).unwrap()))
-        })
-        .collect()
-}
-
-/// Threads of all processes that are neither ordinary nor the kernel's own.
-fn real_time_threads(proc: &Proc) -> BTreeMap<i32, String> {
-    processes(proc)
-        .into_iter()
-        .filter(|pid| fs::read_link(proc.path(&format!("{pid}/exe"))).is_ok())
-        .flat_map(|pid| proc.threads(pid).unwrap_or_default())
-        .filter_map(|tid| Some((tid, sched::get(tid).ok()?.policy.to_string())))
-        .filter(|(_, policy)| !policy.starts_with("SCHED_OTHER"))
-        .collect()
-}
-
-/// Where each interrupt may arrive.
-fn interrupts(proc: &Proc) -> BTreeMap<PathBuf, String> {
-    let Ok(entries) = fs::read_dir(proc.path("irq")) else { return BTreeMap::new() };
-    let lists = entries.filter_map(|entry| Some(entry.ok()?.path().join("smp_affinity_list")));
-    lists
-        .chain([proc.path("irq/default_smp_affinity")])
-        .filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?)))
-        .collect()
-}
-
-/// The groups and the CPUs of this program's main thread.
-fn placed(proc: &Proc) -> (String, Vec<u32>) {
-    let main = std::process::id() as i32;
-    let groups = proc.text(&format!("{main}/cgroup")).unwrap_or_default();
-    (groups, kernel::affinity::get(main).unwrap_or_default())
-}
-
-/// Processes that a run started.
-fn ours(proc: &Proc) -> Vec<String> {
-    let marked = |pid: &i32| {
-        fs::read(proc.path(&format!("{pid}/environ")))
-            .is_ok_and(|bytes| bytes.split(|&b| b == 0).any(|v| v.starts_with(b"RTVM_RUN=")))
-    };
-    processes(proc)
-        .into_iter()
-        .filter(marked)
-        .map(|pid| format!("{pid} {}", proc.name(pid).unwrap_or_default()))
-        .collect()
-}
-
-fn processes(proc: &Proc) -> Vec<i32> {
-    fs::read_dir(proc.path(""))
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
 }

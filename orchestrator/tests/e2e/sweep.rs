@@ -65,7 +65,7 @@ fn a_sweep_finds_the_smallest_budget_that_holds_and_goes_on_where_it_was() {
         let place = place(SUITE);
         let output = sweep(&place, &arguments);
         assert!(output.status.success(), "{}", stderr(&output));
-        assert_eq!(HostState::now(), before);
+        before.is_back();
         (place, output)
     };
     // Three seconds full of stalls decide nothing, and the sweep says so.

@@ -130,3 +130,30 @@ fn no_sample_one_sample_and_all_equal_are_reported_on() {
     instant.iter_mut().for_each(|job| (job.response_ns, job.finish_ns) = (0, job.release_ns));
     renders(&with_rows(&instant));
 }
+
+/// Whether a folder can be read is an answer or an error, whatever stands in `file`.
+fn read_whatever_stands_in(file: &str) {
+    let mut folder = MadeUp::empty(made_up::SUITE);
+    folder.add("fig1", |_, _| 30.0);
+    let path = folder.path().join(file);
+    let good = fs::read(&path).unwrap();
+    let short: Vec<u8> =
+        good.split_inclusive(|&byte| byte == b'\n').take(4).flatten().copied().collect();
+    mutate::inputs(&[good, short], |bytes| {
+        fs::write(&path, bytes).unwrap();
+        let Ok(found) = results::Folder::open(folder.path()) else { return };
+        for experiment in &found.manifest.suite.experiments {
+            let _answer = found.samples(experiment);
+        }
+    });
+}
+
+#[test]
+fn mutated_manifests_are_read_or_refused() {
+    read_whatever_stands_in("manifest.json");
+}
+
+#[test]
+fn mutated_samples_are_read_or_refused() {
+    read_whatever_stands_in(JOBS);
+}

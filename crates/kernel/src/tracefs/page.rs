@@ -206,19 +206,22 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_make_it_panic() {
-        let mut seed = 1_u64;
-        for _ in 0..2000 {
-            let bytes: Vec<u8> = (0..64)
-                .map(|_| {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (seed >> 33) as u8
-                })
-                .collect();
-            let mut page = vec![0; 8];
-            page.extend(48_u64.to_ne_bytes());
-            page.extend(&bytes);
-            assert!(Page::parse(&page, 16).unwrap().records().count() <= 16);
-        }
+    fn mutated_pages_end_and_stay_within_themselves() {
+        let good = Builder::new(9)
+            .event(1, b"good")
+            .word(TIME_EXTEND, 7)
+            .raw(2)
+            .event(1, b"more")
+            .word(PADDING, 4)
+            .raw(4)
+            .missed()
+            .bytes();
+        mutate::inputs(&[good[..64].to_vec(), good], |bytes| {
+            let Some(page) = Page::parse(bytes, 16) else { return };
+            let records: Vec<_> = page.records().collect();
+            assert!(records.len() <= bytes.len() / 4, "{}", records.len());
+            let length: usize = records.iter().map(|record| record.data.len()).sum();
+            assert!(length <= bytes.len(), "{length}");
+        });
     }
 }

@@ -3,6 +3,8 @@
 //! Every field is written out in `docs/formats.md`. Unknown keys are refused. What is wrong with a
 //! file is said once, with the file, the line and the key ([`SuiteError`]).
 
+#[cfg(test)]
+mod mutated;
 mod parse;
 #[cfg(test)]
 mod schema;

@@ -57,7 +57,7 @@ impl Guard {
         })?;
         users.join(&user)?;
         if is_on {
-            self.settings.add_file(self.undos.len(), path, on);
+            self.settings.lock().add_file(self.undos.len(), path, on);
             return Ok(());
         }
         let written = self.write_now(path, on);
@@ -69,8 +69,9 @@ impl Guard {
     }
 
     fn write_now(&mut self, path: &Path, value: &str) -> Result<()> {
+        let mut settings = self.settings.lock();
         self.host.write(path, value)?;
-        self.settings.add_file(self.undos.len(), path, value);
+        settings.add_file(self.undos.len(), path, value);
         Ok(())
     }
 
@@ -151,8 +152,9 @@ impl Guard {
         let before = self.host.scheduling(tid)?;
         let attributes = attributes.into();
         self.before(Undo::Scheduling { thread, attributes: before })?;
+        let mut settings = self.settings.lock();
         self.host.set_scheduling(tid, attributes)?;
-        self.settings.add_scheduling(self.undos.len(), thread, attributes);
+        settings.add_scheduling(self.undos.len(), thread, attributes);
         Ok(())
     }
 
@@ -163,11 +165,15 @@ impl Guard {
     pub fn set_affinity(&mut self, tid: Tid, cpus: &[u32]) -> Result<()> {
         let thread = self.thread(tid)?;
         let before = self.host.affinity(tid)?;
-        self.before(Undo::Affinity { thread, cpus: before })?;
+        // A cpuset may have given it these already; then what it had before that is saved.
+        if before != cpus {
+            self.before(Undo::Affinity { thread, cpus: before })?;
+        }
+        let mut settings = self.settings.lock();
         self.host
             .set_affinity(tid, cpus)
             .with_context(|| format!("pinning thread {tid} to CPUs {cpus:?}"))?;
-        self.settings.add_affinity(self.undos.len(), thread, cpus);
+        settings.add_affinity(self.undos.len(), thread, cpus);
         Ok(())
     }
 
@@ -201,8 +207,12 @@ impl Guard {
                 self.before(Undo::Group { thread, file: hierarchy.threads_file(&old) })?;
             }
         }
+        let thread = self.thread(tid)?;
         let (path, value) = hierarchy.attach_thread(group, tid);
-        Ok(self.host.write(&path, &value)?)
+        let mut settings = self.settings.lock();
+        self.host.write(&path, &value)?;
+        settings.add_group(self.undos.len(), thread, hierarchy, group);
+        Ok(())
     }
 
     /// Moves a thread of somebody else out of the way, into `group` of a v1 hierarchy, which takes

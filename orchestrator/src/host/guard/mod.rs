@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Actions, Journal, Undo, journal::Id, settings::Settings, unrestored};
+use super::{Actions, Journal, Undo, journal::Id, settings::Shared as Settings, unrestored};
 
 /// The environment variable that marks every process of a run.
 const MARK: &str = "RTVM_RUN";
@@ -72,10 +72,9 @@ impl Guard {
         kernel::process::spawn_bound(command.env(MARK, &self.run_id))
     }
 
-    /// What is no longer as it was set, a sentence each: somebody else changed it, or took it away.
-    #[must_use]
-    pub fn changed_by_others(&self) -> Vec<String> {
-        self.settings.changed(&*self.host)
+    /// What was set, for whoever watches whether it lasts.
+    pub(super) fn settings(&self) -> Settings {
+        self.settings.clone()
     }
 
     /// The state to which [`Guard::undo_to`] goes back.
@@ -100,7 +99,7 @@ impl Guard {
     /// Where the journal cannot be written.
     pub fn forget_to(&mut self, mark: Mark) -> Result<()> {
         let refused = self.undos.split_off(mark.0.min(self.undos.len()));
-        self.settings.forget_after(mark.0);
+        self.settings.lock().forget_after(mark.0);
         Ok(self.journal.undone(refused.into_iter().map(|(id, _)| id).collect())?)
     }
 
@@ -109,7 +108,7 @@ impl Guard {
     /// # Errors
     /// What could not be undone; it is tried again in the end, and stays in the journal until then.
     pub fn undo_to(&mut self, mark: Mark) -> Result<()> {
-        self.settings.forget_after(mark.0);
+        self.settings.lock().forget_after(mark.0);
         let changes = self.undos.split_off(mark.0.min(self.undos.len()));
         let failures = self.undo(changes);
         anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
@@ -145,6 +144,7 @@ impl Guard {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
+        self.settings.lock().forget_all();
         // Processes first, so that no group has members and no thread a policy of ours. Where that
         // fails, it fails again in its turn, and is said then.
         if let Some((_, processes)) = self.undos.first() {

@@ -44,24 +44,30 @@ fn dropping_the_guard_undoes_everything() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the journal is gone");
 }
 
+fn changed(guard: &Guard) -> Vec<String> {
+    guard.settings().lock().changed(guard.host())
+}
+
 #[test]
 fn what_somebody_else_changes_or_takes_away_is_said() {
     let (dir, host) = (tempfile::tempdir().unwrap(), host());
     let mut guard = Guard::new(Box::new(host.clone()), dir.path()).unwrap();
     change(&mut guard).unwrap();
-    assert_eq!(guard.changed_by_others(), Vec::<String>::new());
+    assert_eq!(changed(&guard), Vec::<String>::new());
     host.state.borrow_mut().files.insert("/c/balance".into(), "1".into());
     let ordinary = Policy::Other { nice: 0 }.into();
     host.state.borrow_mut().policies.insert(7, ordinary);
     host.state.borrow_mut().affinities.insert(7, vec![0, 1]);
-    let said = guard.changed_by_others();
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(said[1].contains("thread 7 is on CPUs 0,1, where 1 was set"), "{said:?}");
+    host.state.borrow_mut().groups.insert(7, "/c".into());
+    let said = changed(&guard);
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[1].contains("thread 7 is in group /c, where /c/rtvm-measured was"), "{said:?}");
+    assert!(said[2].contains("thread 7 is on CPUs 0,1, where 1 was set"), "{said:?}");
     assert!(said[0].contains("/c/balance is `1`, where `0` was set"), "{said:?}");
-    assert!(said[2].contains("thread 7 is under SCHED_OTHER"), "{said:?}");
+    assert!(said[3].contains("thread 7 is under SCHED_OTHER"), "{said:?}");
     host.state.borrow_mut().files.remove(Path::new("/c/balance"));
     host.state.borrow_mut().policies.remove(&7);
-    assert!(guard.changed_by_others()[0].contains("/c/balance is gone"), "and no thread 7");
+    assert!(changed(&guard)[0].contains("/c/balance is gone"), "and no thread 7");
 }
 
 /// The cpuset narrows the thread's CPUs before they are set: what it had is what it gets back.

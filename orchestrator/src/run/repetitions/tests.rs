@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     error::{Refusal, exit_of},
+    host::Listener,
     run::{
         bench::Attempted,
         plan::tests::made_up,
@@ -79,6 +80,10 @@ impl Bench for Fake {
             }
         }
         attempted
+    }
+
+    fn watch(&mut self, _listener: Listener) -> Result<()> {
+        Ok(())
     }
 
     fn cleared(&self) -> Option<Cleared> {
@@ -305,4 +310,29 @@ fn after_a_reboot_it_goes_on_only_where_told_to_and_notes_it() {
         manifest.resumed.iter().map(|one| one.after_reboot).collect::<Vec<_>>(),
         [true, false]
     );
+}
+
+/// Memory may grow with the manifest; nothing else does.
+#[test]
+fn a_thousand_repetitions_leave_nothing_but_their_folders() {
+    let text = "name = \"s\"\n[[experiment]]\nname = \"a\"\nwhere = \"host\"\n\
+                tasks = [\"30ms/150ms\"]\nrepetitions = 1000\n";
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let kib = || -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let (open, used) = (descriptors(), kib());
+    let mut run = Run { text, ..Run::new() };
+    let (failed, manifest) = run.of(&[], &[]).unwrap();
+    assert_eq!((failed, manifest.repetitions.len()), (0, 1000));
+    // Other tests of this program run beside it.
+    assert!(descriptors() < open + 30, "{open} descriptors, then {}", descriptors());
+    assert!(kib() < used + 100_000, "{used} KiB, then {}", kib());
+    let folders = fs::read_dir(run.path().join("a")).unwrap().map(|one| one.unwrap().file_name());
+    let mut names: Vec<_> = folders.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!((names.len(), &*names[0], &*names[999]), (1000, "rep-000", "rep-999"));
+    assert_eq!(fs::read_dir(run.out.path()).unwrap().count(), 1);
 }
