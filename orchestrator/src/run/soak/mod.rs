@@ -160,6 +160,7 @@ pub(super) fn run_all(
     let mut run = Run { soak, folder, manifest, account, failed_in_a_row: 0 };
     let rounds = (soak.length.as_nanos() / soak.round.as_nanos().max(1)) as usize;
     let mut progress = Progress::new(rounds, soak.length, plan.quiet);
+    bench.watch(progress.listener())?;
     let mut interrupted = false;
     for (number, experiment) in (0..).zip(experiments.iter().cycle()).take(rounds) {
         progress.begin(&run.label(experiment, number), soak.round, false);
