@@ -18,7 +18,7 @@ for tool in vips gm convert taskset python3; do
         exit 3
     }
 done
-cargo build --release --quiet -p cgi-rotate
+cargo build --release --quiet --workspace
 
 # In memory, so that no disk is measured.
 folder=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)")

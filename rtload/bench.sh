@@ -25,7 +25,7 @@ missing=0
 need() { # PROGRAM WHAT-TO-DO
     command -v "$1" >/dev/null 2>&1 || { echo "bench: $1 is missing: $2" >&2; missing=1; }
 }
-need "$rtload" "cargo build --release -p rtload"
+need "$rtload" "cargo build --release --workspace"
 need rt-app "apt-get install rt-app, or build github.com/scheduler-tools/rt-app"
 need cyclictest "apt-get install rt-tests"
 [ "$(id -u)" = 0 ] || { echo "bench: real-time priorities need root: run it with sudo" >&2; missing=1; }

@@ -18,7 +18,7 @@ tasks=(30/150 50/200 20/80)
 jobs_goal=5000000
 grid_goal=10
 
-[ -x "$rtplan" ] || cargo build --release --quiet -p rtplan
+[ -x "$rtplan" ] || cargo build --release --quiet --workspace
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

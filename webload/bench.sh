@@ -35,7 +35,7 @@ stop_server() {
 }
 trap 'stop_server; rm -rf "$scratch"' EXIT
 
-cargo build --release --quiet -p webload --bin webload --example bench_server --example reqwest_loop
+cargo build --release --quiet --workspace --bins --examples
 
 start_server() {
     taskset -c $server_cpu "$target/examples/bench_server" "127.0.0.1:$port" "$1" &
