@@ -1,7 +1,7 @@
 //! `orchestrator soak`: rounds of a suite's experiments for hours, and whether every job kept the
 //! limit, in constant memory and on constant disk.
 //!
-//! A round is an ordinary attempt. What it measured is counted ([`account`]) and its folder removed,
+//! A round is an ordinary attempt. What it measured is counted (`account`) and its folder removed,
 //! save that of the first job above the limit and those of the first rounds that failed.
 
 mod account;
