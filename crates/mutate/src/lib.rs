@@ -108,11 +108,10 @@ fn spoil(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Rng) {
 
 /// Another number in place of the first one from `at` on.
 fn digits(input: &mut Vec<u8>, at: usize, random: &mut Rng) {
-    let is_digit = |byte: &u8| byte.is_ascii_digit();
-    let Some(begin) = input[at..].iter().position(|byte| is_digit(byte)).map(|far| at + far) else {
+    let Some(begin) = input[at..].iter().position(u8::is_ascii_digit).map(|far| at + far) else {
         return;
     };
-    let length = input[begin..].iter().take_while(|byte| is_digit(byte)).count();
+    let length = input[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = match random.u8(..4) {
         0 => u64::MAX.to_string(),
         1 => u32::MAX.to_string(),

@@ -24,7 +24,7 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A booted lab host, alone on this machine.
-struct Lab {
+pub struct Lab {
     guest: Guest,
     stop: Stop,
     _logs: tempfile::TempDir,
@@ -32,15 +32,15 @@ struct Lab {
 }
 
 /// What a command in a lab host said, and how it ended.
-struct Said {
-    status: Status,
-    stdout: String,
-    stderr: String,
+pub struct Said {
+    pub status: Status,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Lab {
     /// Boots it; none, and said so, where that cannot be done here.
-    fn boot(test: &str, machine: &Machine) -> Option<Self> {
+    pub fn boot(test: &str, machine: &Machine) -> Option<Self> {
         let turn = turn(test)?;
         if find_qemu().is_err() {
             eprintln!("SKIPPED: {test}: QEMU is not installed");
@@ -54,7 +54,7 @@ impl Lab {
         Some(Self { guest, stop, _logs: logs, _turn: turn })
     }
 
-    fn run(&self, script: &str) -> Said {
+    pub fn run(&self, script: &str) -> Said {
         let running = lab::start(&self.guest, &["sh", "-c", script], &self.stop).unwrap();
         let output = self.guest.wait(&running, LIMIT, self.stop.flag(), |_, _| ()).unwrap();
         Said {
@@ -65,7 +65,7 @@ impl Lab {
     }
 
     /// The standard output of a script that succeeds.
-    fn output(&self, script: &str) -> String {
+    pub fn output(&self, script: &str) -> String {
         let said = self.run(script);
         assert!(said.status.success(), "{script}: {}: {}{}", said.status, said.stdout, said.stderr);
         said.stdout

@@ -2,6 +2,7 @@
 //! reservations. One program, so that its tests can take turns on the host.
 
 mod faults_guest;
+mod faults_lab;
 mod faults_run;
 mod guest;
 mod host_state;
