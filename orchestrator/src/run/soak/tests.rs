@@ -91,6 +91,10 @@ impl Bench for Fake {
         attempted
     }
 
+    fn watch(&mut self, _listener: crate::host::Listener) -> Result<()> {
+        Ok(())
+    }
+
     fn cleared(&self) -> Option<Cleared> {
         None
     }
