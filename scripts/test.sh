@@ -14,8 +14,9 @@ lap() { now=$(date +%s); took "$1" $((now - begun)); begun=$now; }
 
 step() { echo "== $*"; "$@"; }
 step cargo fmt --all --check
-step cargo clippy --workspace --all-targets --quiet -- -D warnings
-RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --quiet
+# Of the profile that is built below: what runs in the compiler is then built once.
+step cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --release --workspace --no-deps --quiet
 lap "formatting, lints, documentation"
 # The end-to-end tests run the programs as a user would: built for release. So are the tests; with
 # them come the programs, so that nothing is built twice.
