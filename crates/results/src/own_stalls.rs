@@ -42,7 +42,8 @@ impl Busy {
     }
 
     fn own_stalled(&mut self, task: usize, sample: &Sample) -> Option<u64> {
-        let (release_ns, finish_ns) = (sample.at_ns, sample.at_ns + sample.response_ns);
+        let release_ns = sample.at_ns;
+        let finish_ns = release_ns.saturating_add(sample.response_ns);
         if release_ns >= self.until_ns {
             self.running.clear();
             self.over_ns = 0;

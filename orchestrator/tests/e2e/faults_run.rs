@@ -305,6 +305,8 @@ fn a_terminal_that_closes_ends_a_reservation_in_order() {
         let policy = kernel::sched::get(tid).ok()?.policy.to_string();
         policy.starts_with("SCHED_DEADLINE").then_some(())
     });
+    // It has the reservation, and has yet to see that.
+    sleep(Duration::from_secs(1));
     // The kernel sends SIGHUP, and every write to the terminal fails from now on.
     drop(terminal.master);
     let status = held.wait().unwrap();

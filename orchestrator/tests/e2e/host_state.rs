@@ -214,7 +214,12 @@ fn thread(proc: &Proc, tid: i32) -> Option<((i32, u64), Things)> {
     let kernel = proc.kind(tid).ok()?.kernel;
     let mut things = Things::new();
     things.insert("policy".to_owned(), sched::get(tid).ok()?.policy.to_string());
-    things.insert("groups".to_owned(), proc.text(&format!("{tid}/cgroup")).ok()?);
+    // Of the controllers that we use: others are for others to change.
+    let groups = proc.text(&format!("{tid}/cgroup")).ok()?;
+    let ours = |line: &&str| {
+        line.starts_with("0:") || line.split(':').nth(1).is_some_and(|own| own.contains("cpu"))
+    };
+    things.insert("groups".to_owned(), groups.lines().filter(ours).collect::<Vec<_>>().join(" "));
     // The kernel's workers are bound to other CPUs as it likes.
     if !kernel {
         things.insert("CPUs".to_owned(), affinity::format_list(&affinity::get(tid).ok()?));

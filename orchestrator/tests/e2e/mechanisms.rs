@@ -44,7 +44,8 @@ impl Trial {
 /// Shares of a CPU that hold wherever the mechanism exists at all, for (28 ms, 50 ms).
 pub const PROMISED: [(&str, f64, f64); 9] = [
     ("none", 0.42, 0.58),
-    ("fifo-above", 0.85, 1.0),
+    // Two clocks tell it, the thread's and the machine's.
+    ("fifo-above", 0.85, 1.01),
     ("fifo-below", 0.0, 0.12),
     ("deadline", 0.54, 0.58),
     ("deadline-reclaim", 0.54, 0.97),
