@@ -165,7 +165,8 @@ fn unbounded(results: &Results) -> Finding {
 /// While tasks are released: once they are not, a backlog drains and responses shrink. None where
 /// the run is too short to tell.
 fn growth(run: &Run) -> Option<Growth> {
-    let meanwhile = run.samples.iter().filter(|job| job.at_ns + job.response_ns <= run.length_ns);
+    let meanwhile =
+        run.samples.iter().filter(|job| job.at_ns.saturating_add(job.response_ns) <= run.length_ns);
     let points: Vec<(u64, u64)> = meanwhile
         .map(|job| (job.at_ns, job.response_ns.saturating_sub(job.stalled_ns().unwrap_or(0))))
         .collect();

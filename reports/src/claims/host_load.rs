@@ -89,7 +89,7 @@ fn execution(series: &Series, task: &Task) -> Result<(bool, String), String> {
 fn load_share(case: &Case, at: usize) -> Result<f64, String> {
     let jobs = || case.load.iter().filter_map(|own| own.runs.get(at)).flat_map(|run| &run.samples);
     let ran: u64 = jobs().filter_map(|job| job.cpu_ns()).sum();
-    let end = jobs().map(|job| job.at_ns + job.response_ns).max().unwrap_or(0);
+    let end = jobs().map(|job| job.at_ns.saturating_add(job.response_ns)).max().unwrap_or(0);
     Ok(ran as f64 / end.max(1) as f64)
 }
 

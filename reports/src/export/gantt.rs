@@ -83,8 +83,9 @@ impl Gantt {
         let mut lanes = job_lanes(schedule, &ms);
         lanes.extend(vm_lanes(schedule, &ms));
         lanes.extend(host_lanes(schedule, &ms));
-        let stall =
-            |one: &model::sample::Stall| (ms(one.start_ns), ms(one.start_ns + one.length_ns));
+        let stall = |one: &model::sample::Stall| {
+            (ms(one.start_ns), ms(one.start_ns.saturating_add(one.length_ns)))
+        };
         Self {
             title: format!(
                 "{} rep-{:03}: guest jobs, supply, and CPU {} of the host",

@@ -121,7 +121,7 @@ impl Writer<'_> {
         }
         self.name("thread_name", (CPU, 2), "stalls of the machine")?;
         for stall in &schedule.stalls {
-            let span = (stall.start_ns, stall.start_ns + stall.length_ns);
+            let span = (stall.start_ns, stall.start_ns.saturating_add(stall.length_ns));
             self.slice(("stall", "stall"), span, (CPU, 2), json!({}))?;
         }
         Ok(())

@@ -112,7 +112,8 @@ impl Schedule {
             (row.start_ns, row.end_ns) = (row.start_ns.max(from_ns), row.end_ns.min(to_ns));
         }
         self.jobs.retain(|job| inside(job.release_ns, job.finish_ns));
-        self.stalls.retain(|stall| inside(stall.start_ns, stall.start_ns + stall.length_ns));
+        self.stalls
+            .retain(|stall| inside(stall.start_ns, stall.start_ns.saturating_add(stall.length_ns)));
         self
     }
 
@@ -147,7 +148,7 @@ fn span(clock: &ClockMap, job: &Job) -> JobSpan {
         release_ns: clock.host_ns(job.release_ns),
         start_ns: clock.host_ns(job.start_ns),
         finish_ns: clock.host_ns(job.finish_ns),
-        deadline_ns: clock.host_ns(job.release_ns + job.deadline_ns),
+        deadline_ns: clock.host_ns(job.release_ns.saturating_add(job.deadline_ns)),
         missed: job.missed,
     }
 }

@@ -44,7 +44,7 @@ pub fn holes(stalls: &[Stall], interval_ns: u64, after_ns: u64) -> Vec<(u64, u64
     stalls
         .iter()
         .map(|stall| {
-            let end = stall.start_ns + stall.length_ns;
+            let end = stall.start_ns.saturating_add(stall.length_ns);
             (stall.start_ns.saturating_sub(interval_ns), end + after_ns)
         })
         .collect()
