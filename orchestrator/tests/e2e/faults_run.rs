@@ -233,6 +233,7 @@ fn an_apache_that_is_killed_is_a_failed_repetition_and_the_next_one_runs() {
 }
 
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn an_apache_that_hangs_is_a_failed_repetition_that_counts_the_time_outs() {
     let test = "an_apache_that_hangs_is_a_failed_repetition_that_counts_the_time_outs";
     let Some((output, manifest)) = apache_gets(test, Signal::SIGSTOP) else { return };
