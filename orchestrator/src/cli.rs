@@ -92,7 +92,7 @@ enum Command {
     /// not. Memory and disk stay constant: of the rounds only the first with a job above the limit
     /// is kept, with its trace, and the first that failed; `soak.json` in the result folder has the
     /// numbers
-    #[command(after_help = example("orchestrator soak experiments/quick.toml --only fig4-loaded --for 12h --limit 124ms --stop-on-miss"))]
+    #[command(after_help = example("orchestrator soak experiments/quick.toml --only fig4-loaded --for 12h --limit 200ms --stop-on-miss"))]
     Soak {
         /// The suite, a TOML file
         suite: PathBuf,

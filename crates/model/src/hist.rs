@@ -31,20 +31,35 @@ pub fn histogram(samples: impl IntoIterator<Item = u64>) -> Histogram {
     histogram
 }
 
-/// Durations in nanoseconds, counted in constant memory: count, least, mean, standard deviation and
-/// greatest are exact, percentiles within [`SIGNIFICANT_DIGITS`]. Counting allocates nothing.
+/// Durations in nanoseconds, counted in bounded memory: count, least, mean, standard deviation and
+/// greatest are exact, percentiles to the significant digits of the histogram.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     histogram: Histogram,
     least: u64,
     greatest: u64,
-    mean: f64,
-    /// The sum of squared distances from the mean.
+    /// Sums are taken of differences to the first value, so that they stay precise.
+    first: u64,
+    sum: f64,
     squares: f64,
 }
 
 impl Distribution {
-    /// For durations up to `longest`; the percentiles of longer ones count as that long.
+    /// Grows with the greatest duration; `digits` significant digits, 1 to 5.
+    ///
+    /// # Panics
+    /// Where `digits` are not 1 to 5.
+    #[must_use]
+    pub fn growing(digits: u8) -> Self {
+        Self::of(Histogram::new(digits).expect("1 to 5 significant digits"))
+    }
+
+    fn of(histogram: Histogram) -> Self {
+        Self { histogram, least: u64::MAX, greatest: 0, first: 0, sum: 0.0, squares: 0.0 }
+    }
+
+    /// For durations up to `longest`, to [`SIGNIFICANT_DIGITS`]; the percentiles of longer ones count
+    /// as that long. Counting allocates nothing.
     #[must_use]
     pub fn up_to(longest: u64) -> Self {
         let mut histogram = Histogram::new_with_bounds(1, longest.max(2), SIGNIFICANT_DIGITS)
@@ -55,18 +70,24 @@ impl Distribution {
             histogram.saturating_record((1 << power) + (1 << power >> 1));
         }
         histogram.reset();
-        Self { histogram, least: u64::MAX, greatest: 0, mean: 0.0, squares: 0.0 }
+        Self::of(histogram)
     }
 
     /// Counts a duration.
+    #[inline]
     pub fn add(&mut self, ns: u64) {
-        self.histogram.saturating_record(ns);
+        if self.histogram.is_empty() {
+            self.first = ns;
+        }
+        // Refused only where it does not grow.
+        if self.histogram.record(ns).is_err() {
+            self.histogram.saturating_record(ns);
+        }
         self.least = self.least.min(ns);
         self.greatest = self.greatest.max(ns);
-        // Welford 1962: no sum of squares that could lose its digits.
-        let distance = ns as f64 - self.mean;
-        self.mean += distance / self.histogram.len() as f64;
-        self.squares += distance * (ns as f64 - self.mean);
+        let difference = ns as f64 - self.first as f64;
+        self.sum += difference;
+        self.squares += difference * difference;
     }
 
     /// The histogram, for logs.
@@ -79,12 +100,14 @@ impl Distribution {
     #[must_use]
     pub fn summary(&self) -> Option<Summary> {
         let count = self.histogram.len();
+        let n = count as f64;
+        let variance = (self.squares - self.sum * self.sum / n) / (n - 1.0);
         let at = |share| self.histogram.value_at_quantile(share).clamp(self.least, self.greatest);
         (count > 0).then(|| Summary {
             count,
             min: self.least,
-            mean: self.mean,
-            stddev: (count > 1).then(|| (self.squares / (count - 1) as f64).sqrt()),
+            mean: self.first as f64 + self.sum / n,
+            stddev: (count > 1).then(|| variance.max(0.0).sqrt()),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
@@ -153,11 +176,17 @@ mod tests {
 
     #[test]
     fn a_distribution_has_the_statistics_of_its_samples() {
-        let mut samples: Vec<u64> = (0..20_000_u64).map(|n| 1_000 + (n * n) % 7_919_000).collect();
-        let mut distribution = Distribution::up_to(10_000_000);
+        let samples: Vec<u64> = (0..20_000_u64).map(|n| 1_000 + (n * n) % 7_919_000).collect();
+        let exact = Summary::of(&mut samples.clone()).unwrap();
+        for distribution in [Distribution::up_to(10_000_000), Distribution::growing(3)] {
+            agrees(distribution, &samples, &exact);
+        }
+    }
+
+    fn agrees(mut distribution: Distribution, samples: &[u64], exact: &Summary) {
         assert_eq!(distribution.summary(), None);
         samples.iter().for_each(|&ns| distribution.add(ns));
-        let (exact, got) = (Summary::of(&mut samples).unwrap(), distribution.summary().unwrap());
+        let got = distribution.summary().unwrap();
         assert_eq!((got.count, got.min, got.max), (exact.count, exact.min, exact.max));
         assert!((got.mean / exact.mean - 1.0).abs() < 1e-9);
         assert!((got.stddev.unwrap() / exact.stddev.unwrap() - 1.0).abs() < 1e-9);

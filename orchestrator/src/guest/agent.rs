@@ -17,13 +17,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use guest_agent::{
-    message::{Hello, Reply, Request, Status, Stream, VERSION},
+    message::{Hello, Reply, Request, VERSION},
     protocol::{self, Frame, MAX_PAYLOAD},
 };
 use kernel::clock::monotonic_ns;
 use thiserror::Error;
 
-use super::process::check;
+use super::{process::check, running::Running};
 
 /// How often a wait looks at the stop flag.
 const SLICE: Duration = Duration::from_millis(50);
@@ -59,31 +59,11 @@ pub struct Agent {
     next: AtomicU32,
 }
 
-/// What a command wrote and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// How it ended.
-    pub status: Status,
-    /// Its standard output.
-    pub stdout: Vec<u8>,
-    /// Its standard error.
-    pub stderr: Vec<u8>,
-}
-
-/// A command that runs in the guest. Dropping it leaves the command alone.
-#[derive(Debug)]
-pub struct Running<'a> {
-    agent: &'a Agent,
-    replies: Replies<'a>,
-    /// Its process, in the guest.
-    pub pid: i32,
-}
-
 /// The replies to one request.
 #[derive(Debug)]
 pub(super) struct Replies<'a> {
     agent: &'a Agent,
-    number: u32,
+    pub(super) number: u32,
     inbox: Receiver<Received>,
 }
 
@@ -147,7 +127,7 @@ impl Agent {
     }
 
     /// Sends a request that has one reply.
-    fn call(
+    pub(super) fn call(
         &self,
         request: &Request,
         payload: &[u8],
@@ -221,7 +201,7 @@ impl Agent {
         };
         let replies = self.ask(&request, &[])?;
         match replies.next("the start of a command", limit, stop)?.reply()? {
-            Reply::Started { pid } => Ok(Running { agent: self, replies, pid }),
+            Reply::Started { pid } => Ok(Running::of(self, replies, pid)),
             other => bail!("the guest answered {other:?} instead of starting a command"),
         }
     }
@@ -298,7 +278,7 @@ impl Shared {
 
 impl Received {
     /// The message, unless it is the guest's refusal.
-    fn reply(self) -> anyhow::Result<Reply> {
+    pub(super) fn reply(self) -> anyhow::Result<Reply> {
         match self.frame.message {
             Reply::Error { message } => bail!("in the guest: {message}"),
             reply => Ok(reply),
@@ -337,88 +317,6 @@ impl Drop for Replies<'_> {
         if let Ok(waiting) = &mut *lock(&self.agent.shared.waiting) {
             waiting.remove(&self.number);
         }
-    }
-}
-
-impl Running<'_> {
-    /// Waits for the command's end; `on_output` sees what it writes as it comes. `limit` holds for
-    /// the whole.
-    ///
-    /// # Errors
-    /// A time-out or the stop flag, after either of which the command is killed; or [`Closed`].
-    pub fn follow(
-        &self,
-        limit: Duration,
-        stop: &AtomicBool,
-        mut on_output: impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Status> {
-        let ended = self.receive(limit, stop, &mut on_output);
-        if ended.as_ref().is_err_and(|error| !error.is::<Closed>()) {
-            // The first error is the one to report.
-            let _ = self.signal(9, Duration::from_secs(2), &AtomicBool::new(false));
-        }
-        ended
-    }
-
-    /// Waits for the command's end as [`Running::follow`] does, but leaves it running where the stop
-    /// flag is set.
-    ///
-    /// # Errors
-    /// The stop flag, or [`Closed`].
-    pub fn watch(
-        &self,
-        limit: Duration,
-        stop: &AtomicBool,
-        mut on_output: impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Status> {
-        self.receive(limit, stop, &mut on_output)
-    }
-
-    /// Like [`Running::follow`], and keeps what the command writes.
-    ///
-    /// # Errors
-    /// Those of [`Running::follow`].
-    pub fn wait(
-        &self,
-        limit: Duration,
-        stop: &AtomicBool,
-        mut on_output: impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Output> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let status = self.follow(limit, stop, |stream, bytes| {
-            on_output(stream, bytes);
-            let kept = if stream == Stream::Stdout { &mut stdout } else { &mut stderr };
-            kept.extend_from_slice(bytes);
-        })?;
-        Ok(Output { status, stdout, stderr })
-    }
-
-    fn receive(
-        &self,
-        limit: Duration,
-        stop: &AtomicBool,
-        on_output: &mut impl FnMut(Stream, &[u8]),
-    ) -> anyhow::Result<Status> {
-        let give_up = Instant::now() + limit;
-        loop {
-            let left = give_up.saturating_duration_since(Instant::now());
-            let received = self.replies.next("the end of the command", left, stop)?;
-            let payload = received.frame.payload.clone();
-            match received.reply()? {
-                Reply::Output { stream } => on_output(stream, &payload),
-                Reply::Exited { status } => return Ok(status),
-                other => bail!("the guest answered {other:?} while a command ran"),
-            }
-        }
-    }
-
-    /// Sends a signal to the command's process group, for example 15.
-    ///
-    /// # Errors
-    /// The command is over already, a time-out, or [`Closed`].
-    pub fn signal(&self, signal: i32, limit: Duration, stop: &AtomicBool) -> anyhow::Result<()> {
-        let request = Request::Signal { run: self.replies.number, signal };
-        self.agent.call(&request, &[], limit, stop).map(|_done| ())
     }
 }
 

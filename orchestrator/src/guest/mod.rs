@@ -17,11 +17,12 @@ mod packages;
 mod process;
 mod qemu;
 mod qmp;
+mod running;
 mod strip;
 mod vmlinux;
 
 pub use accelerator::{Accelerator, Chosen, choose};
-pub use agent::{Agent, Closed, Output, Running};
+pub use agent::{Agent, Closed};
 pub use boot_sector::{SpinningGuest, spin};
 pub use clock::ClockOffset;
 pub use guest_agent::message::{Hello, Status, Stream};
@@ -37,3 +38,4 @@ pub(crate) use packages::{Mirror, fetch_root, run as run_quietly};
 pub use process::{Launch, Plain};
 pub use qemu::{Qemu, find as find_qemu};
 pub use qmp::{Qmp, vcpu_threads};
+pub use running::{Output, Running};

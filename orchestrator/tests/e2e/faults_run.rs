@@ -21,24 +21,13 @@ use nix::{
 };
 
 use crate::{
-    run::{Place, built, manifest, place},
+    run::{Place, built, manifest, place, short},
     support::{HostState, orchestrator, sibling, stderr, turn},
 };
 
-/// Two short repetitions.
-const SUITE: &str = r#"
-name = "faults"
-[host]
-keep_awake = true
-[noise]
-retries = 0
-[[experiment]]
-name = "short"
-where = "host"
-tasks = ["3ms/15ms"]
-duration = "1s"
-repetitions = 2
-"#;
+fn two_short(duration: &str) -> String {
+    short(duration, "repetitions = 2")
+}
 
 /// A small disk.
 struct Disk(PathBuf);
@@ -86,7 +75,7 @@ fn wait_for<T>(what: &str, there: impl Fn() -> Option<T>) -> T {
 /// On a disk of so many KiB: it ends by itself, says that the disk is full, and nothing that is
 /// there is half a file.
 fn on_a_full_disk(kib: u32) -> Output {
-    let place = place(SUITE);
+    let place = place(&two_short("1s"));
     let disk = Disk::of(&place.dir.path().join("small"), kib);
     let output = run(&place, &disk.0).output().unwrap();
     let said = stderr(&output);
@@ -141,7 +130,7 @@ fn a_full_disk_below_the_state_folder_is_told_before_anything_is_changed() {
     const TEST: &str = "a_full_disk_below_the_state_folder_is_told_before_anything_is_changed";
     let Some(_turn) = turn(TEST) else { return };
     built();
-    let place = place(SUITE);
+    let place = place(&two_short("1s"));
     let disk = Disk::of(&place.state(), 4);
     fs::set_permissions(&disk.0, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let _filled = fs::write(disk.0.join("fill"), [0; 8192]);
@@ -158,7 +147,7 @@ fn an_output_folder_that_is_removed_is_told_and_the_host_is_as_before() {
     const TEST: &str = "an_output_folder_that_is_removed_is_told_and_the_host_is_as_before";
     let Some(_turn) = turn(TEST) else { return };
     built();
-    let place = place(&SUITE.replace("1s", "3s"));
+    let place = place(&two_short("3s"));
     let out = place.dir.path().join("out");
     let before = HostState::now();
     let child = run(&place, &out).spawn().unwrap();
@@ -353,7 +342,7 @@ fn two_hundred_repetitions_leave_no_more_than_ten() {
     const TEST: &str = "two_hundred_repetitions_leave_no_more_than_ten";
     let Some(_turn) = turn(TEST) else { return };
     built();
-    let text = SUITE.replace("1s", "100ms").replace("repetitions = 2", "repetitions = 200");
+    let text = short("100ms", "repetitions = 200");
     let place = place(&text);
     let out = place.dir.path().join("out");
     let temporary = place.dir.path().join("tmp");

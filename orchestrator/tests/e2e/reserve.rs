@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::procfs::Proc;
-
 use crate::support::{HostState, orchestrator, stderr, stdout, turn};
 use orchestrator::guest::{Plain, SpinningGuest, find_qemu, spin};
 
@@ -74,33 +72,6 @@ fn a_kept_reservation_stays_until_it_is_released() {
     before.is_back();
     let unkeepable = run(&[&reserve[..], &["--mechanism", "timer-server"]].concat());
     assert_eq!(unkeepable.status.code(), Some(2), "{}", stderr(&unkeepable));
-}
-
-#[test]
-fn a_vm_that_is_reserved_again_and_again_gets_its_budget() {
-    const TEST: &str = "a_vm_that_is_reserved_again_and_again_gets_its_budget";
-    let Some(_turn) = turn(TEST) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let Some(guest) = spinning(TEST, folder.path()) else { return };
-    let pid = guest.pid().to_string();
-    let run = |arguments: &[&str]| {
-        let mut command = orchestrator(&folder.path().join("state"));
-        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        stderr(&output)
-    };
-    let ran = || Proc::default().thread_times(guest.vcpu_thread()).unwrap().cpu_ns as f64;
-    let share = || {
-        let (before, since) = (ran(), Instant::now());
-        sleep(Duration::from_millis(500));
-        (ran() - before) / since.elapsed().as_nanos() as f64
-    };
-    for attempt in 0..4 {
-        let said = run(&["reserve", "--pid", &pid, "--reservation", "10ms/50ms", "--keep"]);
-        let share = share();
-        assert!((0.1..0.3).contains(&share), "reserved for the {attempt}. time: {share}: {said}");
-        run(&["release", "--pid", &pid]);
-    }
 }
 
 /// A `virsh` that knows one domain, in a folder of its own.

@@ -50,6 +50,25 @@ pub struct Place {
     pub suite: PathBuf,
 }
 
+/// A suite of one experiment on the host, `short`, with `more` keys.
+pub fn short(duration: &str, more: &str) -> String {
+    format!(
+        r#"
+name = "short"
+[host]
+keep_awake = true
+[noise]
+retries = 0
+[[experiment]]
+name = "short"
+where = "host"
+tasks = ["3ms/15ms"]
+duration = "{duration}"
+{more}
+"#
+    )
+}
+
 pub fn place(suite: &str) -> Place {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("suite.toml");

@@ -16,25 +16,11 @@ use model::{
 };
 
 use crate::{
-    run::{built, place},
+    run::{built, place, short},
     support::{HostState, orchestrator, stderr, turn},
 };
 
 const REPETITIONS: usize = 6;
-
-const SUITE: &str = r#"
-name = "torture"
-[host]
-keep_awake = true
-[noise]
-retries = 0
-[[experiment]]
-name = "short"
-where = "host"
-tasks = ["3ms/15ms"]
-duration = "300ms"
-repetitions = 6
-"#;
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok()?.parse().ok()
@@ -83,7 +69,7 @@ fn a_run_killed_at_random_instants_is_complete_in_the_end() {
         (number("TORTURE_KILLS").unwrap_or(4), number("TORTURE_SEED").unwrap_or(now));
     eprintln!("{kills} kills, TORTURE_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let place = place(SUITE);
+    let place = place(&short("300ms", "repetitions = 6"));
     let before = HostState::now();
     let (mut killed, mut runs, mut known) = (0, 0, Vec::new());
     loop {

@@ -21,7 +21,7 @@ use nix::{
 };
 
 use crate::{
-    run::{built, manifest, place},
+    run::{built, manifest, place, short},
     support::{HostState, orchestrator, turn},
 };
 
@@ -107,25 +107,12 @@ fn moved_to_the_root(tid: i32) -> std::io::Result<()> {
     fs::write(path, value)
 }
 
-const SUITE: &str = r#"
-name = "watched"
-[host]
-keep_awake = true
-[noise]
-retries = 0
-[[experiment]]
-name = "alone"
-where = "host"
-tasks = ["3ms/15ms"]
-duration = "8s"
-"#;
-
 #[test]
 fn a_run_tells_of_changes_to_its_programs_and_its_partition_and_notes_them() {
     const TEST: &str = "a_run_tells_of_changes_to_its_programs_and_its_partition_and_notes_them";
     let Some(_turn) = turn(TEST) else { return };
     built();
-    let place = place(SUITE);
+    let place = place(&short("8s", ""));
     let before = HostState::now();
     let mut command = orchestrator(&place.state());
     let mut run = Said::of(command.arg("run").arg(&place.suite).arg("--out").arg(place.dir.path()));

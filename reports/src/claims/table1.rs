@@ -6,7 +6,7 @@ use super::{Claim, Finding, Judged, Statement, Values};
 use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
-    stats::interval,
+    stats::interval::{self, Ratio},
     table1::{GUEST, HOST, LOADED, RESERVED},
     units::{percent, short, signed_percent},
 };
@@ -168,11 +168,8 @@ fn spread(results: &Results) -> Finding {
         percent(unloaded.low),
         percent(unloaded.high)
     );
-    let holds = without.high <= SPREAD && unloaded.low >= 1.0;
-    let fails = without.low > SPREAD || unloaded.high < 1.0;
-    if !holds && !fails {
-        return Err(format!("the repetitions differ too much to tell: {measured}"));
-    }
+    let holds = far_less(without, unloaded)
+        .ok_or_else(|| format!("the repetitions differ too much to tell: {measured}"))?;
     Ok(Judged {
         holds,
         measured,
@@ -187,6 +184,15 @@ fn spread(results: &Results) -> Finding {
     })
 }
 
+/// Whether the spread is far less than `without` the reservation, and not less than `unloaded`; none
+/// where an interval has both answers in it.
+fn far_less(without: Ratio, unloaded: Ratio) -> Option<bool> {
+    if without.low > SPREAD || unloaded.high < 1.0 {
+        return Some(false);
+    }
+    (without.high <= SPREAD && unloaded.low >= 1.0).then_some(true)
+}
+
 /// The standard deviation of each repetition of one of the paper's four cases.
 fn deviations(results: &Results, name: &str) -> Result<Vec<f64>, String> {
     let runs = &service(results, name)?.runs;
@@ -199,4 +205,25 @@ fn deviations(results: &Results, name: &str) -> Result<Vec<f64>, String> {
         .map(of)
         .collect::<Option<_>>()
         .ok_or_else(|| format!("a repetition of `{name}` has a single request, or all alike"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_judged_where_both_intervals_lie_on_one_side() {
+        let around = |ratio: f64| Ratio { ratio, low: ratio / 1.2, high: ratio * 1.2 };
+        let cases = [
+            (0.1, 1.7, Some(true)),
+            (0.1, 0.5, Some(false)),
+            (0.9, 1.7, Some(false)),
+            (0.33, 1.7, None),
+            (0.1, 1.0, None),
+        ];
+        for (without, unloaded, expected) in cases {
+            let found = far_less(around(without), around(unloaded));
+            assert_eq!(found, expected, "{without} of that without, {unloaded} of that unloaded");
+        }
+    }
 }

@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
-use hdrhistogram::Histogram;
-use model::{TaskSet, hist, sample::Columns, sample::Job, stats::Summary};
+use model::{
+    TaskSet,
+    hist::{self, Distribution},
+    sample::{Columns, Job},
+};
 
 use super::observe::{Done, Observer};
 
@@ -11,82 +14,15 @@ use super::observe::{Done, Observer};
 /// takes 130 kB with three.
 const MOST_PRECISE: usize = 100;
 
-/// A growing set of durations in nanoseconds: extremes, mean and deviation are exact, percentiles
-/// to three significant digits (or two, where there are very many tasks).
-#[derive(Debug, Clone)]
-pub struct Tally {
-    histogram: Histogram<u64>,
-    count: u64,
-    min: u64,
-    max: u64,
-    /// Sums are taken of differences to the first value, so that they stay precise.
-    first: u64,
-    sum: f64,
-    squares: f64,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self::with_digits(hist::SIGNIFICANT_DIGITS)
-    }
-}
-
-impl Tally {
-    /// Percentiles to so many significant digits, 1 to 5.
-    fn with_digits(digits: u8) -> Self {
-        let histogram = Histogram::new(digits).expect("1 to 5 significant digits");
-        let (count, min, max, first) = (0, u64::MAX, 0, 0);
-        Self { histogram, count, min, max, first, sum: 0.0, squares: 0.0 }
-    }
-
-    /// Adds a value.
-    #[inline]
-    pub fn add(&mut self, value: u64) {
-        if self.count == 0 {
-            self.first = value;
-        }
-        self.count += 1;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        let difference = value as f64 - self.first as f64;
-        self.sum += difference;
-        self.squares += difference * difference;
-        self.histogram += value;
-    }
-
-    /// What `docs/formats.md` calls a summary; `None` of nothing.
-    #[must_use]
-    pub fn summary(&self) -> Option<Summary> {
-        if self.count == 0 {
-            return None;
-        }
-        let n = self.count as f64;
-        let variance = (self.squares - self.sum * self.sum / n) / (n - 1.0);
-        let at = |q: f64| self.histogram.value_at_quantile(q).clamp(self.min, self.max);
-        Some(Summary {
-            count: self.count,
-            min: self.min,
-            mean: self.first as f64 + self.sum / n,
-            stddev: (self.count > 1).then(|| variance.max(0.0).sqrt()),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: self.max,
-        })
-    }
-}
-
 /// Statistics of one task.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TaskTally {
     /// From release to finish.
-    pub response: Tally,
+    pub response: Distribution,
     /// CPU time.
-    pub cpu: Tally,
+    pub cpu: Distribution,
     /// From release to start.
-    pub latency: Tally,
+    pub latency: Distribution,
 }
 
 /// Statistics of every measured task.
@@ -101,7 +37,7 @@ impl Recorder {
     #[must_use]
     pub fn new(tasks: usize) -> Self {
         let digits = if tasks > MOST_PRECISE { 2 } else { hist::SIGNIFICANT_DIGITS };
-        let empty = || Tally::with_digits(digits);
+        let empty = || Distribution::growing(digits);
         let tally = || TaskTally { response: empty(), cpu: empty(), latency: empty() };
         Self { tasks: (0..tasks).map(|_| tally()).collect() }
     }
@@ -200,31 +136,5 @@ impl<W: Write> Observer for Listener<W> {
         if let Some(writer) = &mut self.writer {
             writer.done(done);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tally_agrees_with_the_one_definition() {
-        let mut samples: Vec<u64> = (0..5_000).map(|n| 30_000_000 + n * n).collect();
-        let mut tally = Tally::default();
-        samples.iter().for_each(|&sample| tally.add(sample));
-        let (got, exact) = (tally.summary().unwrap(), Summary::of(&mut samples).unwrap());
-        assert_eq!((got.count, got.min, got.max), (exact.count, exact.min, exact.max));
-        assert!((got.mean - exact.mean).abs() < 1.0);
-        assert!((got.stddev.unwrap() / exact.stddev.unwrap() - 1.0).abs() < 1e-6);
-        for (got, exact) in [
-            (got.p50, exact.p50),
-            (got.p90, exact.p90),
-            (got.p99, exact.p99),
-            (got.p999, exact.p999),
-            (got.p9999, exact.p9999),
-        ] {
-            assert!(got.abs_diff(exact) <= exact / 1000);
-        }
-        assert_eq!(Tally::default().summary(), None);
     }
 }
