@@ -7,9 +7,10 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
+use jiff::Timestamp;
 use model::duration::as_ns;
 use nix::sys::utsname::uname;
 use serde_json::{Map, Value, json};
@@ -151,7 +152,8 @@ fn thread_json(thread: &Thread, cpu: Option<u32>) -> Value {
         "min": thread.min(),
         "max": thread.max,
         "avg": (thread.avg * 100.0).round() / 100.0,
-        "cpu": cpu.unwrap_or(0),
+        // As cyclictest has it for a thread that is not pinned.
+        "cpu": cpu.map_or(-1, i64::from),
         "node": 0,
     })
 }
@@ -160,30 +162,10 @@ fn numbered(values: impl Iterator<Item = Value>) -> Map<String, Value> {
     values.enumerate().map(|(number, value)| (number.to_string(), value)).collect()
 }
 
-/// `Thu, 26 Nov 2026 07:32:05 +0000`.
+/// `Thu, 26 Nov 2026 07:32:05 +0000`; the epoch for an instant that no calendar has.
 fn rfc_2822(instant: SystemTime) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let since = instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, second) = (since / 86_400, since % 86_400);
-    // The civil calendar from a count of days (Hinnant 2013), years beginning with March.
-    let from_march = days + 719_468;
-    let (era, of_era) = (from_march / 146_097, from_march % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = (month + 2) % 12;
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    format!(
-        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
-        DAYS[(days % 7) as usize],
-        MONTHS[month as usize],
-        second / 3_600,
-        second / 60 % 60,
-        second % 60,
-    )
+    let instant = Timestamp::try_from(instant).unwrap_or_default();
+    instant.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 #[cfg(test)]
@@ -270,7 +252,8 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_mail() {
-        let at = |seconds| rfc_2822(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let at =
+            |seconds| rfc_2822(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
         assert_eq!(at(0), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(at(951_782_400), "Tue, 29 Feb 2000 00:00:00 +0000");
         assert_eq!(at(1_795_678_325), "Thu, 26 Nov 2026 07:32:05 +0000");
