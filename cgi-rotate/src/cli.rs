@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use manual::Manual;
 use model::exit::example;
 use model::outfile::OutFile;
 use model::print;
@@ -25,13 +26,20 @@ and X-Content-CRC32. $CGI_ROTATE_MAX_PIXELS, $CGI_ROTATE_MAX_BODY and $CGI_ROTAT
 
 /// Rotates a picture; the canvas grows to hold all of it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{CGI_HELP}\n\n{}", example("cgi-rotate --angle 20 photo.jpg -o turned.png")))]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = format!("{CGI_HELP}\n\n{}", example("cgi-rotate --angle 20 photo.jpg -o turned.png"))
+)]
 pub struct Cli {
+    #[command(subcommand)]
+    manual: Option<Manual>,
     /// PNG, JPEG or PNM file, - for standard input; without it the built-in test picture
     pub file: Option<PathBuf>,
     /// Degrees clockwise, any real number
-    #[arg(long, value_parser = params::angle, allow_hyphen_values = true)]
-    pub angle: f64,
+    #[arg(long, required = true, value_parser = params::angle, allow_hyphen_values = true)]
+    pub angle: Option<f64>,
     /// Width in pixels before the turn: of the test picture, or what a file is scaled to
     #[arg(long, value_parser = |v: &str| params::side("width", v))]
     pub width: Option<u32>,
@@ -75,7 +83,7 @@ impl Cli {
 
     fn params(&self, format: Format) -> Params {
         Params {
-            angle: self.angle,
+            angle: self.angle.unwrap_or_default(),
             width: self.width,
             height: self.height,
             image: None,
@@ -92,6 +100,11 @@ impl Cli {
 /// # Errors
 /// What was wrong with the file, or why it could not be read or written.
 pub fn run(cli: &Cli) -> Result<(), Refusal> {
+    if let Some(manual) = &cli.manual {
+        let text = manual.text::<Cli>().map_err(Refusal::BadRequest)?;
+        let told = print::answer(&text);
+        return told.map(|_reader| ()).map_err(|error| Refusal::Server(error.to_string()));
+    }
     if cli.output.is_none() && cli.reply == Answer::Picture && io::stdout().is_terminal() {
         let text = "the picture would fill the terminal: name a file with --output, or redirect";
         return Err(Refusal::BadRequest(text.into()));

@@ -37,6 +37,10 @@ pub struct Cli {
     /// Show no progress; what goes wrong, and results, are printed all the same
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Show each change to the host as it is made, by what will undo it, and each program that is
+    /// started
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -212,6 +216,9 @@ impl Cli {
     /// # Errors
     /// With the exit code of [`crate::error::exit_of`].
     pub fn run(self) -> Result<ExitCode> {
+        if self.verbose {
+            print::be_verbose();
+        }
         let exit = match self.command {
             Command::Check { cpu, summary } => check(cpu, summary),
             Command::Run { suite, only, out, dry_run, resume, after_reboot, stop_on_miss } => {

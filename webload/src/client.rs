@@ -97,7 +97,7 @@ impl<'a> Client<'a> {
     }
 
     /// `requests` requests without a pause.
-    pub(crate) async fn closed(&mut self, repetition: u32, requests: u64, log: &Log) {
+    pub(crate) async fn closed(&mut self, repetition: u32, requests: u64, log: &Log<'_>) {
         for request in 0..requests {
             log.begin();
             let mut sample = self.request(None).await;
@@ -114,7 +114,7 @@ impl<'a> Client<'a> {
         &mut self,
         repetition: u32,
         schedule: &Schedule,
-        log: &Log,
+        log: &Log<'_>,
     ) -> io::Result<()> {
         let mut request = 0;
         while let Some(due) = schedule.take() {

@@ -46,6 +46,9 @@ pub struct Config {
     pub cpu: Option<u32>,
     /// What stands in the column `experiment`.
     pub experiment: Option<String>,
+    /// The most requests of which samples are kept in memory, about 150 bytes each; more than these
+    /// are counted in constant memory.
+    pub most_records: u64,
 }
 
 /// A combination of settings that cannot be run.
@@ -60,10 +63,10 @@ pub enum ConfigError {
         model::duration::format(*.0), model::duration::format(Config::SHORTEST_TIMEOUT)
     )]
     TooShort(Duration),
-    /// More rows than memory is kept for.
+    /// More requests than can be counted.
     #[error(
-        "{clients} clients x {requests} requests x {repetitions} repetitions are more than {} requests in one run",
-        Config::MAX_REQUESTS
+        "{clients} clients x {requests} requests x {repetitions} repetitions are more than 2^64 \
+         requests in one run"
     )]
     TooMany {
         /// As configured.
@@ -76,8 +79,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The most requests of a run: their samples are kept in memory, about 150 bytes each.
-    pub const MAX_REQUESTS: u64 = 10_000_000;
+    /// The most requests whose samples are kept, by default.
+    pub const MOST_RECORDS: u64 = 2_000_000;
 
     /// The shortest time-out: the resolution of the runtime's timer.
     pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
@@ -101,7 +104,14 @@ impl Config {
             keep_alive: false,
             cpu: None,
             experiment: None,
+            most_records: Self::MOST_RECORDS,
         }
+    }
+
+    /// Whether requests are counted in constant memory, and none is kept.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.total().is_ok_and(|total| total > self.most_records)
     }
 
     /// Checks what no single setting can tell; returns the measured requests of the whole run.
@@ -124,7 +134,6 @@ impl Config {
         u64::from(self.clients)
             .checked_mul(self.requests)
             .and_then(|all| all.checked_mul(u64::from(self.repetitions)))
-            .filter(|all| *all <= Self::MAX_REQUESTS)
             .ok_or(ConfigError::TooMany {
                 clients: self.clients,
                 requests: self.requests,
@@ -147,6 +156,12 @@ mod tests {
     }
 
     #[test]
+    fn more_requests_than_are_kept_are_counted() {
+        let of = |requests| Config { requests, most_records: 100, ..config() };
+        assert!(!of(10).counts() && of(11).counts());
+    }
+
+    #[test]
     fn refuses_with_the_reason() {
         assert_eq!(Config { targets: vec![], ..config() }.total(), Err(ConfigError::Zero("url")));
         assert_eq!(Config { requests: 0, ..config() }.total(), Err(ConfigError::Zero("requests")));
@@ -154,9 +169,7 @@ mod tests {
             let refused = Config { timeout, ..config() }.total();
             assert_eq!(refused, Err(ConfigError::TooShort(timeout)));
         }
-        for requests in [10_000_000, u64::MAX] {
-            let error = Config { requests, ..config() }.total().unwrap_err();
-            assert!(matches!(error, ConfigError::TooMany { .. }), "{requests}");
-        }
+        let error = Config { requests: u64::MAX, ..config() }.total().unwrap_err();
+        assert!(matches!(error, ConfigError::TooMany { .. }), "{error}");
     }
 }

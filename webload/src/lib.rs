@@ -20,6 +20,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod account;
 mod alarm;
 pub mod cli;
 mod client;
@@ -33,6 +34,7 @@ pub mod output;
 mod record;
 pub mod run;
 mod stamp;
+pub mod stream;
 pub mod summary;
 pub mod target;
 mod yielding;
@@ -40,6 +42,6 @@ mod yielding;
 pub use config::Config;
 pub use failure::Failure;
 pub use model::Rate;
-pub use run::{Repetition, Run, RunError, run};
+pub use run::{Repetition, Run, RunError, run, run_into};
 pub use summary::Summary;
 pub use target::Target;

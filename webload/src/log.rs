@@ -2,21 +2,52 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::record::{Sample, room_for};
+use crate::{
+    account::Account,
+    record::{Sample, room_for},
+    stream::Feed,
+};
 
 /// Shared by all clients.
-#[derive(Default)]
-pub(crate) struct Log {
-    /// Requests that ended, in that order.
-    pub(crate) samples: RefCell<Vec<Sample>>,
+pub(crate) struct Log<'a> {
+    store: RefCell<Store<'a>>,
     /// Requests that began.
     pub(crate) started: Cell<u64>,
+    /// Requests that ended.
+    pub(crate) ended: Cell<u64>,
+    /// Those of them that failed.
+    pub(crate) failed: Cell<u64>,
 }
 
-impl Log {
+/// What becomes of the samples.
+pub(crate) enum Store<'a> {
+    /// Nobody wants them.
+    Dropped,
+    /// All of them, in the order in which the requests ended.
+    Kept(Vec<Sample>),
+    /// Added up, and handed to whoever writes rows meanwhile.
+    Counted(Box<Account>, Option<&'a Feed>),
+}
+
+impl<'a> Log<'a> {
+    /// Of requests that nobody wants to measure.
+    pub(crate) fn dropping() -> Self {
+        Self::with(Store::Dropped)
+    }
+
     /// With room for `capacity` samples.
-    pub(crate) fn with_room(capacity: usize) -> Self {
-        Self { samples: RefCell::new(room_for(capacity)), ..Self::default() }
+    pub(crate) fn keeping(capacity: usize) -> Self {
+        Self::with(Store::Kept(room_for(capacity)))
+    }
+
+    /// In constant memory.
+    pub(crate) fn counting(feed: Option<&'a Feed>) -> Self {
+        Self::with(Store::Counted(Box::new(Account::counting()), feed))
+    }
+
+    fn with(store: Store<'a>) -> Self {
+        let none = || Cell::new(0);
+        Self { store: RefCell::new(store), started: none(), ended: none(), failed: none() }
     }
 
     pub(crate) fn begin(&self) {
@@ -24,6 +55,19 @@ impl Log {
     }
 
     pub(crate) fn end(&self, sample: Sample) {
-        self.samples.borrow_mut().push(sample);
+        self.ended.set(self.ended.get() + 1);
+        self.failed.set(self.failed.get() + u64::from(sample.failure.is_some()));
+        match &mut *self.store.borrow_mut() {
+            Store::Dropped => {}
+            Store::Kept(samples) => samples.push(sample),
+            Store::Counted(account, feed) => {
+                account.add(&sample);
+                feed.inspect(|feed| feed.put(sample));
+            }
+        }
+    }
+
+    pub(crate) fn into_store(self) -> Store<'a> {
+        self.store.into_inner()
     }
 }

@@ -13,7 +13,7 @@ use model::{
 };
 use thiserror::Error;
 
-use crate::{Run, summary::uncorrected_ns};
+use crate::{Config, Run, account::Durations, stream::Stream};
 
 /// A file that cannot be written.
 #[derive(Debug, Error)]
@@ -40,6 +40,17 @@ pub enum OutputError {
         /// What the file system says.
         #[source]
         error: io::Error,
+    },
+    /// Rows that found no room: the writer was too far behind.
+    #[error(
+        "{rows} of {requests} requests have no row in --out: it is written more slowly than the \
+         requests end (the summary counts all of them)"
+    )]
+    Lost {
+        /// Requests without a row.
+        rows: u64,
+        /// All of them.
+        requests: u64,
     },
     /// The histogram log could not be written; the text has its path.
     #[error("{0}")]
@@ -74,6 +85,17 @@ impl Outputs {
             named.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))).collect();
         outfile::distinct(&given).map_err(OutputError::Same)?;
         Ok(own)
+    }
+
+    /// Starts to write rows while the requests of `config` go on, where they are counted and not
+    /// kept; else rows are written in the end.
+    ///
+    /// # Errors
+    /// What the system says where no thread can be started.
+    pub fn stream(&mut self, config: &Config) -> io::Result<Option<Stream>> {
+        let rows = if config.counts() { self.rows.take() } else { None };
+        let start = |file| Stream::start(file, config.experiment.clone(), config.cpu);
+        rows.map(start).transpose()
     }
 
     /// Writes them: each also where another cannot be written.
@@ -129,9 +151,6 @@ fn length(run: &Run) -> Duration {
 }
 
 fn histograms(run: &Run) -> [(String, Histogram); 2] {
-    let good = || run.rows.iter().filter(|row| row.error.is_none());
-    [
-        ("response".to_owned(), hist::histogram(good().filter_map(|row| row.response_ns))),
-        ("uncorrected".to_owned(), hist::histogram(good().filter_map(uncorrected_ns))),
-    ]
+    let of = |tag: &str, durations: &Durations| (tag.to_owned(), durations.histogram());
+    [of("response", &run.account.response), of("uncorrected", &run.account.uncorrected)]
 }

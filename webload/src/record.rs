@@ -44,24 +44,26 @@ impl Sample {
     }
 }
 
+/// A request of which nothing is known.
+pub(crate) const BLANK: Sample = Sample {
+    repetition: 0,
+    client: 0,
+    request: 0,
+    intended_ns: 0,
+    start_ns: 0,
+    connect_ns: None,
+    first_byte_ns: None,
+    finish_ns: 0,
+    status: None,
+    bytes: 0,
+    delimited: false,
+    was_free: false,
+    failure: None,
+};
+
 /// Room for `capacity` samples, its memory touched, so that no page fault falls into a request.
 pub(crate) fn room_for(capacity: usize) -> Vec<Sample> {
-    let blank = Sample {
-        repetition: 0,
-        client: 0,
-        request: 0,
-        intended_ns: 0,
-        start_ns: 0,
-        connect_ns: None,
-        first_byte_ns: None,
-        finish_ns: 0,
-        status: None,
-        bytes: 0,
-        delimited: false,
-        was_free: false,
-        failure: None,
-    };
-    let mut room = vec![blank; capacity];
+    let mut room = vec![BLANK; capacity];
     room.clear();
     room
 }

@@ -24,12 +24,13 @@ use thiserror::Error;
 
 use crate::{
     Config,
+    account::Account,
     alarm::Alarm,
     client::{Client, Schedule},
     config::ConfigError,
     limits,
-    log::Log,
-    record::Sample,
+    log::{Log, Store},
+    stream::Feed,
 };
 
 /// How soon a request to stop is noticed.
@@ -105,17 +106,11 @@ pub struct WarmUp {
 /// What was measured.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Every measured request, in the order in which they ended.
+    /// Every measured request, in the order in which they ended; none where there were more than
+    /// [`Config::most_records`].
     pub rows: Vec<Request>,
-    /// Connections opened for measured requests: how long each took, in nanoseconds. Linux sends a
-    /// connection request again after 1 s at the earliest, so a value below that had none lost.
-    pub connects_ns: Vec<u64>,
-    /// Causes of the failures, one a failed request.
-    pub causes: Vec<&'static str>,
-    /// Good answers that told no length, so that a cut could not have been seen.
-    pub unverified: u64,
-    /// How late requests started for which a client had been waiting, in nanoseconds: our own doing.
-    pub late_starts_ns: Vec<u64>,
+    /// The same, added up.
+    pub account: Account,
     /// The requests before the measured ones.
     pub warm_up: WarmUp,
     /// The repetitions that were begun.
@@ -137,7 +132,21 @@ pub fn run(
     stop: &AtomicBool,
     progress: impl FnMut(&Repetition) + Send,
 ) -> Result<Run, RunError> {
-    let total = config.total()?;
+    run_into(config, stop, None, progress)
+}
+
+/// The same; where requests are counted and not kept ([`Config::counts`]), their rows go into `feed`
+/// as they end.
+///
+/// # Errors
+/// [`RunError`]; a request that fails is a row instead.
+pub fn run_into(
+    config: &Config,
+    stop: &AtomicBool,
+    feed: Option<&Feed>,
+    progress: impl FnMut(&Repetition) + Send,
+) -> Result<Run, RunError> {
+    config.total()?;
     limits::allow_descriptors(config.clients)?;
     thread::scope(|scope| {
         let measure = move || {
@@ -148,7 +157,7 @@ pub fn run(
                 .map_err(RunError::Setup)?;
             // The runtime's budget would keep timers from being looked at where a service sends without
             // a pause; the clients step back for each other by themselves.
-            runtime.block_on(tokio::task::unconstrained(measure(config, total, stop, progress)))
+            runtime.block_on(tokio::task::unconstrained(measure(config, stop, feed, progress)))
         };
         let thread = thread::Builder::new()
             .name("webload".to_owned())
@@ -175,13 +184,16 @@ fn pin(cpu: u32) -> Result<(), RunError> {
 /// All of a run, on the runtime.
 async fn measure(
     config: &Config,
-    total: u64,
     stop: &AtomicBool,
+    feed: Option<&Feed>,
     mut progress: impl FnMut(&Repetition),
 ) -> Result<Run, RunError> {
     let mut clients: Vec<_> = (0..config.clients).map(|id| Client::new(config, id)).collect();
     let warm_up = warm(config, &mut clients, stop).await;
-    let log = Log::with_room(total as usize);
+    let log = match config.total()? {
+        _ if config.counts() => Log::counting(feed),
+        total => Log::keeping(total as usize),
+    };
     let mut repetitions = Vec::new();
     for number in (config.first_repetition..).take(config.repetitions as usize) {
         if stop.load(Ordering::Relaxed) {
@@ -193,12 +205,13 @@ async fn measure(
     }
     let complete = repetitions.len() == config.repetitions as usize
         && repetitions.iter().all(|repetition| repetition.complete);
-    Ok(Run::of(config, &log.samples.into_inner(), warm_up, repetitions, !complete))
+    let (rows, account) = collected(config, log.into_store());
+    Ok(Run { rows, account, warm_up, repetitions, interrupted: !complete })
 }
 
 /// The requests that nobody wants to measure.
 async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) -> WarmUp {
-    let log = Log::default();
+    let log = Log::dropping();
     let all: FuturesUnordered<_> = clients
         .iter_mut()
         .map(async |client| {
@@ -207,9 +220,7 @@ async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) ->
         })
         .collect();
     let _stopped = until_stopped(all.try_collect::<()>(), stop).await;
-    let samples = log.samples.into_inner();
-    let failures = samples.iter().filter(|sample| sample.failure.is_some()).count() as u64;
-    WarmUp { requests: samples.len() as u64, failures }
+    WarmUp { requests: log.ended.get(), failures: log.failed.get() }
 }
 
 /// One repetition: all clients from the same start.
@@ -217,7 +228,7 @@ async fn repeat(
     config: &Config,
     clients: &mut [Client<'_>],
     number: u32,
-    log: &Log,
+    log: &Log<'_>,
     stop: &AtomicBool,
 ) -> Result<Repetition, RunError> {
     let ahead: FuturesUnordered<_> = clients
@@ -229,7 +240,7 @@ async fn repeat(
         .collect();
     let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
     let total = u64::from(config.clients) * config.requests;
-    let (before, started) = (log.samples.borrow().len(), log.started.get());
+    let (started, ended, failed) = (log.started.get(), log.ended.get(), log.failed.get());
     let (start_ns, cpu_ns, wait_ns) = (monotonic_ns(), thread_cpu_ns(), waited_ns());
     let schedule = match config.rate {
         Some(rate) => {
@@ -255,17 +266,16 @@ async fn repeat(
     };
     let end_ns = monotonic_ns();
     let started = log.started.get() - started;
-    let samples = log.samples.borrow();
-    let own = &samples[before..];
+    let requests = log.ended.get() - ended;
     Ok(Repetition {
         number,
         start_ns,
         end_ns,
-        requests: own.len() as u64,
-        failures: own.iter().filter(|sample| sample.failure.is_some()).count() as u64,
+        requests,
+        failures: log.failed.get() - failed,
         complete,
         unsent: schedule.map_or(0, |schedule| schedule.due(end_ns).saturating_sub(started)),
-        unanswered: started - own.len() as u64,
+        unanswered: started - requests,
         cpu_ns: thread_cpu_ns() - cpu_ns,
         wait_ns: wait_ns.and_then(|before| waited_ns()?.checked_sub(before)),
     })
@@ -306,29 +316,16 @@ async fn until_stopped<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> O
     .await
 }
 
-impl Run {
-    /// Turns the samples into rows.
-    fn of(
-        config: &Config,
-        samples: &[Sample],
-        warm_up: WarmUp,
-        repetitions: Vec<Repetition>,
-        interrupted: bool,
-    ) -> Self {
-        let unverified = |sample: &&Sample| sample.failure.is_none() && !sample.delimited;
-        Self {
-            rows: samples.iter().map(|sample| sample.row(config.experiment.as_deref())).collect(),
-            connects_ns: samples.iter().filter_map(|sample| sample.connect_ns).collect(),
-            causes: samples.iter().filter_map(|s| s.failure.as_ref()).map(|f| f.cause()).collect(),
-            unverified: samples.iter().filter(unverified).count() as u64,
-            late_starts_ns: samples
-                .iter()
-                .filter(|sample| sample.was_free)
-                .map(|sample| sample.start_ns.saturating_sub(sample.intended_ns))
-                .collect(),
-            warm_up,
-            repetitions,
-            interrupted,
+/// Rows where samples were kept, and in any case what they come to.
+fn collected(config: &Config, store: Store<'_>) -> (Vec<Request>, Account) {
+    match store {
+        Store::Dropped => (Vec::new(), Account::keeping()),
+        Store::Counted(account, _) => (Vec::new(), *account),
+        Store::Kept(samples) => {
+            let mut account = Account::keeping();
+            samples.iter().for_each(|sample| account.add(sample));
+            let experiment = config.experiment.as_deref();
+            (samples.iter().map(|sample| sample.row(experiment)).collect(), account)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use model::{duration, sample::Request, stats};
+use model::{duration, stats};
 use serde::Serialize;
 
 use crate::{Config, Run, limits, run::WarmUp};
@@ -68,40 +68,30 @@ impl Summary {
     /// The figures of `run`, which was made with `config`.
     #[must_use]
     pub fn of(config: &Config, run: &Run) -> Self {
-        let good = || run.rows.iter().filter(|row| row.error.is_none());
-        let requests = run.rows.len() as u64;
-        let good_count = good().count() as u64;
+        let account = &run.account;
+        let (requests, failures) = (account.requests, account.failures());
+        let good_count = requests - failures;
         let elapsed_ns = run.repetitions.iter().map(|one| one.end_ns - one.start_ns).sum();
         let sum = |of: fn(&crate::Repetition) -> u64| run.repetitions.iter().map(of).sum::<u64>();
         let cpu_ns = sum(|one| one.cpu_ns);
         let wait_ns: Option<u64> = run.repetitions.iter().map(|one| one.wait_ns).sum();
-        let mut causes = BTreeMap::new();
-        for cause in &run.causes {
-            *causes.entry(*cause).or_default() += 1;
-        }
         let mut summary = Self {
             requests,
-            failures: requests - good_count,
-            response_ns: figures(good().filter_map(|row| row.response_ns)),
-            uncorrected_ns: figures(good().filter_map(uncorrected_ns)),
-            first_byte_ns: figures(
-                good().filter_map(|row| Some(row.first_byte_ns?.saturating_sub(row.start_ns))),
-            ),
-            connect_ns: figures(run.connects_ns.iter().copied()),
-            connects_of_1s_or_more: run
-                .connects_ns
-                .iter()
-                .filter(|ns| **ns >= 1_000_000_000)
-                .count() as u64,
-            causes,
-            unverified: run.unverified,
+            failures,
+            response_ns: account.response.summary(),
+            uncorrected_ns: account.uncorrected.summary(),
+            first_byte_ns: account.first_byte.summary(),
+            connect_ns: account.connect.summary(),
+            connects_of_1s_or_more: account.connects_of_1s_or_more,
+            causes: account.causes.clone(),
+            unverified: account.unverified,
             warm_up: run.warm_up,
             pace: if config.rate.is_some() { "open" } else { "closed" },
             rate_per_s: config.rate.map(|rate| rate.as_per_second()),
             connection: if config.keep_alive { "keep-alive" } else { "new" },
             clients: config.clients,
             repetitions: run.repetitions.iter().filter(|one| one.complete).count() as u32,
-            bytes: run.rows.iter().map(|row| row.bytes).sum(),
+            bytes: account.bytes,
             elapsed_ns,
             good_per_s: (elapsed_ns > 0).then(|| good_count as f64 * 1e9 / elapsed_ns as f64),
             interrupted: run.interrupted,
@@ -111,7 +101,7 @@ impl Summary {
             own_wait_share: wait_ns
                 .filter(|_| elapsed_ns > 0)
                 .map(|wait_ns| wait_ns as f64 / elapsed_ns as f64),
-            late_start_ns: figures(run.late_starts_ns.iter().copied()),
+            late_start_ns: account.late_start.summary(),
             warnings: Vec::new(),
         };
         summary.warnings = limits::warnings(&summary);
@@ -123,16 +113,6 @@ impl Summary {
     pub fn fails(&self, limit: f64) -> bool {
         self.failures as f64 > limit * self.requests as f64
     }
-}
-
-/// `finish_ns - start_ns`: how long the request took once it was sent.
-#[must_use]
-pub fn uncorrected_ns(row: &Request) -> Option<u64> {
-    Some(row.finish_ns?.saturating_sub(row.start_ns))
-}
-
-fn figures(samples: impl Iterator<Item = u64>) -> Option<stats::Summary> {
-    stats::Summary::of(&mut samples.collect::<Vec<_>>())
 }
 
 impl fmt::Display for Summary {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    affinity::{SELF, Tid},
+    affinity::{self, SELF, Tid},
     procfs::Proc,
 };
 
@@ -252,6 +252,17 @@ pub fn get(tid: Tid) -> io::Result<Attributes> {
         );
         io::Error::new(io::ErrorKind::Unsupported, text)
     })
+}
+
+/// Makes the calling thread an ordinary one of low priority, on other CPUs than `cpu` where it may
+/// use any: for what goes on beside a measurement. Where the kernel refuses, it stays as it was.
+pub fn step_aside(cpu: Option<u32>) {
+    let _as_it_was = set(SELF, Policy::Other { nice: 10 });
+    let allowed = affinity::get(SELF).unwrap_or_default();
+    let others: Vec<u32> = allowed.into_iter().filter(|&one| Some(one) != cpu).collect();
+    if !others.is_empty() {
+        let _where_it_was = affinity::set(SELF, &others);
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Write},
     os::{fd::AsFd, unix::fs::FileTypeExt},
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+/// Whether details are printed.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
 
 /// Whether anybody reads standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,25 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// the message is lost. Use [`say!`](crate::say).
 pub fn message(text: std::fmt::Arguments<'_>) {
     let _lost = write_all(&mut io::stderr().lock(), format!("{text}\n").as_bytes());
+}
+
+/// From now on, [`detail!`](crate::detail) prints.
+pub fn be_verbose() {
+    VERBOSE.store(true, Ordering::Relaxed);
+}
+
+/// Whether details are printed.
+#[must_use]
+pub fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
+}
+
+/// As [`say!`](crate::say), but only where the user asked for details (`--verbose`).
+#[macro_export]
+macro_rules! detail {
+    ($($argument:tt)*) => {
+        if $crate::print::is_verbose() { $crate::print::message(format_args!($($argument)*)) }
+    };
 }
 
 /// As `eprintln!`, but where standard error is closed or full the message is lost and nothing else.

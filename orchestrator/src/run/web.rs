@@ -171,6 +171,8 @@ impl Clients<'_> {
             keep_alive: web.keep_alive,
             cpu: stage.cpus.housekeeping.first().copied(),
             experiment: Some(self.experiment.name.clone()),
+            // A repetition's rows are all kept: everything is judged by them.
+            most_records: u64::MAX,
             ..Config::new(self.targets.to_vec())
         };
         let start = monotonic_ns();
@@ -178,7 +180,7 @@ impl Clients<'_> {
         measured.window = Some((start, monotonic_ns()));
         let summary = Summary::of(&config, &run);
         write(folder, &run, &summary)?;
-        measured.facts.web = Some(facts(&run, &summary, warm_up));
+        measured.facts.web = Some(facts(&summary, warm_up));
         measured.facts.warnings.extend(summary.warnings);
         stage.stop.check()?;
         enough(&run, web.max_failures)
@@ -192,12 +194,12 @@ fn write(folder: &Path, run: &Run, summary: &Summary) -> Result<()> {
     Ok(fs::write(folder.join("webload.json"), text + "\n")?)
 }
 
-fn facts(run: &Run, summary: &Summary, warm_up: WarmUp) -> WebFacts {
+fn facts(summary: &Summary, warm_up: WarmUp) -> WebFacts {
     WebFacts {
         warm_up_requests: warm_up.requests,
         warm_up_failures: warm_up.failures,
-        connections: run.connects_ns.len() as u64,
-        slowest_connect_ns: run.connects_ns.iter().max().copied(),
+        connections: summary.connect_ns.as_ref().map_or(0, |connects| connects.count),
+        slowest_connect_ns: summary.connect_ns.as_ref().map(|connects| connects.max),
         connects_of_1s_or_more: summary.connects_of_1s_or_more,
     }
 }

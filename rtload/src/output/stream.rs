@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{
-    affinity::{self, SELF},
-    sched::{self, Policy},
-};
+use kernel::sched;
 use model::{
     outfile::OutFile,
     sample::{self, Job},
@@ -52,7 +49,7 @@ impl Stream {
         let writer = thread::Builder::new()
             .name("rtload-writer".to_owned())
             .spawn(move || {
-                stand_aside(pin);
+                sched::step_aside(pin);
                 file.fill(|out| write(out, &labels, &tasks, &source))
             })
             .map_err(Error::system("cannot start a thread"))?;
@@ -86,19 +83,6 @@ impl Drop for Stream {
         if !thread::panicking() {
             let _abandoned = self.end(Phase::Abandoned);
         }
-    }
-}
-
-fn stand_aside(pin: Option<u32>) {
-    let ordinary = Policy::Other { nice: 10 };
-    let _as_it_was = sched::set(SELF, ordinary);
-    let others: Vec<u32> = affinity::get(SELF)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|&cpu| Some(cpu) != pin)
-        .collect();
-    if !others.is_empty() {
-        let _where_it_was = affinity::set(SELF, &others);
     }
 }
 

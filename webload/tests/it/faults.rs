@@ -161,7 +161,7 @@ fn a_coding_that_the_end_of_the_connection_delimits_is_not_verified() {
     let address = answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n123456789", false);
     let run = run(&config(address));
     assert!(run.rows.iter().all(|row| row.error.is_none() && row.bytes == 9), "{:?}", run.rows);
-    assert_eq!(run.unverified, 6);
+    assert_eq!(run.account.unverified, 6);
 }
 
 #[test]

@@ -17,6 +17,11 @@ fn run(config: &Config) -> Run {
     webload::run(config, &AtomicBool::new(false), |_| {}).expect("a run takes place")
 }
 
+/// The connections that were opened for measured requests.
+fn connections_of(run: &Run) -> u64 {
+    run.account.connect.summary().map_or(0, |connects| connects.count)
+}
+
 /// A server that counts its connections and answers with `ok("body")` after `delay`.
 fn counting(delay: Duration) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
@@ -62,7 +67,7 @@ fn a_closed_loop_records_every_request_once() {
         assert!(finish - row.start_ns >= 2_000_000);
     }
     assert_eq!(connections.load(Ordering::SeqCst), 12, "a new connection for each request");
-    assert_eq!(run.connects_ns.len(), 12);
+    assert_eq!(connections_of(&run), 12);
     assert!(!run.interrupted);
 }
 
@@ -73,7 +78,7 @@ fn kept_connections_are_one_per_client() {
     let run = run(&config);
     assert_eq!(run.rows.iter().filter(|row| row.error.is_none()).count(), 18);
     assert_eq!(connections.load(Ordering::SeqCst), 2);
-    assert!(run.connects_ns.is_empty(), "connected before the first request");
+    assert!(connections_of(&run) == 0, "connected before the first request");
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn a_server_that_closes_kept_connections_is_asked_again() {
     let config = Config { keep_alive: true, ..config(address) };
     let run = run(&config);
     assert!(run.rows.iter().all(|row| row.error.is_none()), "{:?}", run.rows);
-    assert_eq!(run.connects_ns.len(), 4, "all but each client's first");
+    assert_eq!(connections_of(&run), 4, "all but each client's first");
 }
 
 #[test]
@@ -160,10 +165,10 @@ fn bodies_are_verified_chunked_or_delimited_by_the_end() {
                    \r\n4\r\n1234\r\n5\r\n56789\r\n0\r\n\r\n";
     let run_1 = run(&config(answering(chunked, true)));
     assert!(run_1.rows.iter().all(|row| row.error.is_none() && row.bytes == 9), "{:?}", run_1.rows);
-    assert_eq!(run_1.unverified, 0);
+    assert_eq!(run_1.account.unverified, 0);
     let run_2 = run(&config(answering("HTTP/1.1 200 OK\r\n\r\n123456789", false)));
     assert!(run_2.rows.iter().all(|row| row.error.is_none() && row.bytes == 9), "{:?}", run_2.rows);
-    assert_eq!(run_2.unverified, 6);
+    assert_eq!(run_2.account.unverified, 6);
 }
 
 #[test]
@@ -284,7 +289,7 @@ fn a_generator_at_its_limit_says_so() {
     // A summary of a run whose clients took all of a CPU.
     let mut full = run(&slow);
     full.repetitions[0].cpu_ns = full.repetitions[0].end_ns - full.repetitions[0].start_ns;
-    full.late_starts_ns = full.rows.iter().map(|row| row.response_ns.unwrap()).collect();
+    full.account.late_start = full.account.response.clone();
     let warnings = Summary::of(&slow, &full).warnings.join("\n");
     assert!(warnings.contains("own CPU was 100 % busy") && warnings.contains("late"), "{warnings}");
     assert!(!warnings.contains("others took it"), "{warnings}");

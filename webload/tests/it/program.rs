@@ -221,3 +221,26 @@ fn a_signal_stops_it_and_what_was_measured_is_written() {
         assert!(rows.iter().all(|row| row.client == 1 && row.error.is_none()));
     }
 }
+
+#[test]
+fn a_long_run_is_counted_in_constant_memory_and_its_rows_are_written_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("requests.csv");
+    let url = format!("http://{}/", answering(ok("body"), true));
+    let output = webload()
+        .args(["--url", &url, "--clients", "2", "--requests", "500", "--keep-alive"])
+        .args(["--most-records", "999", "--summary", "json"])
+        .args([Path::new("--out"), &csv])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let rows: Vec<Request> = sample::read_csv(&csv).unwrap();
+    assert_eq!((summary["requests"].as_u64(), rows.len()), (Some(1000), 1000));
+    let mut exact: Vec<u64> = rows.iter().filter_map(|row| row.response_ns).collect();
+    let exact = model::stats::Summary::of(&mut exact).unwrap();
+    let counted = &summary["response_ns"];
+    assert_eq!((&counted["min"], &counted["max"]), (&exact.min.into(), &exact.max.into()));
+    let p50 = counted["p50"].as_u64().unwrap();
+    assert!(p50.abs_diff(exact.p50) <= exact.p50 / 1000 + 1, "{p50} for {}", exact.p50);
+}

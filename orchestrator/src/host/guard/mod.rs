@@ -60,6 +60,7 @@ impl Guard {
 
     fn before(&mut self, undo: Undo) -> Result<()> {
         let id = self.journal.before(&undo)?;
+        model::detail!("change {id}, to be undone by {undo}");
         self.undos.push((id, undo));
         Ok(())
     }
@@ -69,7 +70,9 @@ impl Guard {
     /// # Errors
     /// Where it cannot be started, with its name.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        kernel::process::spawn_bound(command.env(MARK, &self.run_id))
+        let child = kernel::process::spawn_bound(command.env(MARK, &self.run_id))?;
+        model::detail!("process {}: {}", child.id(), command_line(command));
+        Ok(child)
     }
 
     /// What was set, for whoever watches whether it lasts.
@@ -163,6 +166,18 @@ impl Guard {
         anyhow::ensure!(failures.is_empty(), "{}", failures.join("; "));
         Ok(())
     }
+}
+
+/// The program and its arguments, as a shell would take them.
+fn command_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted = words.map(|word| match word.to_string_lossy() {
+        word if word.contains(|c: char| c.is_whitespace() || "'\"$;&|".contains(c)) => {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+        word => word.into_owned(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 impl Drop for Guard {
