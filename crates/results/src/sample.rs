@@ -2,6 +2,9 @@
 
 use model::{judged::Selection, sample::DISTURBED_NS};
 
+/// One part in so many of a response time: 0.5 ms of 30 ms.
+const HARMLESS: u64 = 60;
+
 /// CPU and stalled times take so many bits each: up to 18 minutes.
 const BITS: u32 = 40;
 const LARGEST: u64 = (1 << BITS) - 1;
@@ -74,11 +77,13 @@ impl Sample {
         self.stalled_ns().is_some_and(|stalled| stalled > DISTURBED_NS)
     }
 
-    /// Whether a stall may have delayed it, were it of the most urgent task: a backlog of less
-    /// urgent ones, and the stalls since that began, does not hold it up.
+    /// Whether stalls may have made it late, were it of the most urgent task: a backlog of less
+    /// urgent ones, and the stalls since that began, does not hold it up. What is a small part of its
+    /// response time, as [`DISTURBED_NS`] is of the shortest measured execution time, does not.
     #[must_use]
     pub fn disturbed_itself(&self) -> bool {
-        self.own_stalled_ns().is_some_and(|stalled| stalled > DISTURBED_NS)
+        let harmless = DISTURBED_NS.max(self.response_ns / HARMLESS);
+        self.own_stalled_ns().is_some_and(|stalled| stalled > harmless)
     }
 
     /// Whether the selection takes it.
@@ -130,6 +135,17 @@ mod tests {
             prop_assert_eq!((sample.cpu_ns(), sample.missed()), (cpu, missed));
             prop_assert_eq!((sample.stalled_ns(), sample.own_stalled_ns()), (stalled, own));
         }
+    }
+
+    #[test]
+    fn a_job_is_disturbed_by_what_is_no_small_part_of_its_response_time() {
+        let of = |response_ms: u64, stalled_us: u64| {
+            let own = Some(stalled_us * 1_000);
+            Sample::new(0, response_ms * 1_000_000).with_own_stalled(own).disturbed_itself()
+        };
+        assert!(!of(30, 500) && of(30, 501), "at most 0.5 ms of a short one");
+        assert!(!of(180, 3_000) && of(180, 3_001), "at most a sixtieth of a long one");
+        assert!(of(180, 150_000), "one that stalls made long");
     }
 
     #[test]

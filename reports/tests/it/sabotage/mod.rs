@@ -321,8 +321,8 @@ fn every_claim_has_an_enemy() {
     fig2-tau2-same-work                     .........FF.F......
     fig2-work                               .........FF.F......
     fig3-load                               ......FFF...F....F.
-    fig3-tau1-missed                        ......FFF........?.
-    fig3-tau1-slower                        ......FF.........?.
+    fig3-tau1-misses                        ......FFF........?.
+    fig3-tau1-slowed                        ......FF.........?.
     fig3-tau2-grows                         ......FFF........FF
     fig4-load                               ......FFF..........
     fig4-loaded-misses                      ..F..F...FF.F.F?F..
