@@ -3,6 +3,7 @@
 //!
 //! Everything here is a function of the rows, the stalls and the manifest.
 
+pub mod asked;
 pub mod bound;
 pub mod bursts;
 pub mod curve;
