@@ -17,7 +17,7 @@ use model::{
 };
 
 use crate::{
-    check,
+    advise, check,
     error::Refusal,
     guest,
     helper::Helper,
@@ -168,6 +168,17 @@ enum Command {
     /// Reserve CPU for a running virtual machine, until Ctrl-C
     #[command(after_help = example("orchestrator reserve --domain web --reservation 3ms/5ms --watch"))]
     Reserve(reserve::Options),
+    /// Watch a running virtual machine, and say which reservation it needs so that its work is
+    /// delayed by at most a latency beyond what it would take with the CPU to itself; exit code 4
+    /// where no budget is enough
+    #[command(after_help = example("orchestrator advise --domain web --latency 20ms --for 60s"))]
+    Advise {
+        #[command(flatten)]
+        options: Box<advise::Options>,
+        /// Form of the advice on standard output
+        #[arg(long, default_value = "text")]
+        summary: Format,
+    },
     /// Undo the reservations that `reserve --keep` left
     #[command(after_help = example("orchestrator release --pid 4242"))]
     Release {
@@ -261,6 +272,14 @@ impl Cli {
                 run_sweep(&plan, &out, resuming(resume.as_deref(), after_reboot), summary)
             }
             Command::Reserve(options) => reserve::hold(&options),
+            Command::Advise { options, summary } => {
+                let advised = advise::run(&options, &Stop::on_signals()?)?;
+                match summary {
+                    Format::Text => print::answer(&advised.text())?,
+                    Format::Json => answer!("{}", serde_json::to_string(&advised)?)?,
+                };
+                Ok(advised.exit())
+            }
             Command::Release { pid } => reserve::release(pid),
             Command::Lab(options) => return Ok(lab::run(&options)?.into()),
             Command::Restore => restore(),

@@ -45,6 +45,7 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     let curves = curves(results);
     let mut figures = build::figures(results);
     figures.extend(curves.iter().map(|own| supply::figure::figure(own.0, &own.1, &own.2)));
+    figures.extend(supply::table::traced(results).filter_map(supply::asked::figure));
     for figure in figures {
         put(format!("{}.svg", figure.name), export::svg(&figure)?.as_bytes())?;
         put(format!("{}.png", figure.name), &export::png(&figure)?)?;

@@ -39,6 +39,15 @@ pub enum BudgetError {
     /// Δ above P, or zero.
     #[error("server deadline `{0}`: it must lie above zero and not above the period `{1}`")]
     ServerDeadline(String, String),
+    /// The latency is zero: no reservation adds nothing.
+    #[error("the latency is 0; give one above zero, for example `20ms`")]
+    ZeroLatency,
+    /// Nobody knows the releases inside a measured demand.
+    #[error(
+        "the aligned supply needs tasks with known releases; choose two-gap or one-gap for a \
+         measured demand"
+    )]
+    AlignedDemand,
     /// No verdict on one of the budgets.
     #[error(transparent)]
     Analysis(#[from] AnalysisError),

@@ -19,6 +19,7 @@
 mod analysis;
 mod budget;
 pub mod cli;
+pub mod demand;
 mod edf;
 mod effort;
 mod exact;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mechanism;
+
 /// What kind of machine a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -151,6 +153,20 @@ pub struct HostFacts {
     /// How KVM is set; none where it is not loaded.
     #[serde(default)]
     pub kvm: Option<KvmFacts>,
+}
+
+impl HostFacts {
+    /// How long the tick is at which this host ends budgets of `mechanism`; zero where it ends them
+    /// on time, none where the host does not say.
+    #[must_use]
+    pub fn budget_tick_ns(&self, mechanism: Mechanism) -> Option<u64> {
+        let timed = mechanism.is_deadline() && self.hrtick_dl == Some(true);
+        match self.tick_hz {
+            _ if timed || mechanism.is_sharp() => Some(0),
+            Some(hz) if hz > 0 => Some(1_000_000_000 / u64::from(hz)),
+            _ => None,
+        }
+    }
 }
 
 /// Who was kept away from the measured CPU for a run, and who could not be.

@@ -5,7 +5,9 @@
 //! is a budget Q in every period P.
 
 pub mod analysis;
+pub mod busy;
 pub mod clock;
+pub mod demand;
 pub mod duration;
 pub mod exit;
 pub mod hist;
@@ -21,6 +23,7 @@ pub mod rate;
 pub mod reservation;
 pub mod rows;
 pub mod sample;
+pub mod segment;
 pub mod spectrum;
 pub mod stats;
 pub mod suite;

@@ -44,20 +44,33 @@ pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String
 
 /// The bandwidth of all SCHED_DEADLINE threads, without `except`, on CPUs that `counts`.
 pub(super) fn reserved(roots: &Roots, except: &[Tid], counts: impl Fn(&[u32]) -> bool) -> f64 {
+    // The sum of none is -0.
+    shares(roots, except, counts).sum::<f64>() + 0.0
+}
+
+/// How many of them there are.
+pub(super) fn neighbours(roots: &Roots, except: &[Tid], counts: impl Fn(&[u32]) -> bool) -> usize {
+    shares(roots, except, counts).count()
+}
+
+/// The share of each.
+fn shares(
+    roots: &Roots,
+    except: &[Tid],
+    counts: impl Fn(&[u32]) -> bool,
+) -> impl Iterator<Item = f64> {
     let processes = std::fs::read_dir(roots.proc.path("")).into_iter().flatten();
-    let shares = processes
+    processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .flat_map(|pid: i32| roots.proc.threads(pid).unwrap_or_default())
         .filter(|tid| !except.contains(tid))
-        .filter_map(|tid| match sched::get(tid).ok()?.policy {
+        .filter_map(move |tid| match sched::get(tid).ok()?.policy {
             Policy::Deadline { runtime, period, .. } => {
                 let here = counts(&affinity::get(tid).ok()?);
                 here.then(|| runtime.as_secs_f64() / period.as_secs_f64())
             }
             _ => None,
-        });
-    // The sum of none is -0.
-    shares.sum::<f64>() + 0.0
+        })
 }
 
 #[cfg(test)]

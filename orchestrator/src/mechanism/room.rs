@@ -6,7 +6,7 @@ use std::time::Duration;
 use kernel::affinity::{Tid, format_list};
 use model::{Reservation, duration};
 
-use super::leak::reserved;
+use super::leak::{neighbours, reserved};
 use crate::{
     error::Refusal,
     host::{Roots, deadline_bandwidth_limit, line_of},
@@ -69,6 +69,17 @@ pub fn check(
             format_list(cpus)
         ))
     })
+}
+
+/// What the kernel has left for each of `vcpus` on `cpus`: the most of a CPU that it can be given,
+/// and how many other reservations there are beside it, the machine's other vCPUs included.
+#[must_use]
+pub fn left(vcpus: &[Tid], cpus: &[u32], roots: &Roots) -> (f64, u32) {
+    let here = |own: &[u32]| own.iter().all(|cpu| cpus.contains(cpu));
+    let (taken, limit) = (reserved(roots, vcpus, here), deadline_bandwidth_limit(roots));
+    let each = (limit * cpus.len() as f64 - taken).max(0.0) / vcpus.len().max(1) as f64;
+    let others = neighbours(roots, vcpus, here) + vcpus.len().saturating_sub(1);
+    (each.min(limit), u32::try_from(others).unwrap_or(u32::MAX))
 }
 
 fn fits(reservation: Reservation, vcpus: usize, taken: f64, limit: f64) -> Result<(), String> {

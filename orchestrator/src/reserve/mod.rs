@@ -2,11 +2,14 @@
 
 mod kept;
 mod owner;
-mod record;
+pub(crate) mod record;
 mod target;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -29,7 +32,7 @@ use crate::{
         placement::{self, Asked, Chosen, Seats},
     },
 };
-use record::Record;
+use record::{Purpose, Record};
 use watch::Watch;
 
 /// What `orchestrator reserve` is told.
@@ -65,7 +68,18 @@ pub struct Options {
     /// Print what would be done to the host, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// End after this time [default: at Ctrl-C]
+    #[arg(long = "for", value_name = "TIME", value_parser = model::duration::parse,
+          conflicts_with_all = ["keep", "dry_run"])]
+    length: Option<Duration>,
 }
+
+/// What `--out` records.
+const RESERVED: Purpose = Purpose {
+    name: "reserve",
+    what: "reservation",
+    cpus: "a reservation leaves the host's CPUs as they are",
+};
 
 /// How often the machine is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -117,14 +131,18 @@ pub fn hold(options: &Options) -> Result<Exit> {
         return keep(stage, &vm);
     }
     let settings = options.settings(chosen.placement);
-    let record =
-        folder.map(|folder| Record::start(folder, &mut stage, &vm, settings)).transpose()?;
+    let record = folder
+        .map(|folder| Record::start(folder, &mut stage, &vm, RESERVED, settings))
+        .transpose()?;
     stage.watch(Box::new(|change| say!("warning: {}", by_others(change))))?;
-    say!("held until Ctrl-C");
+    match options.length {
+        Some(length) => say!("held for {}", model::duration::format(length)),
+        None => say!("held until Ctrl-C"),
+    }
     let promised = reservation.filter(|_| mechanism.has_budget()).map(Reservation::bandwidth);
     let (ended, facts) = watched(options, &stage, &vm, promised, attached)?;
     if let Some(record) = record {
-        say!("traced: reports supply {}", record.finish(facts)?.display());
+        say!("traced: reports supply {}", record.finish(facts)?.folder.display());
     }
     if options.keep && !ended {
         return keep(stage, &vm);
@@ -134,8 +152,31 @@ pub fn hold(options: &Options) -> Result<Exit> {
 }
 
 impl Options {
+    /// For a reservation whose `(Q, P)` is not known yet.
+    pub(crate) fn of(target: Target, mechanism: Mechanism, cpu: Option<u32>) -> Self {
+        Self {
+            target,
+            reservation: None,
+            mechanism,
+            placement: None,
+            burst: Duration::ZERO,
+            cpu,
+            watch: false,
+            keep: false,
+            out: None,
+            dry_run: false,
+            length: None,
+        }
+    }
+
+    /// Held and traced for `length`, into this new folder.
+    pub(crate) fn traced(self, reservation: Reservation, length: Duration, out: PathBuf) -> Self {
+        let reservation = Some(reservation);
+        Self { reservation, length: Some(length), out: Some(out), ..self }
+    }
+
     /// Chooses the placement, and with it the CPU.
-    fn place(&self, roots: &Roots, vm: &Vm) -> Result<(Chosen, Cpus)> {
+    pub(crate) fn place(&self, roots: &Roots, vm: &Vm) -> Result<(Chosen, Cpus)> {
         let Self { mechanism, placement, cpu, .. } = *self;
         let cpus = Cpus::divide(&roots.sys, cpu)?;
         let seats = Seats::look(roots, vm)?;
@@ -178,7 +219,7 @@ impl Options {
 }
 
 /// Refuses a machine that is under a reservation already: the second would undo to the first.
-fn unreserved(vm: &Vm) -> Result<()> {
+pub(crate) fn unreserved(vm: &Vm) -> Result<()> {
     let kept = !Journal::kept(&state_dir(), Some(vm.pid))?.is_empty();
     let reserved = |&&tid: &&i32| {
         kernel::sched::get(tid).is_ok_and(|now| matches!(now.policy, Policy::Deadline { .. }))
@@ -263,7 +304,11 @@ fn watched(
 ) -> Result<(bool, Vec<String>)> {
     let mut watch = Watch::start(stage.roots.proc.clone(), vm, promised)?;
     let mut enforced = true;
+    let until = options.length.map(|length| Instant::now() + length);
     let ended = loop {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break false;
+        }
         if pause(INTERVAL, &stage.stop).is_err() {
             break false;
         }

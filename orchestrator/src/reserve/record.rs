@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use model::{
     Manifest, Suite, TaskSet, duration,
     manifest::{
-        AcceleratorFacts, Facts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, Versions,
+        AcceleratorFacts, Facts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, TraceFacts,
+        Versions,
     },
+    sample::{Supply, read_csv},
     suite::{Experiment, Place, ReservationSettings},
 };
 
@@ -20,14 +22,36 @@ use crate::{
     host::{Cpus, Roots, Stage},
     mechanism::Vm,
     run::{folder::Folder, record::now_utc},
-    trace::{self, Tracer},
+    trace::{self, Tracer, recorder::SUPPLY},
 };
 
-/// The only experiment of the folder.
-const EXPERIMENT: &str = "reserve";
+/// What is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Purpose {
+    /// Of the folder's suite and only experiment.
+    pub name: &'static str,
+    /// What is done to the machine.
+    pub what: &'static str,
+    /// Why the CPU is not kept awake.
+    pub cpus: &'static str,
+}
+
+/// A trace that has been recorded.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    /// The result folder.
+    pub folder: PathBuf,
+    /// The rows, in the order in which they were written.
+    pub rows: Vec<Supply>,
+    /// How the trace came out.
+    pub facts: TraceFacts,
+    /// What to know of it.
+    pub warnings: Vec<String>,
+}
 
 /// A trace that is being recorded, and where it goes.
-pub(super) struct Record {
+pub(crate) struct Record {
+    purpose: Purpose,
     folder: Folder,
     partial: PathBuf,
     manifest: Manifest,
@@ -53,29 +77,30 @@ impl Record {
         folder: Folder,
         stage: &mut Stage,
         vm: &Vm,
+        purpose: Purpose,
         reservation: Option<ReservationSettings>,
     ) -> Result<Self> {
-        let mut manifest = manifest(&stage.roots, &stage.cpus, vm, reservation);
+        let mut manifest = manifest(&stage.roots, &stage.cpus, vm, purpose, reservation);
         manifest.cleared = stage.cleared();
         folder.save(&manifest)?;
-        let partial = folder.begin(EXPERIMENT, 0)?;
+        let partial = folder.begin(purpose.name, 0)?;
         let tracer = Tracer::start(stage, vm, &partial)?;
         let started = (now_utc(), Instant::now());
-        Ok(Self { folder, partial, manifest, started, tracer })
+        Ok(Self { purpose, folder, partial, manifest, started, tracer })
     }
 
-    /// Ends the trace, with what the mechanism said; where the folder is.
+    /// Ends the trace, with what the mechanism said.
     ///
     /// # Errors
     /// Where the recorder failed.
-    pub fn finish(mut self, mechanism: Vec<String>) -> Result<PathBuf> {
+    pub fn finish(mut self, mechanism: Vec<String>) -> Result<Recorded> {
         let traced = self.tracer.stop()?;
         let warnings = trace::warnings(&traced);
         warnings.iter().for_each(|warning| model::say!("warning: {warning}"));
         let (started_utc, since) = self.started;
         self.manifest.finished_utc = Some(now_utc());
         let record = RepetitionRecord {
-            experiment: EXPERIMENT.to_owned(),
+            experiment: self.purpose.name.to_owned(),
             attempt: 0,
             repetition: 0,
             status: Status::Done,
@@ -90,7 +115,23 @@ impl Record {
         self.folder.commit(&self.partial, &record)?;
         self.manifest.repetitions.push(record);
         self.folder.save(&self.manifest)?;
-        Ok(self.folder.path().to_owned())
+        let folder = self.folder.path().to_owned();
+        drop(self.folder);
+        Recorded::read(&folder)
+    }
+}
+
+impl Recorded {
+    /// Reads it from its folder.
+    ///
+    /// # Errors
+    /// Where it holds no trace.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let results::Folder { path, manifest } = results::Folder::open(folder)?;
+        let record = manifest.repetitions.first().context("no repetition")?;
+        let facts = record.facts.trace.clone().context("no trace")?;
+        let rows = read_csv(&results::folder::place_of(&path, record).join(SUPPLY))?;
+        Ok(Self { folder: path, rows, facts, warnings: record.facts.warnings.clone() })
     }
 }
 
@@ -98,10 +139,11 @@ fn manifest(
     roots: &Roots,
     cpus: &Cpus,
     vm: &Vm,
+    purpose: Purpose,
     reservation: Option<ReservationSettings>,
 ) -> Manifest {
     let experiment = Experiment {
-        name: EXPERIMENT.to_owned(),
+        name: purpose.name.to_owned(),
         place: Place::Guest,
         tasks: TaskSet::default(),
         web: None,
@@ -113,11 +155,12 @@ fn manifest(
         trace: Some(true),
         work: model::suite::Work::default(),
     };
-    let description = format!("reservation of process {}, which somebody else started", vm.pid);
+    let description =
+        format!("{} of process {}, which somebody else started", purpose.what, vm.pid);
     Manifest {
         schema_version: SCHEMA_VERSION,
         suite: Suite {
-            name: EXPERIMENT.to_owned(),
+            name: purpose.name.to_owned(),
             description,
             host: model::suite::HostSettings { sentinel: false, ..Default::default() },
             guest: model::suite::GuestSettings::default(),
@@ -136,11 +179,7 @@ fn manifest(
         },
         seed: 0,
         accelerator: accelerator(roots, vm.pid),
-        keep_awake: KeepAwake {
-            on: false,
-            reason: "a reservation leaves the host's CPUs as they are".to_owned(),
-            idle_cost: None,
-        },
+        keep_awake: KeepAwake { on: false, reason: purpose.cpus.to_owned(), idle_cost: None },
         cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),

@@ -67,6 +67,31 @@ impl Target {
         }?;
         Ok(Vm { vcpus: some_of(&vm.vcpus, &self.vcpu)?, ..vm })
     }
+
+    /// The libvirt domain, where one was named.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        self.machine.domain.as_deref()
+    }
+
+    /// As it is written on a command line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let list = |numbers: &[String]| numbers.join(",");
+        let mut text = match &self.machine {
+            Machine { pid: Some(pid), .. } => format!("--pid {pid}"),
+            Machine { qmp: Some(socket), .. } => format!("--qmp {}", socket.display()),
+            Machine { domain: Some(name), .. } => format!("--domain {name}"),
+            Machine { tid, .. } => {
+                format!("--tid {}", list(&tid.iter().map(ToString::to_string).collect::<Vec<_>>()))
+            }
+        };
+        if !self.vcpu.is_empty() {
+            let numbers: Vec<String> = self.vcpu.iter().map(ToString::to_string).collect();
+            text += &format!(" --vcpu {}", list(&numbers));
+        }
+        text
+    }
 }
 
 /// The vCPUs with these numbers; all where there are none.

@@ -1,40 +1,8 @@
-//! When a thread asked for the CPU, and where the machine was not itself.
-//!
-//! A reservation is a promise to a thread that asks: one that sleeps does not take its supply. Judged
-//! are therefore *busy intervals*, in which the thread ran or was runnable all the time. A busy
-//! interval begins when the thread is woken (or, where it was never seen asleep, with its first run)
-//! and ends when it goes to sleep by itself.
+//! Busy intervals without the times in which the machine was not itself.
 
-use model::{
-    manifest::TraceFacts,
-    sample::{Ended, Stall, Supply},
-};
+use model::sample::Stall;
 
 use super::segment::Segment;
-
-/// The busy intervals of one thread, from its rows in the order of time, within the workload's time.
-#[must_use]
-pub fn busy(rows: &[&Supply], facts: &TraceFacts) -> Vec<Segment> {
-    let mut intervals: Vec<Segment> = Vec::new();
-    let mut goes_on = false;
-    for row in rows {
-        match intervals.last_mut().filter(|_| goes_on) {
-            Some(current) => {
-                current.to_ns = row.end_ns;
-                current.runs.push((row.start_ns, row.end_ns));
-            }
-            None => intervals.push(Segment {
-                from_ns: row.woken_ns.unwrap_or(row.start_ns).min(row.start_ns),
-                to_ns: row.end_ns,
-                runs: vec![(row.start_ns, row.end_ns)],
-            }),
-        }
-        goes_on = row.ended == Some(Ended::Runnable);
-    }
-    let from_ns = facts.workload_from_ns.unwrap_or(facts.from_ns);
-    let to_ns = facts.workload_to_ns.unwrap_or(facts.to_ns);
-    intervals.iter().filter_map(|interval| interval.part(from_ns, to_ns)).collect()
-}
 
 /// The times in which the machine may have run nobody, and `after_ns` more: what a stall delays goes
 /// on being late. The sentinel looks every `interval_ns`, so a stall may have begun that much before
@@ -70,39 +38,6 @@ pub fn headless(busy: &[Segment], head_ns: u64) -> Vec<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(start_ns: u64, end_ns: u64, woken_ns: Option<u64>, ended: Option<Ended>) -> Supply {
-        Supply { start_ns, end_ns, thread: "vcpu0".into(), cpu: Some(1), woken_ns, ended }
-    }
-
-    fn facts(from: u64, to: u64) -> TraceFacts {
-        TraceFacts {
-            from_ns: 0,
-            to_ns: 1000,
-            workload_from_ns: Some(from),
-            workload_to_ns: Some(to),
-            lost_events: 0,
-            unpaired: 0,
-            threads: vec![],
-        }
-    }
-
-    #[test]
-    fn a_busy_interval_lasts_from_the_wake_up_to_the_sleep() {
-        let rows = [
-            row(10, 20, None, Some(Ended::Runnable)),
-            row(30, 35, Some(25), Some(Ended::Slept)),
-            row(60, 70, Some(55), Some(Ended::Runnable)),
-            row(90, 99, None, None),
-            row(120, 130, None, None),
-        ];
-        let rows: Vec<_> = rows.iter().collect();
-        let busy = busy(&rows, &facts(0, 125));
-        let spans: Vec<_> = busy.iter().map(|one| (one.from_ns, one.to_ns)).collect();
-        // A wake-up of a thread that was runnable is none; the last one is cut at the end.
-        assert_eq!(spans, [(10, 35), (55, 99), (120, 125)]);
-        assert_eq!(busy[0].runs, [(10, 20), (30, 35)]);
-    }
 
     #[test]
     fn stalls_are_cut_out_with_what_nobody_saw_of_them() {

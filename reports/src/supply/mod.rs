@@ -3,12 +3,12 @@
 //!
 //! Everything here is a function of the rows, the stalls and the manifest.
 
+pub mod asked;
 pub mod bound;
 pub mod bursts;
 pub mod curve;
 pub mod demand;
 pub mod figure;
-pub mod segment;
 pub mod table;
 
 use std::{
@@ -22,6 +22,8 @@ use model::{
     sample::{self, Occupied, Stall, Supply},
     suite::ReservationSettings,
 };
+
+pub use model::{busy::is_vcpu, segment};
 
 use self::{
     bound::Promise,
@@ -69,7 +71,7 @@ impl Traced {
             vcpus.entry(&row.thread).or_default().push(row);
         }
         let busy: Vec<Segment> =
-            vcpus.values().flat_map(|rows| demand::busy(rows, &facts)).collect();
+            vcpus.values().flat_map(|rows| model::busy::busy(rows, &facts)).collect();
         let look_interval_ns = record
             .facts
             .sentinel
@@ -142,12 +144,6 @@ impl Traced {
     }
 }
 
-/// Whether a thread's name is that of a vCPU.
-#[must_use]
-pub fn is_vcpu(name: &str) -> bool {
-    name.strip_prefix("vcpu").is_some_and(|number| number.parse::<u32>().is_ok())
-}
-
 /// The share by which a trace may differ from the CPU clock and still be used: interrupts and what a
 /// hypervisor takes are part of a run in the trace, but need not be billed to the thread.
 const DIFFERENT: f64 = 0.03;
@@ -176,11 +172,8 @@ pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, Strin
 /// # Errors
 /// Why it cannot be told: the tick is not known.
 pub(crate) fn of_host(host: &HostFacts, own: &ReservationSettings) -> Result<Promise, String> {
-    let timed = own.mechanism.is_deadline() && host.hrtick_dl == Some(true);
-    let tick_ns = match host.tick_hz {
-        _ if timed || own.mechanism.is_sharp() => 0,
-        Some(hz) if hz > 0 => 1_000_000_000 / u64::from(hz),
-        _ => return Err("the host does not say how long its tick is".to_owned()),
+    let Some(tick_ns) = host.budget_tick_ns(own.mechanism) else {
+        return Err("the host does not say how long its tick is".to_owned());
     };
     let by_clock = !own.mechanism.is_deadline();
     Ok(Promise { reservation: own.reservation(), tick_ns, by_clock })

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use model::{Reservation, duration};
 
 use crate::{
+    demand::USUAL_MOST,
     partition::Fit,
     study::Vcpus,
     supply::{Costs, Model, Ratio},
@@ -32,7 +33,8 @@ pub struct Budget {
     #[command(flatten)]
     pub(super) tasks: Tasks,
     /// The reservation's period, for example `50ms`
-    #[arg(long, value_name = "P", value_parser = duration::parse, allow_hyphen_values = true, required_unless_present = "grid")]
+    #[arg(long, value_name = "P", value_parser = duration::parse, allow_hyphen_values = true,
+          required_unless_present_any = ["grid", "demand"])]
     pub(super) period: Option<Duration>,
     /// Answer for a range of periods instead, `FROM..TO`; without a value up to the longest period
     /// of a task
@@ -43,10 +45,29 @@ pub struct Budget {
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "grid",
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(super) cells: u32,
+    /// Answer for a measured demand instead of tasks: `demand.csv` of `orchestrator advise`, or a
+    /// `jobs.csv`; without `--period` for several periods
+    #[arg(long, value_name = "FILE", requires = "latency",
+          conflicts_with_all = ["tasks", "file", "scheduler", "grid", "vcpus", "fit", "slow_down"])]
+    pub(super) demand: Option<PathBuf>,
+    /// With `--demand`: by how much the work may be delayed beyond what it would take with the CPU
+    /// to itself
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, requires = "demand")]
+    pub(super) latency: Option<Duration>,
+    /// With `--demand`: the most of a CPU that can be reserved
+    #[arg(long, value_name = "SHARE", default_value_t = USUAL_MOST, requires = "demand", value_parser = share_of_a_cpu)]
+    pub(super) most: f64,
     #[command(flatten)]
     pub(super) platform: Platform,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+fn share_of_a_cpu(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| {
+        format!("`{text}` is not a share of a CPU above 0 and up to 1, such as 0.95")
+    })
 }
 
 /// The tasks.

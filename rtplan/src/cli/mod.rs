@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod demand;
 mod error;
 mod play;
 mod simulate;
@@ -29,7 +30,8 @@ enum Command {
     /// Whether every deadline holds, and the worst-case response times
     #[command(after_help = example("rtplan analyse --task 30ms/150ms --task 50ms/200ms --reservation 28ms/50ms"))]
     Analyse(args::Analyse),
-    /// The least budget for a reservation period, or over a range of periods
+    /// The least budget for a reservation period, or over a range of periods; for tasks, or for a
+    /// demand that was measured
     #[command(after_help = example("rtplan budget --task 30ms/150ms --task 50ms/200ms --period 50ms"))]
     Budget(args::Budget),
     /// Simulates tasks under a reservation, or a whole suite into a result folder
@@ -46,6 +48,7 @@ enum Command {
 pub fn execute(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Analyse(args) => ask::analyse(args),
+        Command::Budget(args) if args.demand.is_some() => demand::budget(args),
         Command::Budget(args) if args.grid.is_some() => ask::grid(args),
         Command::Budget(args) => ask::budget(args),
         Command::Simulate(args) => play::simulate(args),

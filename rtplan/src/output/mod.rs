@@ -1,6 +1,7 @@
 //! What a person or a script is shown.
 
 pub mod csv;
+pub mod demand;
 pub mod json;
 pub mod plot;
 pub mod reading;

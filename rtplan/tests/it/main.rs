@@ -1,6 +1,7 @@
 //! All integration tests, as one program: it links once.
 
 mod counter_examples;
+mod demand;
 mod oracle;
 mod printing;
 mod program;
