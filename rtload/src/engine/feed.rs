@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// For how long a writer may be held up before records are lost.
 const SLACK_NS: u64 = 10_000_000_000;
 
-/// The least and the most records of a ring: of four cells 128 KiB and 128 MiB.
+/// The least records of a ring, and the most of all rings: of four cells 128 KiB and 128 MiB.
 const ROOM: (u64, u64) = (4_096, 4_194_304);
 
 /// A counter that shares no cache line with another.
@@ -93,7 +93,9 @@ impl<const N: usize> Feed<N> {
     /// record every so many nanoseconds.
     #[must_use]
     pub fn new(every_ns: impl IntoIterator<Item = u64>) -> Self {
+        let every_ns: Vec<u64> = every_ns.into_iter().collect();
         let (least, most) = ROOM;
+        let most = (most / every_ns.len().max(1) as u64).max(least);
         let room = |every_ns: u64| (SLACK_NS / every_ns.max(1)).clamp(least, most) as usize;
         Self {
             rings: every_ns.into_iter().map(|every_ns| Ring::new(room(every_ns))).collect(),

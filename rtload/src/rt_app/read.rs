@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The most threads of a file.
-const MOST_THREADS: usize = 1_000;
+const MOST_THREADS: usize = 256;
 
 /// What rt-app knows and rtload does not play, wherever it stands.
 const UNPLAYED: [(&str, &str); 5] = [
@@ -402,7 +402,7 @@ mod tests {
             (r#"{ "a": { "run": 1, "pace": 1 } }"#, "tasks.a.pace: rtload does not know"),
             (r#"{ "a": { "run": 1 }, "a": { "run": 1 } }"#, "tasks.a: stands here a second time"),
             (r#"{ "a": { "run": 1, "loop": 1, "loop": 2 } }"#, "tasks.a.loop: stands here"),
-            (r#"{ "a": { "run": 1, "instance": 2000 } }"#, "more than 1000 threads"),
+            (r#"{ "a": { "run": 1, "instance": 2000 } }"#, "more than 256 threads"),
             (r#"{ "a": { "run": 1, "cpus": [] } }"#, "tasks.a.cpus: must name a CPU"),
             (r#"{ "a": { "run": 1, "cpus": [0, -1] } }"#, "tasks.a.cpus[1]: `-1`"),
             (r#"{ "a": { "run": 1, "period": 5 } }"#, "write `dl-period`"),
