@@ -6,9 +6,10 @@
 # make torture runs killed at random instants, restored and resumed; disks full at every write; 200
 #              repetitions in one run (about an hour and a half; its small form is in make test)
 # make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each; a few are in make test
+# make peers   ten files of rt-app, played by rtload and by rt-app in turn (three in make test)
 # make bench   ours against its peers, in turn, on this machine
 
-.PHONY: suite paper kvm test lab-test torture fuzz bench build setup
+.PHONY: suite paper kvm test lab-test torture fuzz peers bench build setup
 
 suite:
 	@scripts/suite.sh experiments/quick.toml
@@ -44,6 +45,10 @@ torture:
 fuzz:
 	@cargo test --release --workspace --no-run --quiet
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --release --workspace mutated -- --nocapture --test-threads 1
+
+peers:
+	@scripts/setup.sh test
+	@cargo test --release --workspace --test rt_app -- --ignored --nocapture --test-threads 1
 
 bench:
 	@scripts/setup.sh bench

@@ -9,8 +9,8 @@ use model::{
 };
 
 use crate::{
-    Error, calibration, load,
-    options::{CalibrateArgs, LoadArgs, RunArgs},
+    Error, calibration, load, lock,
+    options::{CalibrateArgs, LoadArgs, LockArgs, RunArgs},
     output, plan, run,
     signals::Signals,
 };
@@ -24,7 +24,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The three things that rtload does.
+/// The things that rtload does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a task set and measure it; prints `ready` on standard error when all tasks wait for
@@ -35,6 +35,10 @@ pub enum Command {
     /// with the thread that started it; prints `ready` on standard error when all tasks wait for their first release
     #[command(after_help = example("rtload load --task 50ms/120ms --task 20ms/80ms --cpu 1 --duration 60s"))]
     Load(LoadArgs),
+    /// Have threads share a lock, and measure how long they wait and what CPU time waiting costs;
+    /// exit code 4 where two had it at once
+    #[command(after_help = example("rtload lock --threads 2 --cpus 0,1 --kind ticket --share 0.3 --hold 50us --duration 10s --out lock.csv"))]
+    Lock(LockArgs),
     /// Measure how much work an execution time is, and store it
     #[command(after_help = example("rtload calibrate --cpu 1 --save calibration.json"))]
     Calibrate(CalibrateArgs),
@@ -51,6 +55,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Command::Run(args) => run::command(&args),
         Command::Load(args) => load::command(&args),
+        Command::Lock(args) => lock::command(&args),
         Command::Calibrate(args) => calibrate(&args),
         Command::Manual(manual) => {
             output::answer(&manual.text::<Cli>().map_err(Error::Usage)?).map(|()| Exit::Done)

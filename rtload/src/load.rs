@@ -11,7 +11,9 @@ use crate::{
     plan::{self, Keep, Plan},
     run::{check, finish},
     signals::Signals,
+    traffic::{self, LoadKind},
     variation::TaskArg,
+    work::WorkKind,
 };
 
 /// The highest priority of the load, unless given: below that of a measured task set.
@@ -35,6 +37,7 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     let tasks = tasks(args)?;
     let set: TaskSet = tasks.iter().map(|given| given.task).collect();
     plan::above_zero("--duration", args.duration)?;
+    check_traffic(args)?;
     if !args.force {
         safe(&set, &args.common, plan::has_spare_cpu())?;
     }
@@ -46,7 +49,9 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
-    let (planned, prepared) = checked.ready(&tasks, &args.common, &mut outputs, &signals)?;
+    let (mut planned, prepared) = checked.ready(&tasks, &args.common, &mut outputs, &signals)?;
+    let spec = traffic::Spec::of(args.kind, args.size, prepared.pin.unwrap_or(0));
+    planned.iter_mut().for_each(|planned| planned.traffic = spec);
     let plan = Plan {
         tasks: planned,
         pin: prepared.pin,
@@ -65,6 +70,20 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
     let summary = prepared.summary(&plan, &args.common, &outcome);
     finish((outputs, stream), &labels, &outcome, &summary, args.common.summary)?;
     Ok(Exit::Done)
+}
+
+/// Refuses what arithmetic alone, or traffic alone, knows.
+fn check_traffic(args: &LoadArgs) -> Result<(), Error> {
+    match (args.kind, args.size, args.common.work_kind()) {
+        (LoadKind::Cpu, Some(_), _) => Err(Error::Usage(
+            "--size is for --kind cache and memory; arithmetic has no buffer".to_owned(),
+        )),
+        (LoadKind::Cache | LoadKind::Memory, _, WorkKind::Fixed) => Err(Error::Usage(
+            "--kind cache and memory take CPU time, not a number of iterations: add --work paced"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The tasks given, or the one that takes `--utilisation`.

@@ -7,8 +7,10 @@ use model::{duration, load::Backlog};
 
 use crate::{
     calibration::{self, Look},
+    lock,
     plan::{MOST_RECORDS, StopAbove},
     policy::PolicyKind,
+    traffic::{Bytes, LoadKind},
     variation::TaskArg,
     work::WorkKind,
 };
@@ -139,8 +141,8 @@ impl TaskArgs {
     /// What to do about the calibration. Fixed work is only as long as its calibration is right;
     /// paced work just has to know roughly what a piece takes.
     #[must_use]
-    pub fn calibration_options(&self) -> calibration::Options {
-        let look = match self.work_kind() {
+    pub fn calibration_options(&self, kind: WorkKind) -> calibration::Options {
+        let look = match kind {
             WorkKind::Fixed => Look::STRICT,
             WorkKind::Paced => Look::ROUGH,
         };
@@ -158,11 +160,32 @@ pub struct RunArgs {
     /// A task, execution/period[/deadline], for example 30ms/150ms; repeat it for more. With
     /// 30ms..40ms/150ms each job's execution time is drawn between the two, with
     /// file:times.txt/150ms from the lines of a file
-    #[arg(long = "task", value_name = "C/T[/D]", required = true, allow_hyphen_values = true)]
+    #[arg(
+        long = "task",
+        value_name = "C/T[/D]",
+        required_unless_present = "rt_app",
+        allow_hyphen_values = true
+    )]
     pub tasks: Vec<TaskArg>,
-    /// Jobs are released for this long
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
-    pub duration: Duration,
+    /// Instead of tasks: play a file of rt-app (JSON) with run, runtime, sleep, timer, yield, phases
+    /// and loops. A row for the work of each loop, with its phase; `run` is fixed work unless --work
+    /// says otherwise; --cpu is for tasks without `cpus`
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["tasks", "drain", "stop_on_miss", "stop_above", "policy", "priority",
+            "seed", "histfile", "json", "most_records"]
+    )]
+    pub rt_app: Option<PathBuf>,
+    /// Jobs are released for this long; with --rt-app by default as the file says
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration::parse,
+        allow_hyphen_values = true,
+        required_unless_present = "rt_app"
+    )]
+    pub duration: Option<Duration>,
     /// Time after --duration for the jobs released before its end to finish; by default twice the
     /// duration, at least 10s. Jobs still unfinished then are counted, but have no row
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
@@ -218,6 +241,13 @@ pub struct LoadArgs {
     /// Stop after this long, if no SIGTERM or SIGINT came before
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "1h")]
     pub duration: Duration,
+    /// What the load keeps busy: the processor, or with jobs of the same CPU time its caches or memory
+    #[arg(long, default_value = "cpu")]
+    pub kind: LoadKind,
+    /// The buffer of each task of --kind cache (by default the size of the CPU's last cache) or memory
+    /// (by default 64MiB)
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub size: Option<Bytes>,
     /// What happens to jobs that could not run in time
     #[arg(long, default_value = "keep")]
     pub backlog: BacklogArg,
@@ -227,6 +257,41 @@ pub struct LoadArgs {
     /// How the tasks run.
     #[command(flatten)]
     pub common: TaskArgs,
+}
+
+/// `rtload lock`.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// How many threads share the lock
+    #[arg(long, value_name = "N", default_value_t = 2, allow_hyphen_values = true)]
+    pub threads: u32,
+    /// The CPU of each thread, in turn where there are fewer; by default all that are allowed
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',')]
+    pub cpus: Vec<u32>,
+    /// How threads wait
+    #[arg(long, default_value = "raw")]
+    pub kind: lock::Kind,
+    /// The share of its own work that a thread does in the lock
+    #[arg(long, value_name = "F", default_value_t = 0.5, allow_hyphen_values = true)]
+    pub share: f64,
+    /// The work done each time that the lock is held
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "50us")]
+    pub hold: Duration,
+    /// Threads go on for this long
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
+    pub duration: Duration,
+    /// When all begin, on CLOCK_MONOTONIC in nanoseconds; by default 0.1 s after the set-up
+    #[arg(long, value_name = "NS")]
+    pub start_at: Option<u64>,
+    /// Write a row for every acquisition (CSV)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Form of the summary on standard output
+    #[arg(long, default_value = "text")]
+    pub summary: Format,
+    /// Where the amount of work comes from.
+    #[command(flatten)]
+    pub calibration: CalibrationArgs,
 }
 
 /// `rtload calibrate`.

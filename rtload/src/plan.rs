@@ -12,6 +12,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::{
     Error,
     calibration::Calibration,
+    traffic,
     variation::Variation,
     work::{Work, WorkKind},
 };
@@ -63,6 +64,8 @@ pub struct PlannedTask {
     pub work: Work,
     /// How jobs vary.
     pub variation: Option<Variation>,
+    /// What jobs do in place of arithmetic, for as long as paced work takes.
+    pub traffic: Option<traffic::Spec>,
 }
 
 impl PlannedTask {
@@ -112,6 +115,7 @@ pub fn tasks(
             policy,
             work: calibration.work(kind, task.execution()),
             variation: None,
+            traffic: None,
         })
         .collect()
 }
@@ -127,23 +131,36 @@ pub fn releases(task: Task, duration: Duration) -> u64 {
 /// # Errors
 /// [`Error::Usage`] where this process cannot use it.
 pub fn choose_cpu(asked: Option<u32>) -> Result<u32, Error> {
-    let Some(cpu) = asked else {
-        let allowed = affinity::get(SELF).map_err(Error::system("cannot read the affinity"))?;
-        return Ok(allowed.into_iter().max().unwrap_or(0));
-    };
+    let Some(cpu) = asked else { return Ok(allowed()?.into_iter().max().unwrap_or(0)) };
+    usable(&format!("--cpu {cpu}"), cpu)?;
+    Ok(cpu)
+}
+
+/// The CPUs that this process may use now.
+///
+/// # Errors
+/// [`Error::System`] where the kernel does not tell.
+pub fn allowed() -> Result<Vec<u32>, Error> {
+    affinity::get(SELF).map_err(Error::system("cannot read the affinity"))
+}
+
+/// Refuses a CPU that this process cannot use, as what `place` says.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn usable(place: &str, cpu: u32) -> Result<(), Error> {
     // The mask that we inherited may be narrower than what is allowed, so trying is the only test.
     thread::spawn(move || affinity::set(SELF, &[cpu]))
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        .map_err(|error| pin_error(cpu, &error))?;
-    Ok(cpu)
+        .map_err(|error| pin_error(place, &error))
 }
 
-/// Why a thread cannot be bound to `cpu`.
-pub(crate) fn pin_error(cpu: u32, error: &io::Error) -> Error {
+/// Why a thread cannot be bound to a CPU.
+pub(crate) fn pin_error(place: &str, error: &io::Error) -> Error {
     let allowed = affinity::get(SELF).map(|cpus| affinity::format_list(&cpus)).unwrap_or_default();
     Error::Usage(format!(
-        "--cpu {cpu}: no such CPU, or this process' cpuset excludes it ({error}); it may run on {allowed}"
+        "{place}: no such CPU, or this process' cpuset excludes it ({error}); it may run on {allowed}"
     ))
 }
 

@@ -34,7 +34,7 @@ impl PolicyKind {
 }
 
 /// The highest priority of a task; 99 is kept for the thread that controls them.
-const HIGHEST: u8 = 98;
+pub(crate) const HIGHEST: u8 = 98;
 
 /// There where the kernel groups real-time tasks (RT_GROUP_SCHED), which cgroup v1 alone does.
 const RT_GROUPS: &str = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";

@@ -11,9 +11,10 @@ use crate::{
     engine::{self, Outcome},
     limits,
     options::{Format, RunArgs, TaskArgs},
-    output::{self, Labels, Outputs, Stream, Summary},
+    output::{self, JobStream, Labels, Outputs, Stream, Summary},
     plan::{self, Plan},
     policy::{PolicyKind, policies},
+    rt_app,
     signals::Signals,
     variation::TaskArg,
     warning::Warning,
@@ -34,8 +35,12 @@ pub fn default_drain(duration: Duration) -> Duration {
 /// [`Error::Usage`] before anything is touched, then those of the calibration, the engine and the
 /// output.
 pub fn command(args: &RunArgs) -> Result<Exit, Error> {
+    if let Some(file) = &args.rt_app {
+        return rt_app::command(args, file);
+    }
     let set: TaskSet = args.tasks.iter().map(|given| given.task).collect();
-    plan::above_zero("--duration", args.duration)?;
+    let duration = args.duration.unwrap_or_default();
+    plan::above_zero("--duration", duration)?;
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
@@ -48,10 +53,10 @@ pub fn command(args: &RunArgs) -> Result<Exit, Error> {
         tasks: planned,
         pin: prepared.pin,
         backlog: Backlog::Keep,
-        duration: args.duration,
-        drain: args.drain.unwrap_or_else(|| default_drain(args.duration)),
+        duration,
+        drain: args.drain.unwrap_or_else(|| default_drain(duration)),
         start_at: args.common.start_at,
-        keep: plan::keep(&set, args.duration, args.common.most_records),
+        keep: plan::keep(&set, duration, args.common.most_records),
         stop_above: args.stop_above(),
     };
     let labels = Labels { experiment: args.experiment.clone(), repetition: args.repetition };
@@ -75,7 +80,7 @@ pub fn command(args: &RunArgs) -> Result<Exit, Error> {
 
 /// Writes the files and prints the summary, each also where the other cannot be.
 pub(crate) fn finish(
-    (outputs, stream): (Outputs, Option<Stream>),
+    (outputs, stream): (Outputs, Option<JobStream>),
     labels: &Labels,
     outcome: &Outcome,
     summary: &Summary,
@@ -143,7 +148,9 @@ impl Checked {
         let mut warnings = Vec::new();
         let awake = args.hold_awake.then(|| hold_awake(&mut warnings)).flatten();
         let (calibration, doubts) =
-            calibration::obtain(cpu, &args.calibration_options(), &|| !signals.pending())?;
+            calibration::obtain(cpu, &args.calibration_options(args.work_kind()), &|| {
+                !signals.pending()
+            })?;
         outputs.save(&calibration)?;
         warnings.extend(doubts);
         warnings.extend(limits::doubts(&set, args.policy, args.work_kind(), cpu));
@@ -155,7 +162,8 @@ impl Checked {
     }
 }
 
-fn hold_awake(warnings: &mut Vec<Warning>) -> Option<DmaLatency> {
+/// Keeps CPUs out of slow sleep states while it is held; none where that cannot be.
+pub(crate) fn hold_awake(warnings: &mut Vec<Warning>) -> Option<DmaLatency> {
     DmaLatency::hold(Path::new("/dev/cpu_dma_latency"))
         .map_err(|error| warnings.push(Warning::CannotHoldAwake(error.to_string())))
         .ok()

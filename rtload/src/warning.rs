@@ -67,6 +67,11 @@ pub enum Warning {
         /// The CPU that was asked for.
         cpu: u32,
     },
+    /// A file of rt-app says what rt-app's own loop takes.
+    OtherLoop {
+        /// Nanoseconds.
+        ns: i64,
+    },
     /// Jobs were released, but not finished when the run had to end.
     Unfinished {
         /// How many.
@@ -145,6 +150,11 @@ impl fmt::Display for Warning {
                 f,
                 "{jobs} jobs ran on another CPU than {cpu}: the threads' affinity or cpuset was \
                  changed during the run; repeat it"
+            ),
+            Self::OtherLoop { ns } => write!(
+                f,
+                "global.calibration: {ns} ns is what rt-app's loop takes; rtload's loop is another, \
+                 and was measured; give \"CPU0\", or a measured one with --calibration"
             ),
             Self::Unfinished { jobs } => write!(
                 f,

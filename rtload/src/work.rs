@@ -10,6 +10,7 @@
 use std::{
     hint::black_box,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -66,6 +67,15 @@ impl Work {
             Self::Paced { execution_ns, ns_per_iteration } => {
                 Self::Paced { execution_ns: part(execution_ns), ns_per_iteration }
             }
+        }
+    }
+
+    /// The CPU time that it takes.
+    #[must_use]
+    pub fn execution(self) -> Option<Duration> {
+        match self {
+            Self::Fixed { .. } => None,
+            Self::Paced { execution_ns, .. } => Some(Duration::from_nanos(execution_ns)),
         }
     }
 

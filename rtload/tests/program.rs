@@ -370,6 +370,24 @@ fn a_load_drops_or_keeps_its_backlog_until_it_is_told_to_stop() {
 }
 
 #[test]
+fn a_memory_load_moves_more_where_its_buffer_fits_into_a_cache() {
+    let folder = folder();
+    let rate = |size: &str| {
+        let rest = format!(
+            "--kind memory --size {size} --utilisation 1 --period 50ms --duration 300ms --summary json"
+        );
+        let summary = json(&rtload(folder.path(), "load", &rest).output().unwrap());
+        let traffic = &summary["tasks"][0]["traffic"];
+        assert_eq!(traffic["kind"], "memory", "{summary}");
+        let (moved, rate) = (traffic["moved_bytes"].as_f64(), traffic["bytes_per_s"].as_f64());
+        assert!(moved.unwrap() > 1e7, "{summary}");
+        rate.unwrap()
+    };
+    let [cached, beyond] = ["16KiB", "256MiB"].map(rate);
+    assert!(cached > 1.3 * beyond, "{cached} and {beyond} bytes a second");
+}
+
+#[test]
 fn a_load_dies_with_its_parent() {
     let folder = folder();
     let mut load = rtload(folder.path(), "load", "--task 1ms/20ms --duration 60s");
@@ -455,6 +473,9 @@ fn bad_input_is_one_error_with_exit_code_2() {
         ("load", "--utilisation -1", "--utilisation -1"),
         ("load", "--utilisation 0.99 --policy fifo", "95 %"),
         ("load", "", "--task"),
+        ("load", "--utilisation 0.1 --size 4MiB", "--size is for --kind cache and memory"),
+        ("load", "--utilisation 0.1 --kind memory --size 4MB", "`4MB` is no size"),
+        ("load", "--utilisation 0.1 --kind cache --work fixed --policy other", "--work paced"),
     ] {
         let mut given = rtload(folder.path(), command, rest);
         if rest.contains("--policy") {

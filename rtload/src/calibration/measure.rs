@@ -59,7 +59,8 @@ pub fn measure(
 ) -> Result<Calibration, Error> {
     thread::scope(|scope| {
         let measuring = scope.spawn(|| {
-            affinity::set(SELF, &[cpu]).map_err(|error| pin_error(cpu, &error))?;
+            affinity::set(SELF, &[cpu])
+                .map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
             let _as_ordinary_task_otherwise = sched::set(SELF, Policy::Fifo { priority: PRIORITY });
             memory::touch_stack();
             pieces(cpu, length, keep_going)

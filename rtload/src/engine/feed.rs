@@ -1,20 +1,15 @@
-//! Records on their way to a file while the jobs run.
+//! Records, of `N` cells each, on their way to a file while the jobs run.
 //!
-//! Each task has a ring in memory that was taken and touched before, with one thread that puts
+//! Each thread has a ring in memory that was taken and touched before, with one thread that puts
 //! records in and one that takes them out. Neither ever waits for the other: a record that finds the
-//! ring full is not put in, and its task counts it.
+//! ring full is not put in, and its thread counts it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
-use model::duration::as_ns;
-
-use super::record::Record;
-use crate::plan::PlannedTask;
 
 /// For how long a writer may be held up before records are lost.
 const SLACK_NS: u64 = 10_000_000_000;
 
-/// The least and the most records of a ring: 128 KiB and 128 MiB.
+/// The least records of a ring, and the most of all rings: of four cells 128 KiB and 128 MiB.
 const ROOM: (u64, u64) = (4_096, 4_194_304);
 
 /// A counter that shares no cache line with another.
@@ -24,34 +19,33 @@ struct Counter(AtomicU64);
 
 /// A queue of records without locks.
 #[derive(Debug)]
-struct Ring {
-    slots: Box<[[AtomicU64; 4]]>,
+struct Ring<const N: usize> {
+    slots: Box<[[AtomicU64; N]]>,
     /// How many were put in, ever.
     put: Counter,
     /// How many were taken out, ever.
     taken: Counter,
 }
 
-impl Ring {
+impl<const N: usize> Ring<N> {
     /// With room for `room` records, whose pages are touched.
     fn new(room: usize) -> Self {
-        let blank = || [const { u64::MAX }; 4].map(AtomicU64::new);
+        let blank = || [u64::MAX; N].map(AtomicU64::new);
         let slots = (0..room).map(|_| blank()).collect();
         Self { slots, put: Counter::default(), taken: Counter::default() }
     }
 
-    fn slot(&self, number: u64) -> &[AtomicU64; 4] {
+    fn slot(&self, number: u64) -> &[AtomicU64; N] {
         &self.slots[(number % self.slots.len() as u64) as usize]
     }
 
     /// Puts one in; `false` where there is no room. For one thread.
-    fn put(&self, record: Record) -> bool {
+    fn put(&self, record: [u64; N]) -> bool {
         let put = self.put.0.load(Ordering::Relaxed);
         if put - self.taken.0.load(Ordering::Acquire) >= self.slots.len() as u64 {
             return false;
         }
-        let Record { job, start_ns, finish_ns, cpu_ns } = record;
-        for (cell, value) in self.slot(put).iter().zip([job, start_ns, finish_ns, cpu_ns]) {
+        for (cell, value) in self.slot(put).iter().zip(record) {
             cell.store(value, Ordering::Relaxed);
         }
         self.put.0.store(put + 1, Ordering::Release);
@@ -59,15 +53,14 @@ impl Ring {
     }
 
     /// Takes the oldest out. For one thread.
-    fn take(&self) -> Option<Record> {
+    fn take(&self) -> Option<[u64; N]> {
         let taken = self.taken.0.load(Ordering::Relaxed);
         if taken == self.put.0.load(Ordering::Acquire) {
             return None;
         }
-        let [job, start_ns, finish_ns, cpu_ns] =
-            self.slot(taken).each_ref().map(|cell| cell.load(Ordering::Relaxed));
+        let record = self.slot(taken).each_ref().map(|cell| cell.load(Ordering::Relaxed));
         self.taken.0.store(taken + 1, Ordering::Release);
-        Some(Record { job, start_ns, finish_ns, cpu_ns })
+        Some(record)
     }
 }
 
@@ -87,36 +80,37 @@ impl Phase {
     const ALL: [Self; 3] = [Self::Open, Self::Complete, Self::Abandoned];
 }
 
-/// The rings of all tasks.
+/// The rings of all threads.
 #[derive(Debug)]
-pub struct Feed {
-    rings: Vec<Ring>,
+pub struct Feed<const N: usize> {
+    rings: Vec<Ring<N>>,
     first_release_ns: AtomicU64,
     phase: AtomicU8,
 }
 
-impl Feed {
-    /// With room for what the tasks release in ten seconds.
+impl<const N: usize> Feed<N> {
+    /// With a ring for each thread, and room for what it puts in within ten seconds, where there is a
+    /// record every so many nanoseconds.
     #[must_use]
-    pub fn new(tasks: &[PlannedTask]) -> Self {
-        let room = |task: &PlannedTask| {
-            let (least, most) = ROOM;
-            (SLACK_NS / as_ns(task.task.period()).max(1)).clamp(least, most) as usize
-        };
+    pub fn new(every_ns: impl IntoIterator<Item = u64>) -> Self {
+        let every_ns: Vec<u64> = every_ns.into_iter().collect();
+        let (least, most) = ROOM;
+        let most = (most / every_ns.len().max(1) as u64).max(least);
+        let room = |every_ns: u64| (SLACK_NS / every_ns.max(1)).clamp(least, most) as usize;
         Self {
-            rings: tasks.iter().map(|task| Ring::new(room(task))).collect(),
+            rings: every_ns.into_iter().map(|every_ns| Ring::new(room(every_ns))).collect(),
             first_release_ns: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Open as u8),
         }
     }
 
     /// Sets the common first release, before any record comes.
-    pub(super) fn released(&self, first_release_ns: u64) {
+    pub fn released(&self, first_release_ns: u64) {
         self.first_release_ns.store(first_release_ns, Ordering::Release);
     }
 
-    /// Puts a record of the task at `index` in; `false` where it is lost.
-    pub(super) fn put(&self, index: usize, record: Record) -> bool {
+    /// Puts a record of the thread at `index` in; `false` where it is lost.
+    pub fn put(&self, index: usize, record: [u64; N]) -> bool {
         self.rings[index].put(record)
     }
 
@@ -137,8 +131,8 @@ impl Feed {
         self.first_release_ns.load(Ordering::Acquire)
     }
 
-    /// Takes a record out, with the index of its task; none where all rings are empty.
-    pub fn take(&self) -> Option<(usize, Record)> {
+    /// Takes a record out, with the index of its thread; none where all rings are empty.
+    pub fn take(&self) -> Option<(usize, [u64; N])> {
         self.rings.iter().enumerate().find_map(|(index, ring)| Some((index, ring.take()?)))
     }
 }
@@ -147,8 +141,8 @@ impl Feed {
 mod tests {
     use super::*;
 
-    fn record(job: u64) -> Record {
-        Record { job, start_ns: job + 1, finish_ns: job + 2, cpu_ns: job + 3 }
+    fn record(job: u64) -> [u64; 4] {
+        [job, job + 1, job + 2, job + 3]
     }
 
     #[test]

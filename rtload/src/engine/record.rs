@@ -3,7 +3,7 @@
 use model::hist::Distribution;
 
 use super::feed::Feed;
-use crate::plan::Keep;
+use crate::{plan::Keep, traffic::Moved};
 
 /// A finished job; instants on CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,23 @@ pub struct Record {
     /// CPU time of the thread between the two.
     pub cpu_ns: u64,
 }
+
+impl Record {
+    /// As the cells of a [`JobFeed`].
+    #[must_use]
+    pub fn cells(self) -> [u64; 4] {
+        [self.job, self.start_ns, self.finish_ns, self.cpu_ns]
+    }
+
+    /// From the cells of a [`JobFeed`].
+    #[must_use]
+    pub fn of([job, start_ns, finish_ns, cpu_ns]: [u64; 4]) -> Self {
+        Self { job, start_ns, finish_ns, cpu_ns }
+    }
+}
+
+/// Records on their way to a file.
+pub type JobFeed = Feed<4>;
 
 /// Numbers of jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +52,8 @@ pub struct Tally {
     pub stopped: bool,
     /// Finished and counted, but without a row: the writer could not keep up.
     pub lost: u64,
+    /// Memory that was moved, where jobs do that.
+    pub moved: Moved,
 }
 
 /// What constant memory holds of the jobs of a task.
@@ -68,13 +87,13 @@ pub(super) struct Recorder<'a> {
     pub records: Vec<Record>,
     pub histograms: Option<Histograms>,
     /// Where records go meanwhile, and the task's index there.
-    feed: Option<(&'a Feed, usize)>,
+    feed: Option<(&'a JobFeed, usize)>,
     pub tally: Tally,
 }
 
 impl<'a> Recorder<'a> {
     /// For `jobs` jobs of a run of at most `longest_ns`; all memory is taken and touched.
-    pub fn new(keep: Keep, jobs: u64, longest_ns: u64, feed: Option<(&'a Feed, usize)>) -> Self {
+    pub fn new(keep: Keep, jobs: u64, longest_ns: u64, feed: Option<(&'a JobFeed, usize)>) -> Self {
         let room = if keep == Keep::Records { usize::try_from(jobs).unwrap_or(0) } else { 0 };
         let blank = Record { job: u64::MAX, start_ns: 0, finish_ns: 0, cpu_ns: 0 };
         let mut records = vec![blank; room];
@@ -94,23 +113,14 @@ impl<'a> Recorder<'a> {
             histograms.add(release_ns, &record);
         }
         if let Some((feed, index)) = self.feed {
-            self.tally.lost += u64::from(!feed.put(index, record));
+            self.tally.lost += u64::from(!feed.put(index, record.cells()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::TaskSet;
-
     use super::*;
-    use crate::{
-        calibration::example,
-        plan::tasks,
-        policy::{PolicyKind, policies},
-        work::WorkKind,
-    };
-
     fn filled(recorder: &mut Recorder<'_>) {
         for job in 0..5 {
             recorder.add(0, Record { job, start_ns: 1, finish_ns: 2, cpu_ns: 1 }, job == 4);
@@ -128,9 +138,7 @@ mod tests {
 
     #[test]
     fn what_nobody_takes_out_of_a_full_feed_is_counted_as_lost() {
-        let set: TaskSet = ["1ms/10s".parse().unwrap()].into_iter().collect();
-        let policies = policies(PolicyKind::Other, &set, &[], 80).unwrap();
-        let feed = Feed::new(&tasks(&set, &policies, WorkKind::Paced, &example()));
+        let feed = Feed::new([10_000_000_000]);
         let mut recorder = Recorder::new(Keep::Histograms, 0, 1_000_000, Some((&feed, 0)));
         for job in 0..5_000 {
             recorder.add(0, Record { job, start_ns: 1, finish_ns: 2, cpu_ns: 1 }, false);

@@ -1,30 +1,25 @@
 //! The thread of one task.
 
-use std::sync::{
-    atomic::{AtomicBool, Ordering},
-    mpsc::{Receiver, Sender},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::{
     affinity::{self, SELF},
-    clock::{monotonic_ns, sleep_until, thread_cpu_ns},
+    clock::{monotonic_ns, thread_cpu_ns},
     memory, sched,
 };
 use model::{duration::as_ns, load::Backlog};
 
 use super::{
-    feed::Feed,
-    record::{Record, Recorder},
+    crew::{Member, sleep_until},
+    record::{JobFeed, Record, Recorder},
 };
 use crate::{
     Error,
     plan::{Plan, PlannedTask, pin_error, releases},
     policy::refused,
-    work::burn,
+    traffic::Traffic,
+    work::{Work, burn},
 };
-
-/// The longest sleep without a look at the flag that stops the thread; longer ones are cut.
-const LONGEST_SLEEP_NS: u64 = 250_000_000;
 
 /// The absolute schedule of a task.
 #[derive(Debug, Clone, Copy)]
@@ -61,28 +56,24 @@ pub(super) struct Worker<'a> {
     pub planned: &'a PlannedTask,
     pub plan: &'a Plan,
     /// Where records go, and the task's index there.
-    pub feed: Option<(&'a Feed, usize)>,
+    pub feed: Option<(&'a JobFeed, usize)>,
     pub stop: &'a AtomicBool,
 }
 
-impl<'a> Worker<'a> {
-    /// Sets itself up, reports, waits for the first release, and runs all jobs.
-    pub fn main(self, report: &Sender<Result<(), Error>>, gate: &Receiver<u64>) -> Recorder<'a> {
-        let jobs = releases(self.planned.task, self.plan.duration);
-        let longest_ns = as_ns(self.plan.duration.saturating_add(self.plan.drain));
-        let mut recorder = Recorder::new(self.plan.keep, jobs, longest_ns, self.feed);
-        // Where the receiver is gone, another thread has failed and no gate will open.
-        let _gone = report.send(self.set_up());
-        if let Ok(first_ns) = gate.recv() {
-            let period_ns = as_ns(self.planned.task.period());
-            self.run(Schedule { first_ns, period_ns, jobs }, &mut recorder);
-        }
-        recorder
+impl<'a> Member for Worker<'a> {
+    type Kit = (Recorder<'a>, Option<Traffic>);
+    type Done = Recorder<'a>;
+
+    fn name(&self) -> &str {
+        &self.planned.name
     }
 
-    fn set_up(&self) -> Result<(), Error> {
+    fn set_up(&self) -> Result<Self::Kit, Error> {
+        let longest_ns = as_ns(self.plan.duration.saturating_add(self.plan.drain));
+        let recorder = Recorder::new(self.plan.keep, self.jobs(), longest_ns, self.feed);
         if let Some(cpu) = self.plan.pin {
-            affinity::set(SELF, &[cpu]).map_err(|error| pin_error(cpu, &error))?;
+            affinity::set(SELF, &[cpu])
+                .map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
         }
         sched::set(SELF, self.planned.policy)
             .map_err(|error| refused(&self.planned.name, error))?;
@@ -90,23 +81,42 @@ impl<'a> Worker<'a> {
         // Code and clocks are paged in before they count.
         burn(1_000, self.stop);
         let _warm = (monotonic_ns(), thread_cpu_ns());
-        Ok(())
+        Ok((recorder, self.planned.traffic.map(Traffic::new)))
     }
 
-    fn run(&self, schedule: Schedule, recorder: &mut Recorder) {
+    fn run(self, (mut recorder, mut traffic): Self::Kit, first_ns: u64) -> Recorder<'a> {
+        let period_ns = as_ns(self.planned.task.period());
+        let schedule = Schedule { first_ns, period_ns, jobs: self.jobs() };
+        self.run_jobs(schedule, &mut recorder, &mut traffic);
+        recorder.tally.moved = traffic.map_or_else(Default::default, |traffic| traffic.moved);
+        recorder
+    }
+}
+
+impl Worker<'_> {
+    fn jobs(&self) -> u64 {
+        releases(self.planned.task, self.plan.duration)
+    }
+
+    fn run_jobs(
+        &self,
+        schedule: Schedule,
+        recorder: &mut Recorder<'_>,
+        traffic: &mut Option<Traffic>,
+    ) {
         let deadline_ns = as_ns(self.planned.task.deadline());
         let stop_ns = self.plan.stop_above.map_or(u64::MAX, |above| above.of(self.planned.task));
         let mut job = 0;
         while job < schedule.jobs {
             let release_ns = schedule.release(job);
-            if !self.sleep(release_ns) {
+            if !sleep_until(release_ns, self.stop) {
                 break;
             }
             let work = self.planned.work_of(job);
             let moved = self.is_elsewhere();
             let start_ns = monotonic_ns();
             let cpu_ns = thread_cpu_ns();
-            if !work.run(self.stop) {
+            if !self.toil(work, traffic) {
                 break;
             }
             let cpu_ns = thread_cpu_ns() - cpu_ns;
@@ -127,24 +137,17 @@ impl<'a> Worker<'a> {
         recorder.tally.unfinished = schedule.released(monotonic_ns()).saturating_sub(job);
     }
 
+    /// Does the work, as traffic where the task has it; `false` where the thread shall stop.
+    fn toil(&self, work: Work, traffic: &mut Option<Traffic>) -> bool {
+        match (traffic, work.execution()) {
+            (Some(traffic), Some(execution)) => traffic.run(execution, self.stop),
+            _ => work.run(self.stop),
+        }
+    }
+
     /// Whether the thread runs on another CPU than the one that it was bound to.
     fn is_elsewhere(&self) -> bool {
         self.plan.pin.is_some_and(|cpu| affinity::current_cpu().is_some_and(|now| now != cpu))
-    }
-
-    /// Sleeps until `instant_ns`; `false` where the thread shall stop.
-    fn sleep(&self, instant_ns: u64) -> bool {
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            let slice_end = instant_ns.min(monotonic_ns() + LONGEST_SLEEP_NS);
-            // An early return, by a signal, is as good as any: the loop looks at the clock.
-            let slept = sleep_until(slice_end);
-            if slept.is_ok() && slice_end == instant_ns {
-                return !self.stop.load(Ordering::Relaxed);
-            }
-        }
     }
 }
 

@@ -13,11 +13,11 @@ use model::{
     sample::{self, Job},
 };
 
-use super::{Stream, cyclictest};
+use super::{JobStream, Stream, cyclictest};
 use crate::{
     Error,
     calibration::{self, Calibration},
-    engine::{Outcome, Record, TaskOutcome},
+    engine::{JobFeed, Outcome, Record, TaskOutcome},
     options::TaskArgs,
     plan::{Keep, Plan, PlannedTask},
 };
@@ -122,12 +122,17 @@ impl Outputs {
     ///
     /// # Errors
     /// [`Error::System`] where no thread can be started.
-    pub fn stream(&mut self, labels: &Labels, plan: &Plan) -> Result<Option<Stream>, Error> {
+    pub fn stream(&mut self, labels: &Labels, plan: &Plan) -> Result<Option<JobStream>, Error> {
         if plan.keep != Keep::Histograms {
             return Ok(None);
         }
-        let file = self.out.take();
-        file.map(|file| Stream::start(file, labels, &plan.tasks, plan.pin)).transpose()
+        let Some(file) = self.out.take() else { return Ok(None) };
+        let feed = JobFeed::new(plan.tasks.iter().map(|task| as_ns(task.task.period())));
+        let (labels, tasks) = (labels.clone(), plan.tasks.clone());
+        let row = move |first_release_ns, index: usize, cells| {
+            row(&labels, &tasks[index], first_release_ns, &Record::of(cells))
+        };
+        Stream::start(file, feed, plan.pin, row).map(Some)
     }
 
     /// Writes the samples: each file also where another cannot be written. `cpu` is where all ran.

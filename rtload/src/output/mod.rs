@@ -4,7 +4,7 @@ mod cyclictest;
 mod files;
 mod stream;
 mod summary;
-mod text;
+pub(crate) mod text;
 
 use model::{
     print::{self, Reader},
@@ -15,6 +15,9 @@ use serde::Serialize;
 pub(crate) use files::open;
 pub use files::{Labels, Outputs, jobs};
 pub use stream::Stream;
+
+/// A file that gets a row for every job.
+pub type JobStream = Stream<4>;
 pub use summary::{Summary, TaskSummary};
 
 use crate::{Error, calibration::Calibration, options::Format, warning::Warning};
@@ -29,7 +32,7 @@ pub fn print_ready() {
     say!("ready");
 }
 
-fn print_warnings(warnings: &[String]) {
+pub(crate) fn print_warnings(warnings: &[String]) {
     for warning in warnings {
         say!("rtload: warning: {warning}");
     }
@@ -60,7 +63,7 @@ pub fn print_calibration(
     }
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string(value).expect("summaries have string keys only");
     answer(&format!("{json}\n"))
 }

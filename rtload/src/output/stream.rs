@@ -10,14 +10,13 @@ use std::{
 use kernel::sched;
 use model::{
     outfile::OutFile,
-    sample::{self, Job},
+    sample::{self, Columns},
 };
+use serde::Serialize;
 
-use super::{Labels, files::row};
 use crate::{
     Error,
     engine::{Feed, Phase},
-    plan::PlannedTask,
 };
 
 /// How often the writer looks for records.
@@ -25,32 +24,32 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A file that gets a row for every job as it finishes.
 #[derive(Debug)]
-pub struct Stream {
-    feed: Arc<Feed>,
+pub struct Stream<const N: usize> {
+    feed: Arc<Feed<N>>,
     what: String,
     writer: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Stream {
+impl<const N: usize> Stream<N> {
     /// Starts the writer: an ordinary thread of low priority, on another CPU than `pin` where it may
-    /// use one.
+    /// use one. `row` makes a row of the first release, the index of a thread, and its record.
     ///
     /// # Errors
     /// [`Error::System`] where no thread can be started.
-    pub fn start(
+    pub fn start<T: Serialize + Columns>(
         file: OutFile,
-        labels: &Labels,
-        tasks: &[PlannedTask],
+        feed: Feed<N>,
         pin: Option<u32>,
+        row: impl Fn(u64, usize, [u64; N]) -> T + Send + 'static,
     ) -> Result<Self, Error> {
-        let feed = Arc::new(Feed::new(tasks));
+        let feed = Arc::new(feed);
         let what = format!("cannot write {}", file.path().display());
-        let (labels, tasks, source) = (labels.clone(), tasks.to_vec(), Arc::clone(&feed));
+        let source = Arc::clone(&feed);
         let writer = thread::Builder::new()
             .name("rtload-writer".to_owned())
             .spawn(move || {
                 sched::step_aside(pin);
-                file.fill(|out| write(out, &labels, &tasks, &source))
+                file.fill(|out| write(out, &source, &row))
             })
             .map_err(Error::system("cannot start a thread"))?;
         Ok(Self { feed, what, writer: Some(writer) })
@@ -58,7 +57,7 @@ impl Stream {
 
     /// Where the threads put their records.
     #[must_use]
-    pub fn feed(&self) -> &Feed {
+    pub fn feed(&self) -> &Feed<N> {
         &self.feed
     }
 
@@ -78,7 +77,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl<const N: usize> Drop for Stream<N> {
     fn drop(&mut self) {
         if !thread::panicking() {
             let _abandoned = self.end(Phase::Abandoned);
@@ -87,13 +86,13 @@ impl Drop for Stream {
 }
 
 /// Writes a row for every record until no more come.
-fn write(
+fn write<T: Serialize + Columns, const N: usize>(
     out: &mut dyn Write,
-    labels: &Labels,
-    tasks: &[PlannedTask],
-    feed: &Feed,
+    feed: &Feed<N>,
+    row: &impl Fn(u64, usize, [u64; N]) -> T,
 ) -> io::Result<()> {
-    let rows = std::iter::from_fn(|| next(labels, tasks, feed));
+    let rows = std::iter::from_fn(|| next(feed))
+        .map(|(index, record)| row(feed.first_release_ns(), index, record));
     sample::write_rows(out, rows).map_err(io::Error::from)?;
     match feed.phase() {
         Phase::Abandoned => Err(io::Error::other("the run failed")),
@@ -101,15 +100,12 @@ fn write(
     }
 }
 
-fn next(labels: &Labels, tasks: &[PlannedTask], feed: &Feed) -> Option<Job> {
+fn next<const N: usize>(feed: &Feed<N>) -> Option<(usize, [u64; N])> {
     loop {
         let phase = feed.phase();
         match feed.take() {
-            Some((index, record)) => {
-                return Some(row(labels, &tasks[index], feed.first_release_ns(), &record));
-            }
             None if phase == Phase::Open => thread::sleep(LOOK),
-            None => return None,
+            taken => return taken,
         }
     }
 }

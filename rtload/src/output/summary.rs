@@ -11,6 +11,7 @@ use crate::{
     options::{Format, TaskArgs},
     plan::{Keep, Plan},
     policy::PolicyKind,
+    traffic::{self, Bytes, LoadKind, Moved},
     warning::Warning,
     work::WorkKind,
 };
@@ -34,12 +35,40 @@ pub struct TaskSummary {
     pub skipped: u64,
     /// Jobs released but not finished.
     pub unfinished: u64,
+    /// Memory that was moved, where jobs do that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficSummary>,
     /// From scheduled release to finish.
     pub response_ns: Option<stats::Summary>,
     /// CPU time of the jobs.
     pub cpu_ns: Option<stats::Summary>,
     /// From scheduled release to start.
     pub latency_ns: Option<stats::Summary>,
+}
+
+/// Memory traffic of a task.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrafficSummary {
+    /// `cache` or `memory`.
+    pub kind: LoadKind,
+    /// The buffer.
+    pub size_bytes: Bytes,
+    /// Bytes that were read, changed and written.
+    pub moved_bytes: u64,
+    /// Of these in each second of CPU time; null where there was none.
+    pub bytes_per_s: Option<f64>,
+}
+
+impl TrafficSummary {
+    fn of(spec: traffic::Spec, moved: Moved) -> Self {
+        let Moved { bytes, cpu_ns } = moved;
+        Self {
+            kind: spec.kind,
+            size_bytes: spec.size,
+            moved_bytes: bytes,
+            bytes_per_s: (cpu_ns > 0).then(|| bytes as f64 / (cpu_ns as f64 / 1e9)),
+        }
+    }
 }
 
 /// Everything that is said about a run.
@@ -133,6 +162,7 @@ fn summarise(outcome: &TaskOutcome, first_release_ns: u64) -> TaskSummary {
         misses: outcome.tally.late,
         skipped: outcome.tally.skipped,
         unfinished: outcome.tally.unfinished,
+        traffic: outcome.planned.traffic.map(|spec| TrafficSummary::of(spec, outcome.tally.moved)),
         response_ns,
         cpu_ns,
         latency_ns,

@@ -16,9 +16,7 @@ pub(super) fn table(summary: &Summary) -> String {
         "ms",
         "jobs",
         "misses",
-        ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
-            .map(|title| format!("{title:>10}"))
-            .join(" ")
+        titles()
     );
     for task in &summary.tasks {
         let written = format!("{}/{}", short(task.execution_ns), short(task.period_ns));
@@ -34,19 +32,38 @@ pub(super) fn table(summary: &Summary) -> String {
 }
 
 fn row(out: &mut String, first: &str, kind: &str, counts: &str, of: Option<&stats::Summary>) {
+    let figures = figures(of);
+    writeln!(out, "{first:<21} {kind:<8} {counts:<13} {figures}").expect("a string takes it");
+}
+
+/// The titles of [`figures`].
+pub(crate) fn titles() -> String {
+    ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"]
+        .map(|title| format!("{title:>10}"))
+        .join(" ")
+}
+
+/// A distribution in milliseconds.
+pub(crate) fn figures(of: Option<&stats::Summary>) -> String {
     let ms = |ns: f64| format!("{:>10.3}", ns / 1e6);
-    let figures = of.map_or_else(
+    of.map_or_else(
         || "no jobs recorded".to_owned(),
         |s| {
             let rest =
                 [s.p50, s.p90, s.p99, s.p999, s.p9999, s.max].map(|ns| ms(ns as f64)).join(" ");
             format!("{} {} {rest}", ms(s.min as f64), ms(s.mean))
         },
-    );
-    writeln!(out, "{first:<21} {kind:<8} {counts:<13} {figures}").expect("a string takes it");
+    )
 }
 
 fn left_over(out: &mut String, task: &TaskSummary) {
+    if let Some(own) = &task.traffic {
+        let rate = own.bytes_per_s.map_or_else(String::new, |rate| {
+            format!(", {:.2} GB in each second of CPU time", rate / 1e9)
+        });
+        let moved = own.moved_bytes as f64 / 1e9;
+        writeln!(out, "{:<21} moved   {moved:.2} GB{rate}", "").expect("a string takes it");
+    }
     for (count, what) in [(task.skipped, "skipped"), (task.unfinished, "unfinished")] {
         if count > 0 {
             writeln!(out, "{:<21} {count} {what}", "").expect("a string takes it");

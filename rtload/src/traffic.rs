@@ -1,0 +1,247 @@
+//! Memory traffic in place of arithmetic: what a neighbour does to caches and memory, which no
+//! reservation of CPU time keeps away.
+//!
+//! Both kinds read and write a buffer until the thread has used the CPU time of the job. `memory` goes
+//! through it from one end to the other, so that every line comes from memory and goes back there
+//! where the buffer is larger than the caches. `cache` visits its lines in an order without a pattern,
+//! each once before any comes again: a linear congruential generator with a period of the number of
+//! lines (Hull and Dobell 1962).
+//! A buffer as large as the last cache throws out of it what others have there.
+
+use std::{
+    fs,
+    path::Path,
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use kernel::clock::thread_cpu_ns;
+use model::duration::as_ns;
+use serde::Serialize;
+
+/// What a load keeps busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadKind {
+    /// The processor alone: arithmetic in registers
+    #[default]
+    Cpu,
+    /// The cache: lines in an order without a pattern, by default as many as the last cache has
+    Cache,
+    /// Memory: from one end to the other, by default of 64MiB
+    Memory,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || {
+            format!("`{text}` is no size; write a number and KiB, MiB or GiB, for example `64MiB`")
+        };
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let (number, shift) = units
+            .iter()
+            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
+            .ok_or_else(wrong)?;
+        let number: u64 = number.trim().parse().map_err(|_not_a_number| wrong())?;
+        let bytes = number.checked_mul(1 << shift).filter(|bytes| (LEAST..=MOST).contains(bytes));
+        bytes.map(Self).ok_or_else(|| format!("`{text}`: a size lies from 4KiB to 64GiB"))
+    }
+}
+
+/// The least and the greatest buffer.
+const LEAST: u64 = 4 << 10;
+const MOST: u64 = 64 << 30;
+
+/// Larger than most caches, and there also on small machines.
+const MEMORY: Bytes = Bytes(64 << 20);
+
+/// The last cache where the kernel does not tell.
+const CACHE: Bytes = Bytes(32 << 20);
+
+/// The words of a line of 64 bytes.
+const LINE: usize = 8;
+
+/// What is done between two looks at the clock: 64 KiB, some microseconds.
+const PIECE_LINES: usize = 1024;
+
+/// A load's traffic, as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spec {
+    /// What it keeps busy; not the processor.
+    pub kind: LoadKind,
+    /// Its buffer.
+    pub size: Bytes,
+}
+
+impl Spec {
+    /// None for arithmetic; on `cpu`, whose last cache is the default size.
+    #[must_use]
+    pub fn of(kind: LoadKind, size: Option<Bytes>, cpu: u32) -> Option<Self> {
+        let default = match kind {
+            LoadKind::Cpu => return None,
+            LoadKind::Memory => MEMORY,
+            LoadKind::Cache => last_cache(Path::new("/sys"), cpu).unwrap_or(CACHE),
+        };
+        Some(Self { kind, size: size.unwrap_or(default) })
+    }
+}
+
+/// The size of the last cache of `cpu`.
+fn last_cache(sys: &Path, cpu: u32) -> Option<Bytes> {
+    let folder = sys.join(format!("devices/system/cpu/cpu{cpu}/cache"));
+    let read = |index: u32, name: &str| -> Option<String> {
+        let path = folder.join(format!("index{index}")).join(name);
+        Some(fs::read_to_string(path).ok()?.trim().to_owned())
+    };
+    let level = |index| read(index, "level")?.parse::<u32>().ok();
+    let last = (0..8).filter_map(|index| Some((level(index)?, index))).max()?.1;
+    // The kernel writes 32768K for 32 MiB.
+    read(last, "size")?.strip_suffix('K').and_then(|size| format!("{size}KiB").parse().ok())
+}
+
+/// What was moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes that were read, changed and written.
+    pub bytes: u64,
+    /// The CPU time that this took.
+    pub cpu_ns: u64,
+}
+
+/// A buffer, and how far the load has come in it.
+#[derive(Debug)]
+pub struct Traffic {
+    kind: LoadKind,
+    words: Vec<u64>,
+    /// The next line.
+    at: usize,
+    /// Since the beginning.
+    pub moved: Moved,
+}
+
+impl Traffic {
+    /// With every page touched.
+    #[must_use]
+    pub fn new(spec: Spec) -> Self {
+        let lines = (spec.size.0 / 64) as usize;
+        let lines = match spec.kind {
+            // The generator's period is a power of two.
+            LoadKind::Cache => 1 << lines.ilog2(),
+            LoadKind::Cpu | LoadKind::Memory => lines,
+        };
+        let words = vec![1; lines * LINE];
+        Self { kind: spec.kind, words, at: 0, moved: Moved::default() }
+    }
+
+    /// Goes on for so much CPU time; `false` where `stop` was set before the end.
+    pub fn run(&mut self, execution: Duration, stop: &AtomicBool) -> bool {
+        let begin_ns = thread_cpu_ns();
+        let end_ns = begin_ns + as_ns(execution);
+        loop {
+            let now_ns = thread_cpu_ns();
+            if now_ns >= end_ns || stop.load(Ordering::Relaxed) {
+                self.moved.cpu_ns += now_ns - begin_ns;
+                return now_ns >= end_ns;
+            }
+            self.moved.bytes += 64 * self.piece() as u64;
+        }
+    }
+
+    /// Some lines; how many.
+    fn piece(&mut self) -> usize {
+        let lines = self.words.len() / LINE;
+        match self.kind {
+            LoadKind::Cache => {
+                for _ in 0..PIECE_LINES {
+                    self.words[self.at * LINE] = self.words[self.at * LINE].wrapping_add(1);
+                    self.at = next_line(self.at, lines);
+                }
+                PIECE_LINES
+            }
+            LoadKind::Cpu | LoadKind::Memory => {
+                let begin = self.at;
+                let end = (begin + PIECE_LINES).min(lines);
+                for word in &mut self.words[begin * LINE..end * LINE] {
+                    *word = word.wrapping_add(1);
+                }
+                self.at = if end == lines { 0 } else { end };
+                end - begin
+            }
+        }
+    }
+}
+
+/// The line after `line` of a power of two: every line comes once in a period, since the increment
+/// is odd and the factor is 1 more than a multiple of 4.
+fn next_line(line: usize, lines: usize) -> usize {
+    line.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) & (lines - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_nonsense_is_refused() {
+        assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
+        assert_eq!("4 KiB".parse(), Ok(Bytes(4096)));
+        for wrong in ["", "64", "64MB", "-1MiB", "1KiB", "65GiB", "99999999999999999999GiB"] {
+            assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_a_cache_is_visited_once_before_any_comes_again() {
+        for lines in [1_usize, 2, 64, 4096] {
+            let mut seen = vec![false; lines];
+            let mut at = 0;
+            for _ in 0..lines {
+                assert!(!seen[at], "{lines}");
+                seen[at] = true;
+                at = next_line(at, lines);
+            }
+            assert_eq!(at, 0);
+        }
+    }
+
+    #[test]
+    fn traffic_goes_on_for_its_cpu_time_and_counts_what_it_moved() {
+        for kind in [LoadKind::Cache, LoadKind::Memory] {
+            let mut traffic = Traffic::new(Spec { kind, size: Bytes(100 << 10) });
+            let stop = AtomicBool::new(false);
+            assert!(traffic.run(Duration::from_millis(2), &stop));
+            assert!(traffic.moved.cpu_ns >= 2_000_000);
+            // Each line was changed as often as it was moved.
+            let (begin, each) = match kind {
+                LoadKind::Cache => (traffic.words.len() / LINE, LINE),
+                _ => (traffic.words.len(), 1),
+            };
+            let changes: u64 = traffic.words.iter().step_by(each).sum::<u64>() - begin as u64;
+            assert_eq!(changes * 8 * each as u64, traffic.moved.bytes, "{kind:?}");
+            stop.store(true, Ordering::Relaxed);
+            assert!(!traffic.run(Duration::from_secs(10), &stop));
+        }
+    }
+
+    #[test]
+    fn the_last_cache_is_the_one_of_the_highest_level() {
+        let sys = tempfile::tempdir().unwrap();
+        for (index, level, size) in [(0, 1, "32K"), (1, 3, "32768K"), (2, 2, "512K")] {
+            let folder = sys.path().join(format!("devices/system/cpu/cpu1/cache/index{index}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("level"), format!("{level}\n")).unwrap();
+            fs::write(folder.join("size"), format!("{size}\n")).unwrap();
+        }
+        assert_eq!(last_cache(sys.path(), 1), Some(Bytes(32 << 20)));
+        assert_eq!(last_cache(sys.path(), 0), None);
+    }
+}
