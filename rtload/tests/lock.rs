@@ -1,6 +1,11 @@
 //! `rtload lock`: exclusion, fairness, and what a holder without a CPU costs.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,6 +16,12 @@ fn folder() -> TempDir {
                 \"spread\":0.0,\"length_difference\":0.0,\"pieces\":1,\"cpu\":0,\"cpu_model\":null}";
     fs::write(folder.path().join("calibration.json"), text).unwrap();
     folder
+}
+
+/// Measurements side by side would take each other's CPU.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock(folder: &Path, rest: &str) -> Value {
@@ -50,6 +61,7 @@ fn has_two_cpus(test: &str) -> bool {
 
 #[test]
 fn no_two_rows_of_a_lock_overlap() {
+    let _alone = alone();
     for kind in ["raw", "ticket", "futex"] {
         let folder = folder();
         let rest = format!("--kind {kind} --hold 20us --duration 300ms --out lock.csv");
@@ -76,6 +88,7 @@ fn a_ticket_lock_is_fair_where_each_thread_has_a_cpu() {
     if !has_two_cpus("a_ticket_lock_is_fair_where_each_thread_has_a_cpu") {
         return;
     }
+    let _alone = alone();
     let folder = folder();
     let rest = "--kind ticket --threads 2 --share 0.9 --hold 100us --duration 1s --out lock.csv";
     let summary = lock(folder.path(), rest);
@@ -91,6 +104,7 @@ fn a_ticket_lock_is_fair_where_each_thread_has_a_cpu() {
 
 #[test]
 fn a_holder_that_loses_its_cpu_makes_the_other_spin() {
+    let _alone = alone();
     let folder = folder();
     let on_one = |kind: &str| {
         let rest =
@@ -99,11 +113,11 @@ fn a_holder_that_loses_its_cpu_makes_the_other_spin() {
         let number = |key: &str| summary[key].as_f64().unwrap();
         (number("longest_wait_ns"), number("wasted_share"))
     };
-    let (spinning, sleeping) = (on_one("raw"), on_one("futex"));
-    // The holder comes back after the other's turn, not after the rest of its own hold.
+    let (spinning, sleeping) = (on_one("ticket"), on_one("futex"));
+    // Who holds the lock, or is next, comes back after the other's turn on the CPU, not after a hold.
     assert!(spinning.0 > 20.0 * 50_000.0, "{spinning:?}");
     // Who sleeps gives the CPU to the holder.
-    assert!(spinning.1 > 0.1 && spinning.1 > 4.0 * sleeping.1, "{spinning:?} {sleeping:?}");
+    assert!(spinning.1 > 0.3 && spinning.1 > 4.0 * sleeping.1, "{spinning:?} {sleeping:?}");
 }
 
 #[test]
