@@ -11,6 +11,7 @@ mod libvirt;
 mod mechanisms;
 mod neighbours;
 mod ordinary_user;
+mod package;
 mod reservations;
 mod reserve;
 mod restore;
