@@ -2,14 +2,17 @@
 # make test    everything that is checked before a change lands
 # make paper   as `make suite`, with the paper's full protocol
 # make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
-# make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt (some 15 minutes)
+# make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt; the package
+#              in a clean root (some 25 minutes)
 # make torture runs killed at random instants, restored and resumed; disks full at every write; 200
 #              repetitions in one run (about an hour and a half; its small form is in make test)
 # make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each; a few are in make test
 # make peers   ten files of rt-app, played by rtload and by rt-app in turn (three in make test)
 # make bench   ours against its peers, in turn, on this machine
+# make deb     a Debian package of it all
+# make dist    a tarball of programs without shared libraries, for hosts of any distribution
 
-.PHONY: suite paper kvm test lab-test torture fuzz peers bench build setup
+.PHONY: suite paper kvm test lab-test torture fuzz peers bench build deb dist setup
 
 suite:
 	@scripts/suite.sh experiments/quick.toml
@@ -25,6 +28,14 @@ build: setup
 	@scripts/static.sh
 	@target/release/orchestrator fetch-kernel
 
+deb:
+	@cargo build --release --workspace --quiet
+	@scripts/static.sh
+	@scripts/deb.sh
+
+dist:
+	@scripts/dist.sh
+
 setup:
 	@scripts/setup.sh
 
@@ -35,7 +46,7 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: libvirt:: sabotaged:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: libvirt:: package:: sabotaged:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test

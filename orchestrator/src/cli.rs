@@ -21,6 +21,7 @@ use crate::{
     error::Refusal,
     guest,
     helper::Helper,
+    hook::Hook,
     host::{self, Linux, Stop, state_dir},
     init, lab, reserve,
     run::{
@@ -186,6 +187,13 @@ enum Command {
         #[arg(long)]
         pid: Option<i32>,
     },
+    /// Make libvirt's domains come with their reservations: /etc/rt-vm-bench/reservations.toml says
+    /// which
+    #[command(after_help = example("orchestrator hook install"))]
+    Hook {
+        #[command(subcommand)]
+        hook: Hook,
+    },
     /// Run a command in a lab host: a Linux host with KVM, emulated by QEMU, that has these programs
     #[command(after_help = LAB_HELP)]
     Lab(lab::Options),
@@ -281,6 +289,7 @@ impl Cli {
                 Ok(advised.exit())
             }
             Command::Release { pid } => reserve::release(pid),
+            Command::Hook { hook } => hook.run(),
             Command::Lab(options) => return Ok(lab::run(&options)?.into()),
             Command::Restore => restore(),
             Command::Init { file } => init::write(&file),

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod error;
 pub mod guest;
 pub mod helper;
+mod hook;
 pub mod host;
 pub mod init;
 pub mod lab;

@@ -1,6 +1,11 @@
 //! Completions for shells and manual pages, made from a program's own command line: the same for
 //! every program with commands.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use clap::{Args, CommandFactory, Subcommand};
 use clap_complete::Shell;
 
@@ -39,13 +44,16 @@ pub fn without_example<C: CommandFactory>() -> Vec<String> {
 pub struct Page {
     /// The command, for example `run`; the program itself by default
     command: Option<String>,
+    /// Write the pages of the program and of all commands into this folder, as PROGRAM-COMMAND.1
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    all: Option<PathBuf>,
 }
 
 impl Manual {
     /// What it prints, for the program with this command line.
     ///
     /// # Errors
-    /// A sentence for whoever named a command that does not exist.
+    /// A sentence for whoever named a command that does not exist, or a folder that takes no files.
     pub fn text<C: CommandFactory>(&self) -> Result<String, String> {
         let mut program = C::command();
         let mut text = Vec::new();
@@ -54,7 +62,11 @@ impl Manual {
                 let name = program.get_name().to_owned();
                 clap_complete::generate(*shell, &mut program, name, &mut text);
             }
-            Self::Man(Page { command }) => {
+            Self::Man(Page { all: Some(folder), .. }) => {
+                write_pages(program, folder)
+                    .map_err(|error| format!("--all {}: {error}", folder.display()))?;
+            }
+            Self::Man(Page { command, all: None }) => {
                 program.build();
                 let title = program.get_name().to_owned();
                 let page = match command {
@@ -70,6 +82,11 @@ impl Manual {
         }
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+fn write_pages(program: clap::Command, folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(program, folder)
 }
 
 fn of_command(program: &clap::Command, name: &str) -> Result<clap::Command, String> {
@@ -131,5 +148,21 @@ mod tests {
         assert!(run.contains("How often"), "{run}");
         let error = text(&["man", "walk"]).unwrap_err();
         assert!(error.contains("no command `walk`; there are run"), "{error}");
+    }
+
+    #[test]
+    fn all_pages_are_written_into_a_folder() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("man1");
+        assert_eq!(text(&["man", "--all", folder.to_str().unwrap()]).unwrap(), "");
+        let mut names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["prog-completions.1", "prog-man.1", "prog-run.1", "prog.1"]);
+        let run = fs::read_to_string(folder.join("prog-run.1")).unwrap();
+        assert!(run.contains("How often"), "{run}");
+        let file = folder.join("prog.1");
+        let error = text(&["man", "--all", file.to_str().unwrap()]).unwrap_err();
+        assert!(error.starts_with("--all ") && error.contains("prog.1"), "{error}");
     }
 }

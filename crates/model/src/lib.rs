@@ -21,6 +21,7 @@ pub mod placement;
 pub mod print;
 pub mod rate;
 pub mod reservation;
+pub mod reservations;
 pub mod rows;
 pub mod sample;
 pub mod segment;

@@ -2,20 +2,24 @@
 
 mod kept;
 mod owner;
+mod parts;
 pub(crate) mod record;
 mod target;
+mod wanted;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
 use clap::Args;
-use kernel::sched::Policy;
+use kernel::{affinity::Tid, sched::Policy};
 use model::{
-    Exit, Mechanism, Placement, Reservation, answer, print::Reader, say, suite::ReservationSettings,
+    Exit, Mechanism, Placement, Reservation, answer, print::Reader, reservations::Reserved, say,
+    suite::ReservationSettings,
 };
 
 pub use kept::release;
@@ -32,6 +36,7 @@ use crate::{
         placement::{self, Asked, Chosen, Seats},
     },
 };
+use parts::Part;
 use record::{Purpose, Record};
 use watch::Watch;
 
@@ -40,6 +45,13 @@ use watch::Watch;
 pub struct Options {
     #[command(flatten)]
     target: Target,
+    /// Reserve what the file of configured domains says of the domain, and wait for it where it is
+    /// just being started; what `orchestrator hook` makes libvirt start
+    #[arg(long, requires = "domain", conflicts_with_all = ["reservation", "mechanism", "placement", "burst", "cpu", "vcpu", "keep"])]
+    configured: bool,
+    /// The file of configured domains [default: /etc/rt-vm-bench/reservations.toml]
+    #[arg(long, value_name = "FILE", requires = "configured")]
+    file: Option<PathBuf>,
     /// Budget/period of each vCPU, for example 28ms/50ms
     #[arg(long, value_name = "Q/P")]
     reservation: Option<Reservation>,
@@ -81,8 +93,21 @@ const RESERVED: Purpose = Purpose {
     cpus: "a reservation leaves the host's CPUs as they are",
 };
 
+/// What is to be done with which machine.
+struct Planned {
+    /// The machine, with the vCPUs that are reserved for.
+    vm: Vm,
+    parts: Vec<Part>,
+    chosen: Chosen,
+    cpus: Cpus,
+}
+
 /// How often the machine is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a configured domain may take to start, and how often it is looked for meanwhile.
+const START_LIMIT: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Applies the reservation and holds it until a signal or the end of the machine; then everything
 /// is as it was, unless it is to be kept.
@@ -92,10 +117,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub fn hold(options: &Options) -> Result<Exit> {
     let stop = Stop::on_signals()?;
     let roots = Roots::default();
-    let Options { mechanism, reservation, burst, .. } = *options;
-    let request = Request { reservation, burst, ..Request::default() };
-    mechanism::admit(mechanism, &request, &roots)?;
-    if options.keep && mechanism == Mechanism::TimerServer {
+    let Some(wanted) = wanted::of(options)? else { return Ok(Exit::Done) };
+    let base = Request { burst: options.burst, ..Request::default() };
+    for share in &wanted.shares {
+        let request = Request { reservation: share.reservation, ..base };
+        mechanism::admit(wanted.mechanism, &request, &roots)?;
+    }
+    if options.keep && wanted.mechanism == Mechanism::TimerServer {
         return Err(Refusal::Usage(
             "--keep: `timer-server` needs a process that stays; leave out --keep, or use \
              `deadline`"
@@ -108,39 +136,34 @@ pub fn hold(options: &Options) -> Result<Exit> {
                     with --dry-run at what would be done";
         return Err(Refusal::Lacking(text.to_owned()).into());
     }
-    let vm = options.target.find(&roots, &stop)?;
-    unreserved(&vm)?;
-    let (chosen, cpus) = options.place(&roots, &vm)?;
-    let request = Request { placement: chosen.placement, ..request };
-    options.fits(&roots, &vm, &chosen)?;
+    let Planned { vm, parts, chosen, cpus } = options.look(&wanted, &base, &roots, &stop)?;
     if options.dry_run {
-        return rehearse(mechanism, &request, &chosen, cpus, &vm, stop);
+        return rehearse(wanted.mechanism, &parts, &chosen, cpus, stop);
     }
     let folder = options.out.as_deref().map(|out| Record::prepare(out, &roots)).transpose()?;
     let host = Box::<Linux>::default();
     let mut stage = Stage::bare(cpus, stop.clone(), host, &state_dir())?;
     set_up(&mut stage, &chosen)?;
-    let attached = mechanism::attach(&mut stage, mechanism, &vm, &request)?;
-    let asked = reservation.map(|asked| format!(" {asked}")).unwrap_or_default();
-    let place = chosen.cpu.map(|cpu| format!(" on CPU {cpu}")).unwrap_or_default();
-    say!("{mechanism}{asked}{place}");
+    let attached = parts::attach(&mut stage, wanted.mechanism, &parts)?;
+    parts.iter().for_each(|part| say!("{}", part.sentence(wanted.mechanism, chosen.cpu)));
     say!("placement {}: {}", chosen.placement, chosen.why);
-    attached.facts.iter().for_each(|fact| say!("note: {fact}"));
+    parts::facts(&attached).iter().for_each(|fact| say!("note: {fact}"));
     list(&roots, &vm)?;
     if options.keep && !options.watch {
         return keep(stage, &vm);
     }
-    let settings = options.settings(chosen.placement);
+    let settings = settings(&wanted, options.burst, chosen.placement);
     let record = folder
         .map(|folder| Record::start(folder, &mut stage, &vm, RESERVED, settings))
         .transpose()?;
     stage.watch(Box::new(|change| say!("warning: {}", by_others(change))))?;
     match options.length {
         Some(length) => say!("held for {}", model::duration::format(length)),
+        None if options.configured => say!("held until the domain ends"),
         None => say!("held until Ctrl-C"),
     }
-    let promised = reservation.filter(|_| mechanism.has_budget()).map(Reservation::bandwidth);
-    let (ended, facts) = watched(options, &stage, &vm, promised, attached)?;
+    let promised = parts::promised(wanted.mechanism, &parts);
+    let (ended, facts) = watched(options, &stage, &vm, &promised, attached)?;
     if let Some(record) = record {
         say!("traced: reports supply {}", record.finish(facts)?.folder.display());
     }
@@ -156,6 +179,8 @@ impl Options {
     pub(crate) fn of(target: Target, mechanism: Mechanism, cpu: Option<u32>) -> Self {
         Self {
             target,
+            configured: false,
+            file: None,
             reservation: None,
             mechanism,
             placement: None,
@@ -175,9 +200,52 @@ impl Options {
         Self { reservation, length: Some(length), out: Some(out), ..self }
     }
 
-    /// Chooses the placement, and with it the CPU.
+    /// Finds the machine. A configured domain may be just being started: libvirt tells nothing of it
+    /// until its hook has ended.
+    fn find(&self, roots: &Roots, stop: &Stop) -> Result<Vm> {
+        let give_up = Instant::now() + START_LIMIT;
+        loop {
+            match self.target.find(roots, stop) {
+                Err(_) if self.configured && Instant::now() < give_up => pause(AGAIN, stop)?,
+                found => return found,
+            }
+        }
+    }
+
+    /// Finds the machine and chooses what is done with it; nothing is touched.
+    fn look(
+        &self,
+        wanted: &Reserved,
+        base: &Request,
+        roots: &Roots,
+        stop: &Stop,
+    ) -> Result<Planned> {
+        let vm = self.find(roots, stop)?;
+        let domain = self.target.domain().map(|name| format!("domain `{name}`"));
+        let mut parts = parts::of(wanted, &vm, base, domain.as_deref().unwrap_or("--vcpu"))?;
+        let vcpus = parts.iter().flat_map(|part| part.vm.vcpus.clone()).collect();
+        let vm = Vm { vcpus, ..vm };
+        unreserved(&vm)?;
+        let (chosen, cpus) = self.place_for(wanted.mechanism, wanted.placement, roots, &vm)?;
+        parts.iter_mut().for_each(|part| part.request.placement = chosen.placement);
+        parts.iter().try_for_each(|part| part.fits(wanted.mechanism, roots, &chosen))?;
+        Ok(Planned { vm, parts, chosen, cpus })
+    }
+
+    /// Where a machine would be, were it reserved for as the command line says.
     pub(crate) fn place(&self, roots: &Roots, vm: &Vm) -> Result<(Chosen, Cpus)> {
-        let Self { mechanism, placement, cpu, .. } = *self;
+        self.place_for(self.mechanism, self.placement, roots, vm)
+    }
+
+    /// Chooses the placement, and with it the CPU.
+    fn place_for(
+        &self,
+        mechanism: Mechanism,
+        placement: Option<Placement>,
+        roots: &Roots,
+        vm: &Vm,
+    ) -> Result<(Chosen, Cpus)> {
+        let cpu = self.cpu;
         let cpus = Cpus::divide(&roots.sys, cpu)?;
         let seats = Seats::look(roots, vm)?;
         let chosen =
@@ -188,34 +256,23 @@ impl Options {
         };
         Ok((chosen, cpus))
     }
+}
 
-    /// Refuses what SCHED_DEADLINE has no room for.
-    fn fits(&self, roots: &Roots, vm: &Vm, chosen: &Chosen) -> Result<(), Refusal> {
-        let wanted = self.reservation.filter(|_| self.mechanism.is_deadline());
-        let Some(reservation) = wanted.filter(|_| chosen.placement != Placement::AdmissionOff)
-        else {
-            return Ok(());
-        };
-        let cpus = chosen.cpu.map(|cpu| vec![cpu]);
-        let span = || placement::span(roots, *vm.vcpus.first()?);
-        // Partitions of several CPUs are the kernel's to count.
-        match cpus.or_else(|| span().filter(|_| chosen.placement == Placement::Global)) {
-            Some(cpus) => mechanism::room::check(reservation, &vm.vcpus, &cpus, roots),
-            None => Ok(()),
-        }
-    }
-
-    /// As a suite would say it; none where nothing is promised.
-    fn settings(&self, placement: Placement) -> Option<ReservationSettings> {
-        let reservation = self.reservation.filter(|_| self.mechanism.has_budget())?;
-        Some(ReservationSettings {
-            budget: reservation.budget(),
-            period: reservation.period(),
-            mechanism: self.mechanism,
-            burst: self.burst,
-            placement: Some(placement),
-        })
-    }
+/// As a suite would say it; none where nothing is promised, or not the same to all.
+fn settings(
+    wanted: &Reserved,
+    burst: Duration,
+    placement: Placement,
+) -> Option<ReservationSettings> {
+    let [share] = &wanted.shares[..] else { return None };
+    let reservation = share.reservation.filter(|_| wanted.mechanism.has_budget())?;
+    Some(ReservationSettings {
+        budget: reservation.budget(),
+        period: reservation.period(),
+        mechanism: wanted.mechanism,
+        burst,
+        placement: Some(placement),
+    })
 }
 
 /// Refuses a machine that is under a reservation already: the second would undo to the first.
@@ -249,10 +306,9 @@ fn set_up(stage: &mut Stage, chosen: &Chosen) -> Result<()> {
 /// Prints what would be done, and what of the machine stays as it is.
 fn rehearse(
     mechanism: Mechanism,
-    request: &Request,
+    parts: &[Part],
     chosen: &Chosen,
     cpus: Cpus,
-    vm: &Vm,
     stop: Stop,
 ) -> Result<Exit> {
     let state = tempfile::tempdir()?;
@@ -260,11 +316,11 @@ fn rehearse(
     let mut stage = Stage::bare(cpus, stop, host, state.path())?;
     let mark = stage.guard.mark();
     answer!("placement {}: {}", chosen.placement, chosen.why)?;
-    let rehearsed = set_up(&mut stage, chosen)
-        .and_then(|()| mechanism::attach(&mut stage, mechanism, vm, request));
+    let rehearsed =
+        set_up(&mut stage, chosen).and_then(|()| parts::attach(&mut stage, mechanism, parts));
     // Nothing was done, so there is nothing to undo.
     stage.guard.forget_to(mark)?;
-    for fact in rehearsed?.facts {
+    for fact in parts::facts(&rehearsed?) {
         answer!("note: {fact}")?;
     }
     answer!("dry run: nothing was changed")?;
@@ -299,8 +355,8 @@ fn watched(
     options: &Options,
     stage: &Stage,
     vm: &Vm,
-    promised: Option<f64>,
-    mut attached: Attached,
+    promised: &BTreeMap<Tid, f64>,
+    mut attached: Vec<Attached>,
 ) -> Result<(bool, Vec<String>)> {
     let mut watch = Watch::start(stage.roots.proc.clone(), vm, promised)?;
     let mut enforced = true;
@@ -320,7 +376,7 @@ fn watched(
         if options.watch && answer!("{seen}")? == Reader::Gone {
             break false;
         }
-        if enforced && let Err(error) = attached.check() {
+        if enforced && let Err(error) = attached.iter_mut().try_for_each(Attached::check) {
             if !watch.is_alive() {
                 break true;
             }
@@ -334,13 +390,17 @@ fn watched(
     if ended {
         say!("the virtual machine has ended");
     }
+    let mut all = parts::facts(&attached).into_iter().cloned().collect::<Vec<_>>();
     if !enforced {
-        return Ok((ended, attached.facts));
+        return Ok((ended, all));
     }
-    let known = attached.facts.len();
-    let facts = attached.finish()?;
-    facts.iter().skip(known).for_each(|fact| say!("{fact}"));
-    Ok((ended, facts))
+    for one in attached {
+        let known = one.facts.len();
+        let last = one.finish()?.split_off(known);
+        last.iter().for_each(|fact| say!("{fact}"));
+        all.extend(last);
+    }
+    Ok((ended, all))
 }
 
 fn keep(stage: Stage, vm: &Vm) -> Result<Exit> {

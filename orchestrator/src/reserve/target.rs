@@ -65,7 +65,7 @@ impl Target {
             }
             Machine { tid, .. } => owner::of_threads(tid, "--tid", &roots.proc),
         }?;
-        Ok(Vm { vcpus: some_of(&vm.vcpus, &self.vcpu)?, ..vm })
+        Ok(Vm { vcpus: some_of(&vm.vcpus, &self.vcpu, "--vcpu")?, ..vm })
     }
 
     /// The libvirt domain, where one was named.
@@ -94,8 +94,11 @@ impl Target {
     }
 }
 
-/// The vCPUs with these numbers; all where there are none.
-fn some_of(vcpus: &[Tid], wanted: &[usize]) -> Result<Vec<Tid>, Refusal> {
+/// The vCPUs with these numbers, which `whose` names in errors; all where there are none.
+///
+/// # Errors
+/// [`Refusal::Usage`] where there is no such vCPU.
+pub(super) fn some_of(vcpus: &[Tid], wanted: &[usize], whose: &str) -> Result<Vec<Tid>, Refusal> {
     if wanted.is_empty() {
         return Ok(vcpus.to_vec());
     }
@@ -103,8 +106,8 @@ fn some_of(vcpus: &[Tid], wanted: &[usize]) -> Result<Vec<Tid>, Refusal> {
     for number in wanted {
         let tid = vcpus.get(*number).ok_or_else(|| {
             Refusal::Usage(format!(
-                "--vcpu: there is no vCPU {number}; the machine has 0 to {}",
-                vcpus.len() - 1
+                "{whose}: there is no vCPU {number}; the machine has 0 to {}",
+                vcpus.len().saturating_sub(1)
             ))
         })?;
         if !chosen.contains(tid) {
@@ -178,9 +181,12 @@ mod tests {
 
     #[test]
     fn some_vcpus_are_taken_by_their_numbers() {
-        assert_eq!(some_of(&[7, 8, 9], &[]).unwrap(), [7, 8, 9]);
-        assert_eq!(some_of(&[7, 8, 9], &[0, 2, 2]).unwrap(), [7, 9]);
-        let error = some_of(&[7, 8], &[2]).unwrap_err().to_string();
-        assert!(error.contains("no vCPU 2") && error.contains("0 to 1"), "{error}");
+        assert_eq!(some_of(&[7, 8, 9], &[], "--vcpu").unwrap(), [7, 8, 9]);
+        assert_eq!(some_of(&[7, 8, 9], &[0, 2, 2], "--vcpu").unwrap(), [7, 9]);
+        let error = some_of(&[7, 8], &[2], "--vcpu").unwrap_err().to_string();
+        assert!(
+            error.starts_with("--vcpu: there is no vCPU 2") && error.contains("0 to 1"),
+            "{error}"
+        );
     }
 }

@@ -12,7 +12,6 @@ use crate::mechanism::Vm;
 pub(super) struct Watch {
     proc: Proc,
     pid: i32,
-    promised: Option<f64>,
     start: Instant,
     last: Instant,
     threads: BTreeMap<Tid, Thread>,
@@ -22,6 +21,7 @@ pub(super) struct Watch {
 struct Thread {
     name: String,
     reserved: bool,
+    promised: Option<f64>,
     first_ns: u64,
     cpu_ns: u64,
     /// The least and the largest share in any interval.
@@ -32,7 +32,6 @@ struct Thread {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     at_s: f64,
-    promised: Option<f64>,
     vcpus: Vec<Delivered>,
     others: usize,
     others_share: f64,
@@ -45,20 +44,22 @@ struct Delivered {
     tid: Tid,
     name: String,
     share: f64,
+    promised: Option<f64>,
     range: (f64, f64),
 }
 
 impl Watch {
-    /// Begins to watch; `promised` is the bandwidth of each vCPU.
+    /// Begins to watch; `promised` are bandwidths of vCPUs.
     ///
     /// # Errors
     /// Where the machine has ended.
-    pub fn start(proc: Proc, vm: &Vm, promised: Option<f64>) -> io::Result<Self> {
+    pub fn start(proc: Proc, vm: &Vm, promised: &BTreeMap<Tid, f64>) -> io::Result<Self> {
         let now = Instant::now();
         let threads = BTreeMap::new();
-        let mut watch = Self { proc, pid: vm.pid, promised, start: now, last: now, threads };
+        let mut watch = Self { proc, pid: vm.pid, start: now, last: now, threads };
         for tid in watch.proc.threads(vm.pid)? {
-            if let Ok(thread) = watch.thread(tid, vm.vcpus.contains(&tid)) {
+            if let Ok(mut thread) = watch.thread(tid, vm.vcpus.contains(&tid)) {
+                thread.promised = promised.get(&tid).copied();
                 watch.threads.insert(tid, thread);
             }
         }
@@ -68,7 +69,7 @@ impl Watch {
     fn thread(&self, tid: Tid, reserved: bool) -> io::Result<Thread> {
         let cpu_ns = self.proc.thread_times(tid)?.cpu_ns;
         let name = self.proc.name(tid)?;
-        Ok(Thread { name, reserved, first_ns: cpu_ns, cpu_ns, range: None })
+        Ok(Thread { name, reserved, promised: None, first_ns: cpu_ns, cpu_ns, range: None })
     }
 
     /// Whether the machine is still there.
@@ -92,7 +93,7 @@ impl Watch {
         let elapsed_ns = (now - self.last).as_nanos() as f64;
         self.last = now;
         let at_s = (now - self.start).as_secs_f64();
-        let mut seen = Seen { at_s, promised: self.promised, ..Seen::default() };
+        let mut seen = Seen { at_s, ..Seen::default() };
         let tids = self.proc.threads(self.pid)?;
         self.threads.retain(|tid, _| tids.contains(tid));
         for tid in tids {
@@ -111,7 +112,8 @@ impl Watch {
             let range = (least.min(share), most.max(share));
             thread.range = Some(range);
             if thread.reserved {
-                seen.vcpus.push(Delivered { tid, name: thread.name.clone(), share, range });
+                let (name, promised) = (thread.name.clone(), thread.promised);
+                seen.vcpus.push(Delivered { tid, name, share, promised, range });
             } else {
                 seen.others += 1;
                 seen.others_share += share;
@@ -134,7 +136,7 @@ impl Watch {
                     "in all: thread {tid} ({}) {share:.3}{} over {:.0} s, least {least:.3} and \
                      most {most:.3} in a second",
                     thread.name,
-                    of(self.promised),
+                    of(thread.promised),
                     elapsed_ns / 1e9
                 )
             })
@@ -160,8 +162,8 @@ fn of(promised: Option<f64>) -> String {
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:5.0} s", self.at_s)?;
-        for Delivered { tid, name, share, range: (least, most) } in &self.vcpus {
-            let promised = of(self.promised);
+        for Delivered { tid, name, share, promised, range: (least, most) } in &self.vcpus {
+            let promised = of(*promised);
             write!(f, "  {tid} ({name}) {share:.3}{promised}, least {least:.3}, most {most:.3}")?;
         }
         write!(f, "  {} other threads {:.3}", self.others, self.others_share)
@@ -195,7 +197,7 @@ mod tests {
 
     fn watch(root: &Path) -> Watch {
         let vm = Vm { pid: 7, vcpus: vec![8] };
-        Watch::start(Proc::at(root), &vm, Some(0.56)).unwrap()
+        Watch::start(Proc::at(root), &vm, &[(8, 0.56)].into()).unwrap()
     }
 
     #[test]
@@ -211,6 +213,7 @@ mod tests {
         let (least, most) = watch.threads[&8].range.unwrap();
         assert!(least < 0.55 && most > 0.55 && most <= 1.0, "{least} {most}");
         assert!(watch.summary().contains("(CPU 0/KVM)"), "{}", watch.summary());
+        assert!(watch.summary().contains("of 0.560"), "{}", watch.summary());
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, path::Path};
 use crate::support::{orchestrator, sibling, stderr, stdout, turn};
 
 /// What the script prints of a case: `case NAME | KEY VALUE | …`.
-type Case = BTreeMap<String, String>;
+pub type Case = BTreeMap<String, String>;
 
-fn cases(text: &str) -> BTreeMap<String, Case> {
+pub fn cases(text: &str) -> BTreeMap<String, Case> {
     let case = |line: &str| {
         let mut fields = line.strip_prefix("case ")?.split(" | ");
         let name = fields.next()?.to_owned();
@@ -51,10 +51,12 @@ fn in_lab(
 ) -> Option<(String, BTreeMap<String, Case>)> {
     sibling("reports");
     let state = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/libvirt.sh");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
     let output = orchestrator(state.path())
         .args(["lab", "--root", "debian", "--kernel", kernel, "--with"])
-        .arg(&script)
+        .arg(scripts.join("domains.sh"))
+        .arg("--with")
+        .arg(scripts.join("libvirt.sh"))
         .args(["--", "sh", "libvirt.sh"])
         .args(arguments)
         .output()

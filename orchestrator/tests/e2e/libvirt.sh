@@ -7,27 +7,7 @@ work=$(mktemp -d)
 export RTVM_STATE_DIR=$work/state
 groups=/sys/fs/cgroup
 
-# `cli; jmp to itself` and the signature that the firmware looks for: a guest that asks for everything.
-image=/var/lib/libvirt/images/spin.img
-{ printf '\372\353\376'; head -c 507 /dev/zero; printf '\125\252'; } > $image
-
-# define NAME PINNING
-define() {
-  cat > $work/$1.xml <<XML
-<domain type='kvm'>
-  <name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu><cputune>$2</cputune>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
-  <memtune><hard_limit unit='MiB'>512</hard_limit></memtune>
-  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$image'/>
-      <target dev='hda' bus='ide'/></disk></devices>
-</domain>
-XML
-  virsh define $work/$1.xml > /dev/null
-}
-
-pid_of() { cat /run/libvirt/qemu/$1.pid; }
-vcpu_of() { grep -l 'CPU 0/KVM' /proc/$1/task/*/comm | cut -d/ -f5; }
+. ./domains.sh
 
 # Everything of a domain's threads that a reservation may change, and of the groups that they are in.
 state() {

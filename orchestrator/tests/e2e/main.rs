@@ -12,6 +12,7 @@ mod libvirt;
 mod mechanisms;
 mod neighbours;
 mod ordinary_user;
+mod package;
 mod reservations;
 mod reserve;
 mod restore;

@@ -16,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
 pub use web::{Network, Tap, User, Web, interface};

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::{Suite, sweep, validate};
@@ -58,11 +59,19 @@ pub fn read(path: &Path) -> Result<Suite, SuiteError> {
 /// # Errors
 /// One [`SuiteError`], the first thing found.
 pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
-    let mut suite: Suite = toml::from_str(text).map_err(|error| syntax(text, file, &error))?;
+    let mut suite: Suite = toml_of(text, file)?;
     validate::suite(&suite)
         .and_then(|()| sweep::expand(&mut suite))
         .map_err(|message| SuiteError::Rule { file: file.to_owned(), message })?;
     Ok(suite)
+}
+
+/// Reads TOML; `file` is its name in errors.
+///
+/// # Errors
+/// [`SuiteError::Syntax`].
+pub(crate) fn toml_of<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SuiteError> {
+    toml::from_str(text).map_err(|error| syntax(text, file, &error))
 }
 
 fn syntax(text: &str, file: &str, error: &toml::de::Error) -> SuiteError {
