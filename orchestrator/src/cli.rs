@@ -19,7 +19,7 @@ use model::{
 use crate::{
     advise, check,
     error::Refusal,
-    guest,
+    fleet, guest,
     helper::Helper,
     hook::Hook,
     host::{self, Linux, Stop, state_dir},
@@ -133,6 +133,9 @@ enum Command {
         /// The experiment, which has a reservation
         #[arg(long)]
         experiment: String,
+        /// Its VM whose budget is varied, where it has several
+        #[arg(long)]
+        vm: Option<String>,
         /// The budgets: a range, for example 24ms..34ms, or a list, for example 26ms,28ms
         #[arg(long)]
         budget: String,
@@ -197,6 +200,16 @@ enum Command {
     /// Run a command in a lab host: a Linux host with KVM, emulated by QEMU, that has these programs
     #[command(after_help = LAB_HELP)]
     Lab(lab::Options),
+    /// Run suites on many hosts, as jobs of Slurm: one alone on its host for each suite and host;
+    /// prints the fleet's folder
+    #[command(after_help = example("orchestrator submit quick.toml --nodes 10 --matrix guest.accelerator=kvm,tcg -- --partition=lab"))]
+    Submit(fleet::submit::Options),
+    /// Show what became of each job of a fleet
+    #[command(after_help = example("orchestrator status results/fleet-20261126T104841Z"))]
+    Status(fleet::status::Options),
+    /// Bring back what jobs of a fleet left on their hosts; exit code 1 where something is missing
+    #[command(after_help = example("orchestrator fetch results/fleet-20261126T104841Z && reports merge results/fleet-20261126T104841Z"))]
+    Fetch(fleet::status::Fetch),
     /// Undo what a killed run left changed on this host
     #[command(after_help = example("orchestrator restore"))]
     Restore,
@@ -242,7 +255,9 @@ impl Cli {
             Command::Check { cpu, summary } => check(cpu, summary),
             Command::Run { suite, only, out, dry_run, resume, after_reboot, stop_on_miss } => {
                 let mut plan = Plan::read(&suite, &only)?;
-                plan.stop_above = stop_on_miss.then_some(StopAbove::Deadline);
+                if stop_on_miss {
+                    plan.stop_on_miss()?;
+                }
                 plan.quiet = self.quiet;
                 if dry_run {
                     print::answer(&plan.describe())?;
@@ -259,6 +274,7 @@ impl Cli {
             Command::Sweep {
                 suite,
                 experiment,
+                vm,
                 budget,
                 step,
                 repetitions,
@@ -270,7 +286,7 @@ impl Cli {
                 after_reboot,
                 summary,
             } => {
-                let request = Request { experiment, budget, step, duration, repetitions, work };
+                let request = Request { experiment, vm, budget, step, duration, repetitions, work };
                 let mut plan = Plan::sweep(&suite, request.sweep()?)?;
                 plan.quiet = self.quiet;
                 if dry_run {
@@ -291,6 +307,13 @@ impl Cli {
             Command::Release { pid } => reserve::release(pid),
             Command::Hook { hook } => hook.run(),
             Command::Lab(options) => return Ok(lab::run(&options)?.into()),
+            Command::Submit(own) => {
+                fleet::submit::submit(&own, &fleet::Slurm::new(&fleet::Programs))
+            }
+            Command::Status(own) => {
+                fleet::status::status(&own, &fleet::Slurm::new(&fleet::Programs))
+            }
+            Command::Fetch(own) => fleet::status::fetch(&own, &fleet::Slurm::new(&fleet::Programs)),
             Command::Restore => restore(),
             Command::Init { file } => init::write(&file),
             Command::Schema => {

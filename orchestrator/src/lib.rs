@@ -7,6 +7,7 @@ pub mod advise;
 pub mod check;
 pub mod cli;
 pub mod error;
+pub mod fleet;
 pub mod guest;
 pub mod helper;
 mod hook;

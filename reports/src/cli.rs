@@ -20,7 +20,7 @@ use crate::{
     export,
     folder::Results,
     grid::Format,
-    history, mechanisms, render,
+    history, mechanisms, merge, render,
     series::Selection,
     supply, sweep, table, table1,
 };
@@ -127,6 +127,10 @@ enum Command {
     /// Show one experiment over many results, and the first change that matters
     #[command(after_help = example("reports history results/* --experiment fig4-loaded --chart history.svg"))]
     History(history::Arguments),
+    /// Make one report of many hosts: each experiment and claim per host, outliers marked, and what
+    /// differs between the hosts
+    #[command(after_help = example("reports merge fleet-20261126T104841Z --out report"))]
+    Merge(merge::Arguments),
     #[command(flatten)]
     Manual(Manual),
 }
@@ -185,6 +189,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             let exit = if worse { Exit::NotHeld } else { Exit::Done };
             (compare::write::write(&comparison, format, tolerance), exit)
         }
+        Command::Merge(arguments) => (merge::run(&arguments)?, Exit::Done),
         Command::History(arguments) => (history::run(&arguments)?, Exit::Done),
         Command::Manual(own) => (own.text::<Cli>().map_err(ReportError::Nothing)?, Exit::Done),
     };

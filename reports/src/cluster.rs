@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{TaskSet, suite::Experiment};
+use model::TaskSet;
 
 use crate::series::{Run, Selection, Series};
 
@@ -15,12 +15,8 @@ const PIECES: usize = 10;
 /// `PIECES` of them (or the hyperperiod overflows, or there is no period), it is one of
 /// `PIECES` consecutive pieces of the run. Jobs that never finished are a cluster together.
 #[must_use]
-pub fn clusters(
-    series: &Series,
-    experiment: &Experiment,
-    selection: Selection,
-) -> Vec<Vec<Vec<u64>>> {
-    let per_hyperperiod = jobs_per_hyperperiod(&experiment.tasks, &series.task);
+pub fn clusters(series: &Series, tasks: &TaskSet, selection: Selection) -> Vec<Vec<Vec<u64>>> {
+    let per_hyperperiod = jobs_per_hyperperiod(tasks, &series.task);
     let of = |run| of_run(run, per_hyperperiod, selection);
     series.runs.iter().map(of).filter(|run| !run.is_empty()).collect()
 }

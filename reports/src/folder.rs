@@ -7,10 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use model::{
-    Manifest,
+    Manifest, TaskSet,
     analysis::ExperimentAnalysis,
     manifest::{RepetitionRecord, Status},
-    suite::{Experiment, Sweep},
+    suite::{Experiment, ReservationSettings, Sweep, Workload},
     sweep::{self, Outcome, Point},
 };
 use results::{Folder, Samples, point::point};
@@ -29,7 +29,7 @@ pub struct Results {
     pub path: PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
-    /// One per experiment of the suite, in its order, measured or not.
+    /// One per service of each experiment of the suite, in its order, measured or not.
     pub cases: Vec<Case>,
     /// What the suite's sweeps came to.
     pub sweeps: Vec<Outcome>,
@@ -39,11 +39,14 @@ pub struct Results {
     pub simulation: Option<Box<Results>>,
 }
 
-/// An experiment and what was measured in it.
+/// A service of an experiment and what was measured of it.
 #[derive(Debug)]
 pub struct Case {
     /// As the suite says.
     pub experiment: Experiment,
+    /// Which of its workloads this is.
+    at: usize,
+    name: String,
     /// One per task (or one for the service), in the order of the tasks, also of a task that
     /// starved; empty where nothing that counts was measured.
     pub series: Vec<Series>,
@@ -77,13 +80,16 @@ impl Results {
         let suite = &folder.manifest.suite;
         let analyses = rtplan::experiment::analyses(suite);
         let mut gaps = Vec::new();
-        let cases: Vec<Case> = suite
-            .experiments
-            .iter()
-            .map(|experiment| Case::read(&folder, experiment, &analyses, &mut gaps))
-            .collect::<Result<_, _>>()?;
+        let mut cases = Vec::new();
+        for experiment in &suite.experiments {
+            for at in 0..experiment.workloads().len() {
+                cases.push(Case::read(&folder, experiment, at, &analyses, &mut gaps)?);
+            }
+        }
         let outcome = |own: &Sweep| {
-            let mine = |case: &&Case| own.members(suite).any(|one| one.name == case.name());
+            let names: Vec<String> =
+                own.members(suite).filter_map(|one| Some(own.workload(one)?.name())).collect();
+            let mine = |case: &&Case| names.iter().any(|name| name == case.name());
             let points = cases.iter().filter(mine).filter_map(|case| case.point.clone());
             sweep::outcome(suite, own, points.collect(), &analyses)
         };
@@ -107,7 +113,8 @@ impl Results {
     /// Whether the case is drawn with a sweep that it belongs to.
     #[must_use]
     pub fn is_swept(&self, case: &Case) -> bool {
-        let members = |own: &Outcome| own.points.iter().any(|one| one.experiment == case.name());
+        let name = &case.experiment.name;
+        let members = |own: &Outcome| own.points.iter().any(|one| one.experiment == *name);
         self.sweeps.iter().any(members)
     }
 
@@ -143,28 +150,38 @@ impl Case {
     fn read(
         folder: &Folder,
         experiment: &Experiment,
+        at: usize,
         analyses: &[ExperimentAnalysis],
         gaps: &mut Vec<String>,
     ) -> Result<Self, ReportError> {
-        let Samples { mut series, mut load, gaps: missing } = folder.samples(experiment)?;
-        gaps.extend(missing);
+        let workload = experiment.workloads()[at];
+        let vm = workload.vm.map(|vm| vm.name.as_str());
+        let Samples { mut series, mut load, gaps: missing } = folder.samples(workload)?;
+        // A file that is not there is one gap, whatever services it was for.
+        gaps.extend(missing.into_iter().filter(|_| at == 0));
         for side in [&mut series, &mut load] {
             side.sort_by(|a, b| (a.task.len(), &a.task).cmp(&(b.task.len(), &b.task)));
         }
         let own: Vec<_> = folder.attempts(&experiment.name).collect();
-        let counted: Vec<_> = folder.counted(&experiment.name).cloned().collect();
+        let of_vm = |record: &RepetitionRecord| RepetitionRecord {
+            facts: record.facts.of(vm),
+            ..record.clone()
+        };
+        let counted: Vec<_> = folder.counted(&experiment.name).map(of_vm).collect();
         let mut traced = Vec::new();
         for record in &counted {
-            traced.extend(Traced::read(&folder.place(record), record)?);
+            traced.extend(Traced::read(&folder.place(record), record, vm)?);
         }
-        let analysis = analyses.iter().find(|own| own.experiment == experiment.name);
+        let analysis = analyses.iter().find(|own| own.is_of(workload));
         let failed = |record: &&&RepetitionRecord| record.status == Status::Failed;
-        let reserved = experiment.reservation.is_some() && !experiment.tasks.is_empty();
+        let reserved = workload.reservation().is_some() && !workload.tasks().is_empty();
         Ok(Self {
             experiment: experiment.clone(),
+            at,
+            name: workload.name(),
             judged: Selection::by(analysis),
             bounds: analysis.and_then(Bounds::of),
-            point: reserved.then(|| point(experiment, &series, analyses)),
+            point: reserved.then(|| point(workload, &series, analyses)),
             series,
             load,
             traced,
@@ -175,10 +192,28 @@ impl Case {
         })
     }
 
-    /// The experiment's name.
+    /// The experiment's name, with those of VM and service where it has several services.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.experiment.name
+        &self.name
+    }
+
+    /// The service, and where it runs.
+    #[must_use]
+    pub fn workload(&self) -> Workload<'_> {
+        self.experiment.workloads()[self.at]
+    }
+
+    /// Its tasks; none of a web service.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskSet {
+        self.workload().tasks()
+    }
+
+    /// What its VM is guaranteed.
+    #[must_use]
+    pub fn reservation(&self) -> Option<&ReservationSettings> {
+        self.workload().reservation()
     }
 
     /// Whether any run that counts was measured; all its jobs may have starved.

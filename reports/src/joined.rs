@@ -1,6 +1,6 @@
 //! Measurement, simulation and analysis of one suite side by side.
 
-use model::{stats::Summary, suite::Experiment};
+use model::{stats::Summary, suite::Workload};
 
 use crate::{
     compare::{self, Pair},
@@ -38,7 +38,7 @@ impl Results {
             let Some(own) = self.cases.iter().find(|own| own.name() == case.name()) else {
                 continue;
             };
-            if let Some(what) = difference(&own.experiment, &case.experiment) {
+            if let Some(what) = difference(own.workload(), case.workload()) {
                 return refuse(format!(
                     "experiment `{}` has other {what} than the measured one; simulate the suite \
                      that was measured",
@@ -62,16 +62,16 @@ impl Results {
 }
 
 /// What makes two experiments of one name different ones; how long and how often they ran does not.
-fn difference(measured: &Experiment, simulated: &Experiment) -> Option<&'static str> {
-    let same_reservation = match (&measured.reservation, &simulated.reservation) {
+fn difference(measured: Workload, simulated: Workload) -> Option<&'static str> {
+    let same_reservation = match (measured.reservation(), simulated.reservation()) {
         (Some(a), Some(b)) => a.reservation() == b.reservation() && a.mechanism == b.mechanism,
         (a, b) => a.is_none() && b.is_none(),
     };
     [
-        ("tasks", measured.tasks == simulated.tasks),
-        ("load", measured.load == simulated.load),
+        ("tasks", measured.tasks() == simulated.tasks()),
+        ("load", measured.load() == simulated.load()),
         ("reservation", same_reservation),
-        ("place (`where`)", measured.place == simulated.place),
+        ("place (`where`)", measured.place() == simulated.place()),
     ]
     .into_iter()
     .find_map(|(what, same)| (!same).then_some(what))

@@ -17,6 +17,7 @@ pub mod grid;
 pub mod history;
 pub mod joined;
 pub mod mechanisms;
+pub mod merge;
 pub mod page;
 pub mod predict;
 pub mod render;
@@ -26,6 +27,7 @@ pub mod supply;
 pub mod sweep;
 pub mod table;
 pub mod table1;
+pub mod tenants;
 pub mod units;
 
 pub use error::ReportError;

@@ -107,7 +107,7 @@ pub(crate) fn sbf(curves: &[Curve]) -> Grid {
 }
 
 /// Written beside and renamed, so that a reader never sees half a file.
-fn write(
+pub(crate) fn write(
     folder: &Path,
     name: String,
     bytes: &[u8],

@@ -271,20 +271,22 @@ fn notes(results: &Results, cases: &[&Case], columns: &[Column]) -> Vec<String> 
 /// Who asked for what, and what else ran on the CPU.
 fn services(cases: &[&Case]) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
-    for experiment in cases.iter().map(|case| &case.experiment) {
-        let Some(web) = &experiment.web else { continue };
+    for workload in cases.iter().map(|case| case.workload()) {
+        let Some(web) = workload.web() else { continue };
         let pace = web.rate.map_or_else(
             || "one after the other".to_owned(),
             |rate| format!("at {rate} together, timed from the instant each was due"),
         );
         let connection = if web.keep_alive { "kept connections" } else { "a new connection each" };
         said.push(format!(
-            "A simulation: {} clients, {} requests each, {pace}, {connection}; {}",
-            web.clients, web.requests, web.query
+            "A simulation: {} clients, {}, {pace}, {connection}; {}",
+            web.clients,
+            requests(web),
+            web.query
         ));
     }
-    for experiment in cases.iter().map(|case| &case.experiment) {
-        let Some(load) = &experiment.load else { continue };
+    for workload in cases.iter().map(|case| case.workload()) {
+        let Some(load) = workload.load() else { continue };
         let tasks: Vec<String> = load.tasks.iter().map(ToString::to_string).collect();
         said.push(format!(
             "Host load: {}, {:.2} of the CPU, backlog: {}.",
@@ -296,6 +298,14 @@ fn services(cases: &[&Case]) -> Vec<String> {
     let mut seen = HashSet::new();
     said.retain(|line| seen.insert(line.clone()));
     said
+}
+
+/// How many of each client.
+fn requests(web: &model::suite::Web) -> String {
+    web.requests.map_or_else(
+        || "as many requests as come".to_owned(),
+        |requests| format!("{requests} requests each"),
+    )
 }
 
 /// Whether a response time may contain the wait for a connection request that was sent again.

@@ -4,7 +4,7 @@ use model::{
     Mechanism, Suite, TaskSet,
     analysis::{ExperimentAnalysis, LeastBudget, SupplyAnalysis, TaskBound},
     duration,
-    suite::{Emulator, Experiment, ReservationSettings},
+    suite::{Emulator, ReservationSettings, Vm, Workload as Measured},
 };
 
 use crate::{
@@ -15,43 +15,48 @@ use crate::{
     workload::{Scheduler, Workload},
 };
 
-/// Under rate-monotonic priorities, as the tasks run; `None` for an experiment without tasks.
+/// Under rate-monotonic priorities, as the tasks run; `None` for a workload without tasks.
 ///
 /// The supplies are those that surely hold, the nearest to a measurement first; none where nothing
 /// is promised. The host's tick, stalls and the bench's own threads are left out.
 #[must_use]
-pub fn analyse(experiment: &Experiment) -> Option<ExperimentAnalysis> {
-    let workload = Workload::of(&experiment.tasks).ok()?;
-    let supplies = supplies(experiment);
+pub fn analyse(measured: Measured) -> Option<ExperimentAnalysis> {
+    let workload = Workload::of(measured.tasks()).ok()?;
+    let supplies = supplies(measured);
     let budget = |supply: &Supply| least(&workload, supply);
     Some(ExperimentAnalysis {
-        experiment: experiment.name.clone(),
+        experiment: measured.experiment.name.clone(),
+        vm: measured.vm.map(|vm| vm.name.clone()),
+        service: measured.service?.name.clone(),
         budgets: supplies.iter().filter_map(budget).collect(),
         supplies: supplies.iter().map(|supply| verdict(&workload, supply)).collect(),
     })
 }
 
-/// [`analyse`] of every experiment with tasks. What verdicts rest on is calculated anew, not read from
+/// [`analyse`] of every service of tasks. What verdicts rest on is calculated anew, not read from
 /// a manifest: an old folder has none, and a better analysis is seen when it is judged again.
 #[must_use]
 pub fn analyses(suite: &Suite) -> Vec<ExperimentAnalysis> {
-    suite.experiments.iter().filter_map(analyse).collect()
+    suite.experiments.iter().flat_map(|one| one.workloads()).filter_map(analyse).collect()
 }
 
-fn supplies(experiment: &Experiment) -> Vec<Supply> {
-    let own = experiment.reservation.as_ref();
+fn supplies(measured: Measured) -> Vec<Supply> {
+    let own = measured.reservation();
     let reservation = own.map(ReservationSettings::reservation);
     let of = |&model: &Model| Supply::new(model, reservation).expect("models of a reservation");
-    models(experiment, own.map_or(Mechanism::None, |own| own.mechanism)).iter().map(of).collect()
+    models(measured, own.map_or(Mechanism::None, |own| own.mechanism)).iter().map(of).collect()
 }
 
 /// The models that hold under `mechanism`. `docs/analysis.md` says why.
-fn models(experiment: &Experiment, mechanism: Mechanism) -> &'static [Model] {
+fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     use Model::{Aligned, Dedicated, OneGap, TwoGap};
-    // QEMU's main loop in a reservation of its own on the measured CPU.
-    let neighbour = matches!(experiment.emulator, Emulator::Reserved(_));
+    if shared(measured) {
+        return &[];
+    }
+    let neighbour = matches!(measured.emulator(), Emulator::Reserved(_))
+        || measured.neighbours().any(has_deadline);
     if mechanism.is_deadline() {
-        return match (neighbour, in_step(experiment)) {
+        return match (neighbour, in_step(measured)) {
             (true, _) => &[TwoGap],
             (false, true) => &[Aligned, OneGap, TwoGap],
             (false, false) => &[OneGap, TwoGap],
@@ -59,17 +64,31 @@ fn models(experiment: &Experiment, mechanism: Mechanism) -> &'static [Model] {
     }
     // Real-time tasks go before ordinary threads, and where they fill the CPU the kernel's fair
     // server, which has a deadline, goes before every fixed priority, those of an `rt-group` too.
-    if neighbour || experiment.load.is_some() {
+    let alone = measured.neighbours().next().is_none() && measured.experiment.services.is_empty();
+    if measured.place().is_guest() && (neighbour || !alone) || measured.load().is_some() {
         return &[];
     }
     if mechanism.caps() { &[OneGap, TwoGap] } else { &[Dedicated] }
 }
 
+/// Whether other tasks with priorities of their own run in the same place: nothing here orders them.
+fn shared(measured: Measured) -> bool {
+    let services = measured.vm.map_or(&measured.experiment.services, |vm| &vm.services);
+    services.iter().filter(|service| !service.tasks().is_empty()).count() > 1
+}
+
+/// Whether it has a reservation that may go before others, its own or its emulator's.
+#[must_use]
+pub fn has_deadline(vm: &Vm) -> bool {
+    matches!(vm.emulator, Emulator::Reserved(_))
+        || vm.reservation().is_some_and(|own| own.mechanism.is_deadline())
+}
+
 /// Whether every release falls on the start of a server period: P divides every T, and all tasks
 /// are first released together.
-fn in_step(experiment: &Experiment) -> bool {
-    let period = experiment.reservation.as_ref().map_or(1, |own| own.period.as_nanos());
-    experiment.tasks.iter().all(|task| task.period().as_nanos().is_multiple_of(period))
+fn in_step(measured: Measured) -> bool {
+    let period = measured.reservation().map_or(1, |own| own.period.as_nanos());
+    measured.tasks().iter().all(|task| task.period().as_nanos().is_multiple_of(period))
 }
 
 fn verdict(workload: &Workload, supply: &Supply) -> SupplyAnalysis {
@@ -112,7 +131,7 @@ mod tests {
             "name = \"s\"\n[[experiment]]\nname = \"x\"\nwhere = \"guest\"\n\
              tasks = [\"30ms/150ms\", \"50ms/200ms\"]\n{rest}"
         );
-        analyse(&parse(&text, "s.toml").unwrap().experiments[0]).unwrap()
+        analyse(parse(&text, "s.toml").unwrap().experiments[0].workloads()[0]).unwrap()
     }
 
     fn bounds(own: &SupplyAnalysis) -> Vec<Option<u64>> {
@@ -188,6 +207,31 @@ mod tests {
         assert_eq!(models(&with("40ms", "")), ["one-gap", "two-gap"]);
         let emulator = "emulator = { budget = \"1ms\", period = \"10ms\" }";
         assert_eq!(models(&with("50ms", emulator)), ["two-gap"]);
+    }
+
+    #[test]
+    fn a_neighbour_with_a_reservation_may_go_first() {
+        let vm = |name: &str, more: &str| {
+            format!(
+                "[[experiment.vm]]\nname = \"{name}\"\nvcpus = [{{ budget = \"28ms\", period = \
+                 \"50ms\" }}]\nservice = [{{ tasks = [\"30ms/150ms\", \"50ms/200ms\"] }}]\n{more}\n"
+            )
+        };
+        let models = |text: &str| -> Vec<Vec<String>> {
+            let text = format!("name = \"s\"\n[[experiment]]\nname = \"x\"\n{text}");
+            let own = analyses(&parse(&text, "s.toml").unwrap()).into_iter();
+            own.map(|one| one.supplies.into_iter().map(|one| one.supply).collect()).collect()
+        };
+        let hard = ["aligned", "one-gap", "two-gap"].map(str::to_owned).to_vec();
+        assert_eq!(models(&vm("a", "")), std::slice::from_ref(&hard));
+        let two = format!("{}{}", vm("a", ""), vm("b", ""));
+        assert_eq!(models(&two), [["two-gap"], ["two-gap"]]);
+        // What has no deadline comes after all that have one.
+        let quota = format!("{}{}", vm("a", ""), vm("b", "mechanism = \"cfs-quota\""));
+        assert_eq!(models(&quota), [hard, vec![]]);
+        let twice =
+            vm("a", "").replace("[{ tasks", "[{ name = \"o\", tasks = [\"1ms/9ms\"] }, { tasks");
+        assert_eq!(models(&twice), [[""; 0], [""; 0]]);
     }
 
     #[test]

@@ -40,6 +40,8 @@ impl Sample {
             status: self.status,
             bytes: self.bytes,
             error: self.failure.as_ref().map(ToString::to_string),
+            vm: None,
+            service: None,
         }
     }
 }

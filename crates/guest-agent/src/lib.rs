@@ -17,3 +17,4 @@ pub mod protocol;
 pub mod reaper;
 pub mod serve;
 pub mod switch;
+pub mod wild;

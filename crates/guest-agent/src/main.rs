@@ -6,11 +6,24 @@ use std::{env, process::ExitCode};
 use model::Exit;
 use nix::unistd::getpid;
 
+/// What `--wild NAME` asks for, in a guest.
+fn wild() -> Option<guest_agent::wild::Wild> {
+    let mut arguments = env::args().skip(1);
+    let asked = arguments.next().is_some_and(|argument| argument == "--wild");
+    let name = arguments.next().filter(|_| asked && guest_agent::wild::is_guest())?;
+    guest_agent::wild::Wild::named(&name)
+}
+
 fn main() -> ExitCode {
     if getpid().as_raw() == 1 {
         guest_agent::init::run();
     } else if env::args_os().nth(1).is_some_and(|argument| argument == "--service") {
         guest_agent::init::run_as_service();
+    } else if let Some(wild) = wild() {
+        guest_agent::wild::run(wild);
+    } else if guest_agent::wild::is_guest() {
+        // What a wild guest starts ends at once.
+        return Exit::Done.into();
     } else {
         eprintln!(
             "guest-agent is a guest's /init and does nothing on a host; orchestrator packs it"

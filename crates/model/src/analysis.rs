@@ -4,11 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The analysis of one experiment under rate-monotonic priorities.
+use crate::suite::Workload;
+
+/// The analysis of one service of tasks under rate-monotonic priorities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExperimentAnalysis {
-    /// Its name.
+    /// Its experiment.
     pub experiment: String,
+    /// Its VM; none on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
+    /// Its name.
+    #[serde(default)]
+    pub service: String,
     /// One for each model of the CPU time that its tasks get; first the one that measurements are
     /// held against. Empty where nothing is promised: beside a load, without a reservation.
     pub supplies: Vec<SupplyAnalysis>,
@@ -48,6 +56,21 @@ pub struct LeastBudget {
 }
 
 impl ExperimentAnalysis {
+    /// Whether it is that of `workload`.
+    #[must_use]
+    pub fn is_of(&self, workload: Workload) -> bool {
+        self.experiment == workload.experiment.name
+            && self.vm.as_deref() == workload.vm.map(|vm| vm.name.as_str())
+            && workload.service.is_some_and(|service| service.name == self.service)
+    }
+
+    /// Whether both are of the same service.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        (&self.experiment, &self.vm, &self.service)
+            == (&other.experiment, &other.vm, &other.service)
+    }
+
     /// The model that measurements are held against.
     #[must_use]
     pub fn expected(&self) -> Option<&SupplyAnalysis> {

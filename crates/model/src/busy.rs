@@ -46,7 +46,8 @@ mod tests {
     use super::*;
 
     fn row(start_ns: u64, end_ns: u64, woken_ns: Option<u64>, ended: Option<Ended>) -> Supply {
-        Supply { start_ns, end_ns, thread: "vcpu0".into(), cpu: Some(1), woken_ns, ended }
+        let (thread, cpu) = ("vcpu0".into(), Some(1));
+        Supply { start_ns, end_ns, thread, cpu, woken_ns, ended, vm: None }
     }
 
     fn facts(from: u64, to: u64) -> TraceFacts {

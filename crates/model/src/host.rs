@@ -87,6 +87,10 @@ pub struct KvmFacts {
 /// The machine that the figures come from. What it does not tell is none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
+    /// What the host is called: by the cluster that ran the job, else by itself; none in folders of
+    /// earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The processor, as /proc/cpuinfo calls it.
     pub cpu_model: Option<String>,
     /// CPUs online.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod demand;
 pub mod duration;
 pub mod exit;
+pub mod fleet;
 pub mod hist;
 pub mod host;
 pub mod judged;

@@ -8,7 +8,7 @@ pub use crate::host::{
 use crate::{Suite, analysis::ExperimentAnalysis, clock::ClockMap};
 
 /// The version of the result folder's layout that this code writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The manifest of a result folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +172,9 @@ pub struct Facts {
     /// Where the first miss ended the workload early; none where it ran its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+    /// Each VM, where there are several; what stands above is of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vms: Vec<VmFacts>,
     /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
     #[serde(default)]
     pub mechanism: Vec<String>,
@@ -180,7 +183,62 @@ pub struct Facts {
     pub warnings: Vec<String>,
 }
 
+/// Facts of one of several VMs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VmFacts {
+    /// The VM.
+    pub vm: String,
+    /// As [`Facts::boot_ns`].
+    pub boot_ns: Option<u64>,
+    /// As [`Facts::guest_clock_offset_ns`].
+    pub guest_clock_offset_ns: Option<i64>,
+    /// As [`Facts::guest_clock_uncertainty_ns`].
+    pub guest_clock_uncertainty_ns: Option<u64>,
+    /// As [`Facts::guest_clock_drift`].
+    pub guest_clock_drift: Option<f64>,
+    /// As [`Facts::vcpu_share`].
+    pub vcpu_share: Option<f64>,
+    /// As [`Facts::emulator_share`].
+    pub emulator_share: Option<f64>,
+    /// As [`Facts::ns_per_iteration`].
+    pub ns_per_iteration: Option<f64>,
+    /// As [`Facts::kvm`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kvm: Option<KvmRun>,
+    /// As [`Facts::mechanism`].
+    #[serde(default)]
+    pub mechanism: Vec<String>,
+}
+
+impl VmFacts {
+    /// As the attempt's, of which these are the only VM's, or the first one's.
+    pub fn put_into(self, facts: &mut Facts) {
+        facts.boot_ns = self.boot_ns;
+        facts.guest_clock_offset_ns = self.guest_clock_offset_ns;
+        facts.guest_clock_uncertainty_ns = self.guest_clock_uncertainty_ns;
+        facts.guest_clock_drift = self.guest_clock_drift;
+        facts.vcpu_share = self.vcpu_share;
+        facts.emulator_share = self.emulator_share;
+        facts.ns_per_iteration = self.ns_per_iteration;
+        facts.kvm = self.kvm;
+        facts.mechanism = self.mechanism;
+    }
+}
+
 impl Facts {
+    /// As they are known of one of several VMs.
+    #[must_use]
+    pub fn of(&self, vm: Option<&str>) -> Self {
+        let mut own = self.clone();
+        if let Some(facts) = self.vms.iter().find(|facts| Some(facts.vm.as_str()) == vm) {
+            facts.clone().put_into(&mut own);
+        }
+        if let Some(trace) = &mut own.trace {
+            trace.threads.retain(|thread| thread.vm.is_none() || thread.vm.as_deref() == vm);
+        }
+        own
+    }
+
     /// The clock of the attempt's jobs, whose offset was measured at `since_ns` of the host's: the
     /// host's own where they ran there.
     #[must_use]
@@ -286,6 +344,9 @@ pub struct TraceFacts {
 /// CPU time of one of the VM's threads while the trace was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadFacts {
+    /// Its VM; none in folders of earlier versions, which have one.
+    #[serde(default)]
+    pub vm: Option<String>,
     /// Its name in `supply.csv`.
     pub thread: String,
     /// Its id.

@@ -158,7 +158,7 @@ mod tests {
         }
         let job = |missed: &str| {
             let header = Job::COLUMNS.join(",");
-            complaint_about::<Job>(&format!("{header}\n,0,tau1,3,10,11,40,30,28,150,{missed},\n"))
+            complaint_about::<Job>(&format!("{header}\n,0,tau1,3,10,11,40,30,28,150,{missed},,,\n"))
         };
         assert_eq!(job("2"), ", line 2: `missed` is 0 or 1, not 2");
         assert!(job("no").starts_with(", line 2, column `missed`: `no` is not"), "{}", job("no"));

@@ -44,6 +44,12 @@ pub struct Job {
     /// Time in which the measured CPU ran nobody, from the start of the busy period that the job
     /// belongs to until its finish; empty where no sentinel watched.
     pub stalled_ns: Option<u64>,
+    /// The VM that it ran in; none on the host, or for a program run on its own.
+    #[serde(default)]
+    pub vm: Option<String>,
+    /// The service that it belongs to; none for a program run on its own.
+    #[serde(default)]
+    pub service: Option<String>,
 }
 
 impl Job {
@@ -81,6 +87,12 @@ pub struct Request {
     pub bytes: u64,
     /// Why the request failed; empty for a good one.
     pub error: Option<String>,
+    /// The VM in which it was answered; none on the host, or for a program run on its own.
+    #[serde(default)]
+    pub vm: Option<String>,
+    /// The service that was asked; none for a program run on its own.
+    #[serde(default)]
+    pub service: Option<String>,
 }
 
 /// An interval in which the measured CPU ran nobody: a row of `stalls.csv`.
@@ -107,6 +119,9 @@ pub struct Supply {
     pub woken_ns: Option<u64>,
     /// Why it was switched out; empty where the trace ends or events were lost.
     pub ended: Option<Ended>,
+    /// The VM that it belongs to; none in files of earlier versions, which have one.
+    #[serde(default)]
+    pub vm: Option<String>,
 }
 
 /// Why a thread was switched out.
@@ -275,6 +290,8 @@ impl Columns for Job {
         "deadline_ns",
         "missed",
         "stalled_ns",
+        "vm",
+        "service",
     ];
 }
 
@@ -292,6 +309,8 @@ impl Columns for Request {
         "status",
         "bytes",
         "error",
+        "vm",
+        "service",
     ];
 }
 
@@ -301,7 +320,7 @@ impl Columns for Stall {
 
 impl Columns for Supply {
     const COLUMNS: &'static [&'static str] =
-        &["start_ns", "end_ns", "thread", "cpu", "woken_ns", "ended"];
+        &["start_ns", "end_ns", "thread", "cpu", "woken_ns", "ended", "vm"];
 }
 
 impl Columns for Occupied {
@@ -344,6 +363,8 @@ mod tests {
             deadline_ns: 150,
             missed: true,
             stalled_ns: None,
+            vm: None,
+            service: None,
         }
     }
 
@@ -355,7 +376,7 @@ mod tests {
         assert_eq!(
             text,
             "experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,\
-             deadline_ns,missed,stalled_ns\n,0,tau1,3,10,11,40,30,28,150,1,\n"
+             deadline_ns,missed,stalled_ns,vm,service\n,0,tau1,3,10,11,40,30,28,150,1,,,\n"
         );
         let rows: Vec<Job> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
@@ -372,6 +393,7 @@ mod tests {
                 cpu: Some(1),
                 woken_ns: Some(0),
                 ended: Some(Ended::Slept),
+                vm: None,
             },
             Supply {
                 start_ns: 3,
@@ -380,6 +402,7 @@ mod tests {
                 cpu: None,
                 woken_ns: None,
                 ended: None,
+                vm: None,
             },
         ];
         let mut bytes = Vec::new();
@@ -387,7 +410,7 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(
             text,
-            "start_ns,end_ns,thread,cpu,woken_ns,ended\n1,2,vcpu0,1,0,slept\n3,4,main-loop,,,\n"
+            "start_ns,end_ns,thread,cpu,woken_ns,ended,vm\n1,2,vcpu0,1,0,slept,\n3,4,main-loop,,,,\n"
         );
         let read: Vec<Supply> =
             csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();

@@ -13,7 +13,7 @@ use crate::{
     analysis::{ExperimentAnalysis, LeastBudget},
     duration::{self, in_ms as ms},
     judged::Count,
-    suite::{Experiment, Sweep},
+    suite::{Sweep, Workload},
 };
 
 /// Whether a budget is enough, as far as was measured.
@@ -97,26 +97,24 @@ pub fn outcome(
     analyses: &[ExperimentAnalysis],
 ) -> Outcome {
     let first = sweep.members(suite).next();
-    let period = first.and_then(|one| Some(one.reservation.as_ref()?.period)).unwrap_or_default();
-    let analysis = first.and_then(|one| of(analyses, one));
+    let vm = first.and_then(|one| sweep.vm(one));
+    let period = vm.and_then(|vm| Some(vm.reservation()?.period)).unwrap_or_default();
+    let mine = |own: &&ExperimentAnalysis| {
+        let named = first.is_some_and(|one| one.name == own.experiment);
+        named && own.vm.as_deref() == vm.map(|vm| vm.name.as_str())
+    };
+    let analysis = analyses.iter().find(mine);
     let analytic = analysis.map_or_else(Vec::new, |own| own.budgets.clone());
     Outcome::of(sweep.experiment.clone(), period, points, analytic)
 }
 
-fn of<'a>(
-    analyses: &'a [ExperimentAnalysis],
-    experiment: &Experiment,
-) -> Option<&'a ExperimentAnalysis> {
-    analyses.iter().find(|own| own.experiment == experiment.name)
-}
-
 impl Point {
-    /// `experiment` under its reservation, from `repetitions` that count.
+    /// `workload` under its reservation, from `repetitions` that count.
     #[must_use]
-    pub fn of(experiment: &Experiment, repetitions: u32, tasks: Vec<TaskPoint>) -> Self {
-        let budget = experiment.reservation.as_ref().map(|own| own.budget);
+    pub fn of(workload: Workload, repetitions: u32, tasks: Vec<TaskPoint>) -> Self {
+        let budget = workload.reservation().map(|own| own.budget);
         Self {
-            experiment: experiment.name.clone(),
+            experiment: workload.experiment.name.clone(),
             budget_ns: duration::as_ns(budget.unwrap_or_default()),
             verdict: verdict(&tasks),
             repetitions,

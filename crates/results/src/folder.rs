@@ -9,13 +9,13 @@ use std::{
 use model::{
     Manifest, TaskSet,
     manifest::{RepetitionRecord, SCHEMA_VERSION},
-    sample,
-    suite::Experiment,
+    sample::{self, Request},
+    suite::Workload,
 };
 
 use crate::{
     error::Error,
-    jobs::{self, TaskJobs},
+    jobs::{self, Owner, TaskJobs},
     series::Series,
 };
 
@@ -28,10 +28,10 @@ pub struct Folder {
     pub manifest: Manifest,
 }
 
-/// The samples of an experiment, of the attempts that count.
+/// The samples of a workload, of the attempts that count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Samples {
-    /// One for each task of the experiment, or one for its service; empty where nothing was measured.
+    /// One for each task, or one for its service; empty where nothing was measured.
     pub series: Vec<Series>,
     /// The same of the host's own tasks, where the load recorded its jobs.
     pub load: Vec<Series>,
@@ -76,19 +76,23 @@ impl Folder {
         self.attempts(experiment).filter(|record| record.counts)
     }
 
-    /// The samples of an experiment: of each task in each run, also where it has no row at all.
+    /// The samples of a workload: of each task in each run, also where it has no row at all.
     ///
     /// # Errors
     /// A malformed row.
-    pub fn samples(&self, experiment: &Experiment) -> Result<Samples, Error> {
+    pub fn samples(&self, workload: Workload) -> Result<Samples, Error> {
         let mut found = Samples::default();
+        let (experiment, tasks) = (workload.experiment, workload.tasks());
+        let owner = Owner {
+            vm: workload.vm.map_or("", |vm| &vm.name),
+            service: workload.service.map_or("", |service| &service.name),
+        };
         for record in self.counted(&experiment.name) {
             let file =
                 |name: &str| Some(self.place(record).join(name)).filter(|path| path.exists());
             let (jobs, requests) = (file("jobs.csv"), file("requests.csv"));
             // An experiment without a workload of its own (`reserve --out`) has no samples.
-            let measures = !experiment.tasks.is_empty() || experiment.web.is_some();
-            if measures && jobs.is_none() && requests.is_none() {
+            if workload.measures() && jobs.is_none() && requests.is_none() {
                 found.gaps.push(format!(
                     "{}/rep-{:03} counts, but has neither jobs.csv nor requests.csv",
                     record.experiment, record.attempt
@@ -100,14 +104,17 @@ impl Folder {
                 .map_or(experiment.duration, |stopped| Duration::from_nanos(stopped.after_ns));
             let attempt = record.attempt;
             if let Some(jobs) = jobs {
-                let rows = read_jobs(&jobs, &experiment.tasks, length)?;
-                Series::add_jobs(&mut found.series, &experiment.tasks, length, attempt, rows);
+                let rows = read_jobs(&jobs, owner, tasks, length)?;
+                Series::add_jobs(&mut found.series, tasks, length, attempt, rows);
             }
             if let Some(requests) = requests {
-                Series::add_requests(&mut found.series, attempt, sample::read_csv(&requests)?);
+                let mut rows: Vec<Request> = sample::read_csv(&requests)?;
+                let text = |cell: &Option<String>| cell.clone().unwrap_or_default();
+                rows.retain(|row| owner.has(&text(&row.vm), &text(&row.service)));
+                Series::add_requests(&mut found.series, attempt, rows);
             }
-            if let (Some(jobs), Some(load)) = (file("load-jobs.csv"), &experiment.load) {
-                let rows = read_jobs(&jobs, &load.tasks, length)?;
+            if let (Some(jobs), Some(load)) = (file("load-jobs.csv"), workload.load()) {
+                let rows = read_jobs(&jobs, Owner::default(), &load.tasks, length)?;
                 Series::add_jobs(&mut found.load, &load.tasks, length, attempt, rows);
             }
         }
@@ -116,12 +123,17 @@ impl Folder {
 }
 
 /// As many jobs of a task are expected as are released.
-fn read_jobs(file: &Path, tasks: &TaskSet, length: Duration) -> Result<Vec<TaskJobs>, Error> {
+fn read_jobs(
+    file: &Path,
+    owner: Owner,
+    tasks: &TaskSet,
+    length: Duration,
+) -> Result<Vec<TaskJobs>, Error> {
     let released = |name: &str| {
         let named = tasks.iter().enumerate().find(|(at, _)| TaskSet::name(*at) == name);
         named.map_or(0, |(_, task)| task.released(length) as usize)
     };
-    Ok(jobs::read(file, released)?)
+    Ok(jobs::read(file, owner, released)?)
 }
 
 /// The folder of an attempt, in the result folder at `path`.

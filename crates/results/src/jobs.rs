@@ -26,25 +26,42 @@ pub(crate) struct TaskJobs {
     pub samples: Vec<Sample>,
 }
 
-/// The jobs of a file, task by task; `expected` says how many jobs of a task there should be.
+/// The jobs of a service in a file, task by task; `expected` says how many jobs of a task there
+/// should be.
 ///
 /// # Errors
 /// A malformed row.
 pub(crate) fn read(
     path: &Path,
+    of: Owner,
     expected: impl Fn(&str) -> usize,
 ) -> Result<Vec<TaskJobs>, SampleError> {
-    let mut tasks = Tasks { found: Vec::new(), last: 0, expected };
+    let mut tasks = Tasks { found: Vec::new(), last: 0, of, expected };
     if by_hand(path, &mut tasks).is_none() {
-        return Ok(of(&sample::read_csv::<Job>(path)?));
+        return Ok(self::of(&sample::read_csv::<Job>(path)?, of));
     }
     Ok(tasks.sorted())
 }
 
+/// Whose rows are wanted: those of a service in a VM, or on the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Owner<'a> {
+    pub vm: &'a str,
+    pub service: &'a str,
+}
+
+impl Owner<'_> {
+    /// Rows of files with one service need not name it.
+    pub fn has(self, vm: &str, service: &str) -> bool {
+        service.is_empty() || (service == self.service && vm == self.vm)
+    }
+}
+
 /// The same of rows that were read already.
-pub(crate) fn of(rows: &[Job]) -> Vec<TaskJobs> {
-    let mut tasks = Tasks { found: Vec::new(), last: 0, expected: |_: &str| 0 };
-    for job in rows {
+pub(crate) fn of(rows: &[Job], of: Owner) -> Vec<TaskJobs> {
+    let mut tasks = Tasks { found: Vec::new(), last: 0, of, expected: |_: &str| 0 };
+    let text = |cell: &Option<String>| cell.clone().unwrap_or_default();
+    for job in rows.iter().filter(|job| of.has(&text(&job.vm), &text(&job.service))) {
         let row = Row {
             release_ns: job.release_ns,
             response_ns: job.response_ns,
@@ -68,14 +85,15 @@ struct Row {
     stalled_ns: Option<u64>,
 }
 
-struct Tasks<E> {
+struct Tasks<'a, E> {
     found: Vec<TaskJobs>,
     /// Where the last row's task stands.
     last: usize,
+    of: Owner<'a>,
     expected: E,
 }
 
-impl<E: Fn(&str) -> usize> Tasks<E> {
+impl<E: Fn(&str) -> usize> Tasks<'_, E> {
     fn add(&mut self, task: &str, row: &Row) {
         if self.found.get(self.last).is_none_or(|own| own.task != task) {
             let at = self.found.iter().position(|own| own.task == task);
@@ -102,7 +120,7 @@ impl<E: Fn(&str) -> usize> Tasks<E> {
 }
 
 /// None where anything is not as this project writes it.
-fn by_hand<E: Fn(&str) -> usize>(path: &Path, tasks: &mut Tasks<E>) -> Option<()> {
+fn by_hand<E: Fn(&str) -> usize>(path: &Path, tasks: &mut Tasks<'_, E>) -> Option<()> {
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).ok()?);
     let mut line = Vec::with_capacity(256);
     file.read_until(b'\n', &mut line).ok()?;
@@ -128,7 +146,7 @@ fn by_hand<E: Fn(&str) -> usize>(path: &Path, tasks: &mut Tasks<E>) -> Option<()
 }
 
 /// Rows that each end with a line break.
-fn rows<E: Fn(&str) -> usize>(mut bytes: &[u8], tasks: &mut Tasks<E>) -> Option<()> {
+fn rows<E: Fn(&str) -> usize>(mut bytes: &[u8], tasks: &mut Tasks<'_, E>) -> Option<()> {
     while !bytes.is_empty() {
         let mut cells = Cells { rest: bytes };
         cells.text()?;
@@ -148,9 +166,13 @@ fn rows<E: Fn(&str) -> usize>(mut bytes: &[u8], tasks: &mut Tasks<E>) -> Option<
                 1 => true,
                 _ => return None,
             },
-            stalled_ns: cells.optional(b'\n')?,
+            stalled_ns: cells.optional(b',')?,
         };
-        tasks.add(task, &row);
+        let vm = std::str::from_utf8(cells.text()?).ok()?;
+        let service = std::str::from_utf8(cells.last()?).ok()?;
+        if tasks.of.has(vm, service) {
+            tasks.add(task, &row);
+        }
         bytes = cells.rest;
     }
     Some(())
@@ -166,6 +188,14 @@ impl<'a> Cells<'a> {
         let end = self.rest.iter().position(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))?;
         let cell = &self.rest[..end];
         self.rest = self.rest[end..].strip_prefix(b",")?;
+        Some(cell)
+    }
+
+    /// Up to the end of the line.
+    fn last(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))?;
+        let cell = &self.rest[..end];
+        self.rest = self.rest[end..].strip_prefix(b"\n")?;
         Some(cell)
     }
 
@@ -218,11 +248,15 @@ mod tests {
             deadline_ns: 1_000_000,
             missed: response_ns > 1_000_000,
             stalled_ns: stalled_ns.checked_sub(1),
+            vm: Some(["a", "b"][n as usize % 2].into()),
+            service: Some("s".into()),
         }
     }
 
+    const OWNER: Owner = Owner { vm: "a", service: "s" };
+
     fn by_hand_only(path: &Path) -> Option<Vec<TaskJobs>> {
-        let mut tasks = Tasks { found: Vec::new(), last: 0, expected: |_: &str| 0 };
+        let mut tasks = Tasks { found: Vec::new(), last: 0, of: OWNER, expected: |_: &str| 0 };
         by_hand(path, &mut tasks).map(|()| tasks.found)
     }
 
@@ -238,18 +272,19 @@ mod tests {
             let fast = by_hand_only(file.path()).unwrap();
             // A blank behind the last title, and the slow way is taken.
             let text = std::fs::read_to_string(file.path()).unwrap();
-            let slow = self::file(&text.replacen("stalled_ns\n", "stalled_ns,more\n", 1)
+            let slow = self::file(&text.replacen("service\n", "service,more\n", 1)
                 .replace('\n', ",\n").replacen(",more,\n", ",more\n", 1));
             prop_assert_eq!(by_hand_only(slow.path()), None);
-            prop_assert_eq!(fast, read(slow.path(), |_| 0).unwrap());
+            prop_assert!(fast.iter().flat_map(|own| &own.samples).count() <= rows.len().div_ceil(2));
+            prop_assert_eq!(fast, read(slow.path(), OWNER, |_| 0).unwrap());
         }
     }
 
     #[test]
     fn what_is_malformed_is_complained_of_as_ever() {
         let header = Job::COLUMNS.join(",");
-        let text = format!("{header}\nx,0,tau1,0,10,10,20,10,many,1000,0,0\n");
-        let said = read(file(&text).path(), |_| 0).unwrap_err().to_string();
+        let text = format!("{header}\nx,0,tau1,0,10,10,20,10,many,1000,0,0,,\n");
+        let said = read(file(&text).path(), OWNER, |_| 0).unwrap_err().to_string();
         assert!(
             said.ends_with("line 2, column `cpu_ns`: `many` is not a whole number in its range"),
             "{said}"

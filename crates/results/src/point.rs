@@ -4,30 +4,30 @@ use model::{
     analysis::ExperimentAnalysis,
     duration,
     judged::Selection,
-    suite::Experiment,
+    suite::Workload,
     sweep::{Point, TaskPoint},
 };
 
 use crate::{error::Error, folder::Folder, series::Series};
 
 impl Folder {
-    /// Whether the budget of `experiment`'s reservation is enough.
+    /// Whether the budget of the reservation of `workload`'s VM is enough.
     ///
     /// # Errors
     /// A malformed row.
     pub fn point(
         &self,
-        experiment: &Experiment,
+        workload: Workload,
         analyses: &[ExperimentAnalysis],
     ) -> Result<Point, Error> {
-        Ok(point(experiment, &self.samples(experiment)?.series, analyses))
+        Ok(point(workload, &self.samples(workload)?.series, analyses))
     }
 }
 
 /// As [`Folder::point`], from samples that were read already.
 #[must_use]
-pub fn point(experiment: &Experiment, series: &[Series], analyses: &[ExperimentAnalysis]) -> Point {
-    let own = analyses.iter().find(|own| own.experiment == experiment.name);
+pub fn point(workload: Workload, series: &[Series], analyses: &[ExperimentAnalysis]) -> Point {
+    let own = analyses.iter().find(|own| own.is_of(workload));
     let selection = Selection::by(own);
     let runs = series.iter().map(|own| own.runs.len()).max().unwrap_or(0);
     let of = |(own, task): (&Series, &model::Task)| TaskPoint {
@@ -36,8 +36,8 @@ pub fn point(experiment: &Experiment, series: &[Series], analyses: &[ExperimentA
         count: own.count(selection),
         p99_ns: own.percentile(selection, 99.0),
     };
-    let tasks = series.iter().zip(experiment.tasks.iter()).map(of).collect();
-    Point::of(experiment, runs as u32, tasks)
+    let tasks = series.iter().zip(workload.tasks().iter()).map(of).collect();
+    Point::of(workload, runs as u32, tasks)
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     use model::{
         analysis::{SupplyAnalysis, TaskBound},
         sample::Job,
-        suite::parse,
+        suite::{Experiment, parse},
         sweep::Verdict,
     };
 
@@ -73,6 +73,8 @@ mod tests {
                 deadline_ns,
                 missed: false,
                 stalled_ns: Some(0),
+                vm: None,
+                service: None,
             };
             bend(&mut job);
             job
@@ -83,10 +85,12 @@ mod tests {
 
     fn judge(runs: &[Vec<Job>], bounded: Selection) -> Point {
         let experiment = experiment();
+        let workload = experiment.workloads()[0];
         let mut series = Vec::new();
         for (attempt, rows) in runs.iter().enumerate() {
-            let (tasks, length) = (&experiment.tasks, experiment.duration);
-            Series::add_jobs(&mut series, tasks, length, attempt as u32, crate::jobs::of(rows));
+            let (tasks, length) = (workload.tasks(), experiment.duration);
+            let jobs = crate::jobs::of(rows, crate::jobs::Owner::default());
+            Series::add_jobs(&mut series, tasks, length, attempt as u32, jobs);
         }
         let wcrt_ns = (bounded == Selection::Undisturbed).then_some(1);
         let bound = |at| TaskBound { task: model::TaskSet::name(at), wcrt_ns };
@@ -95,9 +99,14 @@ mod tests {
             schedulable: None,
             tasks: (0..2).map(bound).collect(),
         };
-        let analysis =
-            ExperimentAnalysis { experiment: "x".into(), supplies: vec![supply], budgets: vec![] };
-        point(&experiment, &series, &[analysis])
+        let analysis = ExperimentAnalysis {
+            experiment: "x".into(),
+            vm: Some("vm".into()),
+            service: "tasks".into(),
+            supplies: vec![supply],
+            budgets: vec![],
+        };
+        point(workload, &series, &[analysis])
     }
 
     #[test]

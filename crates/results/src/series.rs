@@ -260,13 +260,21 @@ mod tests {
             deadline_ns: 150 * MS,
             missed: false,
             stalled_ns: Some(stalled_ms * MS),
+            vm: None,
+            service: None,
         }
     }
 
     fn series(rows: &[Job]) -> Vec<Series> {
         let mut series = Vec::new();
         let length = Duration::from_millis(600);
-        Series::add_jobs(&mut series, &TaskSet::paper(), length, 0, jobs::of(rows));
+        Series::add_jobs(
+            &mut series,
+            &TaskSet::paper(),
+            length,
+            0,
+            jobs::of(rows, jobs::Owner::default()),
+        );
         series
     }
 

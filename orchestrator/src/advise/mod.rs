@@ -1,5 +1,5 @@
 //! Which reservation a virtual machine needs whose tasks nobody knows: it is watched through the
-//! kernel's trace ([`watch`]), what it asked for becomes a demand bound function
+//! kernel's trace, what it asked for becomes a demand bound function
 //! ([`model::demand`]), and real-time calculus ([`rtplan::demand`]) says which budgets delay its work
 //! by at most the latency. `docs/advise.md` has the theory and what an observation cannot promise.
 

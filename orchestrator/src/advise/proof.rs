@@ -99,13 +99,15 @@ impl Proof {
 }
 
 /// The most that work of a busy interval was delayed beyond what it would take with the CPU to
-/// itself. Delay grows only while the thread waits, so the begins of runs tell.
+/// itself. Delay grows only while the thread waits, so the first work of each run tells.
 fn added_ns(interval: &Segment, demand: &Demand) -> u64 {
     let mut supplied_ns = 0;
     let mut most = 0;
     for (start, end) in &interval.runs {
         let elapsed_ns = start - interval.from_ns;
-        let alone_ns = demand.length_for(supplied_ns).unwrap_or(supplied_ns).max(supplied_ns);
+        // The first nanosecond of this run: whatever came before it, alone it was not done earlier.
+        let next_ns = supplied_ns + 1;
+        let alone_ns = demand.length_for(next_ns).unwrap_or(next_ns).max(next_ns) - 1;
         most = most.max(elapsed_ns.saturating_sub(alone_ns));
         supplied_ns += end - start;
     }
@@ -128,12 +130,12 @@ mod tests {
         assert_eq!(added_ns(&interval(&[(0, 40)]), &demand), 0);
         assert_eq!(added_ns(&interval(&[(7, 47)]), &demand), 7);
         assert_eq!(added_ns(&interval(&[(0, 20), (35, 55)]), &demand), 15);
-        // The second 40 came 100 after the first, which ended at 95: 60 of the waiting was for that.
+        // The second 40 cannot have come before 100, so most of the waiting until 105 delayed nothing.
         let merged = interval(&[(0, 20), (75, 95), (105, 145)]);
         assert_eq!(added_ns(&merged, &demand), 55);
         let late = interval(&[(0, 20), (75, 105), (125, 155)]);
         assert_eq!(added_ns(&late, &demand), 55);
-        assert_eq!(added_ns(&interval(&[(0, 40), (200, 240)]), &demand), 160);
+        assert_eq!(added_ns(&interval(&[(0, 40), (200, 240)]), &demand), 100);
     }
 
     #[test]

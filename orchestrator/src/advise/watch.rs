@@ -33,6 +33,9 @@ const WATCHED: Purpose = Purpose {
 /// underestimated.
 const MUCH_WAITING: f64 = 0.05;
 
+/// A vCPU that ran or could run so shortly before the end was busy then: it may just have waited.
+const NEAR_END_NS: u64 = 20_000_000;
+
 /// What was seen of one vCPU.
 #[derive(Debug)]
 pub(super) struct Vcpu {
@@ -109,7 +112,9 @@ impl Vcpu {
         let busy: Vec<&&Asked> = own.iter().filter(|row| row.cpu_ns > 0).collect();
         let waited = |row: &&&Asked| row.waited_ns.unwrap_or(0);
         let end_ns = own.last().map_or(0, |row| row.woken_ns);
-        let last = busy.last().filter(|row| row.woken_ns + row.cpu_ns + waited(row) >= end_ns);
+        let last = busy
+            .last()
+            .filter(|row| row.woken_ns + row.cpu_ns + waited(row) + NEAR_END_NS >= end_ns);
         Self {
             demand: Demand::of(own.iter().map(|row| (row.woken_ns, row.cpu_ns))),
             wake_ups: busy.len(),
@@ -179,12 +184,15 @@ impl Seen {
 mod tests {
     use super::*;
 
+    const MS: u64 = 1_000_000;
+
+    /// Wake-up, CPU time and waiting, in ms.
     fn vcpu(rows: &[(u64, u64, u64)]) -> Vcpu {
         let row = |&(woken_ns, cpu_ns, waited): &(u64, u64, u64)| Asked {
             thread: "vcpu0".to_owned(),
-            woken_ns,
-            cpu_ns,
-            waited_ns: (cpu_ns > 0).then_some(waited),
+            woken_ns: woken_ns * MS,
+            cpu_ns: cpu_ns * MS,
+            waited_ns: (cpu_ns > 0).then_some(waited * MS),
         };
         Vcpu::of("vcpu0".to_owned(), &rows.iter().map(row).collect::<Vec<_>>())
     }
@@ -192,7 +200,7 @@ mod tests {
     #[test]
     fn a_vcpu_that_waited_or_is_still_busy_is_said() {
         let calm = vcpu(&[(0, 0, 0), (10, 100, 5), (500, 100, 5), (1000, 0, 0)]);
-        assert_eq!((calm.wake_ups, calm.longest_ns, calm.waited_ns), (2, 100, 10));
+        assert_eq!((calm.wake_ups, calm.longest_ns, calm.waited_ns), (2, 100 * MS, 10 * MS));
         assert_eq!(calm.warnings(), [] as [&str; 0]);
         let waits = vcpu(&[(0, 0, 0), (10, 100, 6), (500, 100, 5), (1000, 0, 0)]);
         assert!(waits.warnings()[0].contains("--isolate"), "{:?}", waits.warnings());

@@ -32,17 +32,17 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// QEMU's options.
-    pub(super) fn arguments(self) -> [&'static str; 4] {
+    /// QEMU's options; its buffer for translated code has `translation_mib` at the most.
+    pub(super) fn arguments(self, translation_mib: u32) -> [String; 4] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"].map(str::to_owned),
             // The level x86-64-v2, which some distributions' programs need. AVX would only make
             // every context switch slower.
             Self::Tcg => [
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "qemu64,+cx16,+lahf-lm,+popcnt,+sse4.1,+sse4.2,+ssse3",
+                "-accel".to_owned(),
+                format!("tcg,thread=multi,tb-size={translation_mib}"),
+                "-cpu".to_owned(),
+                "qemu64,+cx16,+lahf-lm,+popcnt,+sse4.1,+sse4.2,+ssse3".to_owned(),
             ],
         }
     }

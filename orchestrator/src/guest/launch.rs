@@ -38,6 +38,8 @@ pub struct GuestSpec {
     pub name: String,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// The buffer for translated code in MiB, at the most; of an emulated guest.
+    pub translation_mib: u32,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// QEMU locks the guest's memory.
@@ -95,6 +97,7 @@ impl Default for GuestSpec {
         Self {
             name: "guest".to_owned(),
             memory_mib: 256,
+            translation_mib: 1024,
             vcpus: 1,
             lock_memory: false,
             contents: Contents::default(),

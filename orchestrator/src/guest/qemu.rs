@@ -132,7 +132,7 @@ pub(super) fn command(
     initramfs: &Path,
     sockets: &Sockets,
 ) -> Command {
-    let mut command = bare(qemu, accelerator, &spec.name);
+    let mut command = bare(qemu, accelerator, spec);
     command
         .args(["-m", &spec.memory_mib.to_string(), "-smp", &spec.vcpus.to_string()])
         .arg("-kernel")
@@ -166,16 +166,16 @@ pub(super) fn command(
 }
 
 /// What every machine here has: no devices but those named, the console on standard output.
-pub(super) fn bare(qemu: &Qemu, accelerator: Accelerator, name: &str) -> Command {
+fn bare(qemu: &Qemu, accelerator: Accelerator, spec: &GuestSpec) -> Command {
     let mut command = Command::new(&qemu.program);
     for folder in &qemu.data {
         command.arg("-L").arg(folder);
     }
     command
-        .args(["-name", &format!("rtvm-{name},debug-threads=on")])
+        .args(["-name", &format!("rtvm-{},debug-threads=on", spec.name)])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-M", "q35"])
-        .args(accelerator.arguments());
+        .args(accelerator.arguments(spec.translation_mib));
     // Its standard output is a file that we have opened.
     command.args(["-chardev", "stdio,id=console,signal=off"]);
     command.args(["-serial", "chardev:console"]);
@@ -247,7 +247,7 @@ mod tests {
         let line = line(Accelerator::Tcg, Network::None);
         for part in [
             "-name rtvm-guest,debug-threads=on",
-            "-accel tcg,thread=multi",
+            "-accel tcg,thread=multi,tb-size=1024",
             "-m 256 -smp 1 -kernel /k -initrd /i",
             "-chardev stdio,id=console,signal=off",
             "-chardev socket,id=agent,path=/run/x,,1/agent",

@@ -39,6 +39,11 @@ pub fn line_of(path: &Path) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
+/// The name that a cluster's job gives its host, in `RTVM_HOST_NAME`; else the kernel's.
+fn host_name(kernel: Option<String>) -> Option<String> {
+    std::env::var("RTVM_HOST_NAME").ok().filter(|name| !name.is_empty()).or(kernel)
+}
+
 /// CAP_SYS_NICE: real-time policies, and those of other users' threads.
 const SYS_NICE: u64 = 1 << 23;
 
@@ -57,6 +62,7 @@ impl Roots {
         let mounts = self.proc.text("mounts").unwrap_or_default();
         let (topology, cpu) = (Topology::at(&self.sys), cpus.measured);
         HostFacts {
+            name: host_name(sysctl("hostname")),
             cpu_model: self.cpuinfo("model name"),
             cpus: cpus.all().len() as u32,
             memory_bytes: self.memory_bytes(),

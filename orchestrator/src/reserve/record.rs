@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use model::{
-    Manifest, Suite, TaskSet, duration,
+    Manifest, Suite, duration,
     manifest::{
         AcceleratorFacts, Facts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, TraceFacts,
         Versions,
     },
     sample::{Supply, read_csv},
-    suite::{Experiment, Place, ReservationSettings},
+    suite::{self, Experiment, ReservationSettings, Vcpu},
 };
 
 use crate::{
@@ -84,7 +84,7 @@ impl Record {
         manifest.cleared = stage.cleared();
         folder.save(&manifest)?;
         let partial = folder.begin(purpose.name, 0)?;
-        let tracer = Tracer::start(stage, vm, &partial)?;
+        let tracer = Tracer::start(stage, &[(suite::Vm::NAME, vm)], &partial)?;
         let started = (now_utc(), Instant::now());
         Ok(Self { purpose, folder, partial, manifest, started, tracer })
     }
@@ -144,16 +144,23 @@ fn manifest(
 ) -> Manifest {
     let experiment = Experiment {
         name: purpose.name.to_owned(),
-        place: Place::Guest,
-        tasks: TaskSet::default(),
-        web: None,
         duration: Duration::ZERO,
         repetitions: 1,
-        load: None,
-        reservation,
-        emulator: model::suite::Emulator::default(),
+        loads: Vec::new(),
+        services: Vec::new(),
+        vms: vec![suite::Vm {
+            name: suite::Vm::NAME.to_owned(),
+            vcpus: vm
+                .vcpus
+                .iter()
+                .map(|_| Vcpu { cpu: None, reservation: reservation.clone() })
+                .collect(),
+            emulator: suite::Emulator::default(),
+            memory_mib: None,
+            services: Vec::new(),
+        }],
         trace: Some(true),
-        work: model::suite::Work::default(),
+        work: suite::Work::default(),
     };
     let description =
         format!("{} of process {}, which somebody else started", purpose.what, vm.pid);
@@ -162,10 +169,10 @@ fn manifest(
         suite: Suite {
             name: purpose.name.to_owned(),
             description,
-            host: model::suite::HostSettings { sentinel: false, ..Default::default() },
-            guest: model::suite::GuestSettings::default(),
-            noise: model::suite::NoiseSettings::default(),
-            simulate: model::suite::SimulateSettings::default(),
+            host: suite::HostSettings { sentinel: false, ..Default::default() },
+            guest: suite::GuestSettings::default(),
+            noise: suite::NoiseSettings::default(),
+            simulate: suite::SimulateSettings::default(),
             experiments: vec![experiment],
             sweeps: Vec::new(),
         },

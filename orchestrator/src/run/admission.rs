@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    Mechanism, Placement,
-    suite::{Emulator, Experiment},
+    Mechanism, Placement, Reservation,
+    suite::{Emulator, Experiment, ReservationSettings, Vm},
 };
 
 use crate::{helper::enforcer, sentinel};
@@ -12,34 +12,70 @@ use crate::{helper::enforcer, sentinel};
 /// A sum of shares is a little off; the kernel counts in units of 2^-20.
 const ROUNDING: f64 = 1e-6;
 
-/// Shares of the measured CPU that an experiment reserves in SCHED_DEADLINE.
-#[derive(Debug, Clone, Copy)]
+/// Shares of the measured CPU that a VM of an experiment reserves in SCHED_DEADLINE.
+#[derive(Debug, Clone)]
 struct Shares {
-    vm: f64,
+    /// The VM.
+    name: String,
+    reservation: Option<Reservation>,
+    vcpu: f64,
     /// The controlling thread of `timer-server`.
     controller: f64,
     emulator: f64,
 }
 
 impl Shares {
-    /// None where the experiment reserves nothing in SCHED_DEADLINE.
-    fn of(experiment: &Experiment) -> Option<Self> {
-        let settings = experiment.reservation.as_ref()?;
-        let admission = settings.placement != Some(Placement::AdmissionOff);
-        if !settings.mechanism.is_deadline() || !admission {
-            return None;
-        }
+    /// One for each VM that reserves something there.
+    fn of(experiment: &Experiment) -> Vec<Self> {
+        experiment.vms.iter().filter_map(Self::of_vm).collect()
+    }
+
+    fn of_vm(vm: &Vm) -> Option<Self> {
+        let emulator = match vm.emulator {
+            Emulator::Reserved(own) => share(own.budget, own.period),
+            Emulator::Place(_) => 0.0,
+        };
+        let admitted = |own: &&ReservationSettings| {
+            own.mechanism.is_deadline() && own.placement != Some(Placement::AdmissionOff)
+        };
+        let Some(settings) = vm.reservation().filter(admitted) else {
+            let off = vm.reservation().and_then(|own| own.placement);
+            let counts = emulator > 0.0 && off != Some(Placement::AdmissionOff);
+            let name = vm.name.clone();
+            return counts.then_some(Self {
+                name,
+                reservation: None,
+                vcpu: 0.0,
+                controller: 0.0,
+                emulator,
+            });
+        };
         let reservation = settings.reservation();
         let controller = match settings.mechanism {
             Mechanism::TimerServer => enforcer::own_reservation(reservation),
             _ => (Duration::ZERO, Duration::MAX),
         };
-        let emulator = match experiment.emulator {
-            Emulator::Reserved(own) => share(own.budget, own.period),
-            Emulator::Place(_) => 0.0,
-        };
         let controller = share(controller.0, controller.1);
-        Some(Self { vm: reservation.bandwidth(), controller, emulator })
+        let (name, vcpu) = (vm.name.clone(), reservation.bandwidth());
+        Some(Self { name, reservation: Some(reservation), vcpu, controller, emulator })
+    }
+
+    fn all(&self) -> f64 {
+        self.vcpu + self.controller + self.emulator
+    }
+
+    /// What the parts are, for an error.
+    fn parts(&self) -> String {
+        let mut text = format!("vm `{}`", self.name);
+        if let Some(reservation) = self.reservation {
+            text += &format!(" {reservation} {:.3}", self.vcpu);
+        }
+        for (what, part) in [("controlling thread", self.controller), ("emulator", self.emulator)] {
+            if part > 0.0 {
+                text += &format!(", its {what} {part:.3}");
+            }
+        }
+        text
     }
 }
 
@@ -51,32 +87,27 @@ fn share(budget: Duration, period: Duration) -> f64 {
 /// its least budget.
 ///
 /// # Errors
-/// What does not fit, with what would.
+/// What does not fit, with its parts.
 pub(super) fn check(experiment: &Experiment, sentinel: bool, limit: f64) -> Result<(), String> {
-    let Some((shares, settings)) = Shares::of(experiment).zip(experiment.reservation.as_ref())
-    else {
-        return Ok(());
-    };
+    let shares = Shares::of(experiment);
     let least = if sentinel { share(sentinel::LEAST, sentinel::PERIOD) } else { 0.0 };
-    let watch = least + shares.controller;
-    let left = limit - watch - shares.emulator;
-    if shares.vm <= left + ROUNDING {
+    let sum = shares.iter().map(Shares::all).sum::<f64>() + least;
+    if shares.is_empty() || sum <= limit + ROUNDING {
         return Ok(());
     }
+    let parts: Vec<String> = shares.iter().map(Shares::parts).collect();
+    let watch = if sentinel { format!("stall sentinel {least:.3}; ") } else { String::new() };
     Err(format!(
-        "experiment `{}`: key `reservation`: {} is {:.3} of the CPU, above the admissible {left:.3} \
-         (the kernel's limit {limit:.3}, less {watch:.3} for the stall sentinel and a controlling \
-         thread, and {:.3} for the emulator)",
+        "experiment `{}`: {sum:.3} of the measured CPU is reserved, above the kernel's limit, \
+         {limit:.3} (sched_rt_runtime_us; the rest is left to ordinary threads): {watch}{}",
         experiment.name,
-        settings.reservation(),
-        shares.vm,
-        shares.emulator
+        parts.join("; ")
     ))
 }
 
 /// The sentinel's budget at the most: what the experiment leaves of the kernel's limit.
 pub(super) fn sentinel(experiment: &Experiment, limit: f64) -> Duration {
-    let taken = Shares::of(experiment).map_or(0.0, |own| own.vm + own.controller + own.emulator);
+    let taken: f64 = Shares::of(experiment).iter().map(Shares::all).sum();
     // Whole microseconds, so that rounding up is no matter for the kernel.
     let left_us = ((limit - taken).max(0.0) * sentinel::PERIOD.as_secs_f64() * 1e6 + 1e-3).floor();
     Duration::from_micros(left_us as u64).clamp(sentinel::LEAST, sentinel::MOST)
@@ -112,7 +143,10 @@ mod tests {
         let reserved = suite.experiment("reserved").unwrap();
         assert!(check(reserved, false, 0.95).is_ok());
         let error = check(reserved, true, 0.95).unwrap_err();
-        assert!(error.contains("0.920") && error.contains("0.919"), "{error}");
+        assert!(
+            error.contains("0.951 of the measured CPU") && error.contains("46ms/50ms 0.920"),
+            "{error}"
+        );
         assert!(check(suite.experiment("free").unwrap(), true, 0.95).is_ok());
     }
 
@@ -139,13 +173,41 @@ mod tests {
                         continue;
                     }
                     tried += 1;
-                    let shares = Shares::of(reserved).unwrap();
                     let watch = share(sentinel(reserved, limit), sentinel::PERIOD);
-                    let all = shares.vm + shares.controller + watch;
+                    let all = Shares::of(reserved)[0].all() + watch;
                     assert!(all <= limit + 2.0 * ROUNDING, "{budget_us} {limit} {all}");
                 }
             }
         }
         assert!(tried > 100, "{tried}");
+    }
+
+    #[test]
+    fn of_several_vms_the_sum_counts_and_every_part_is_named() {
+        let text = r#"
+            name = "s"
+            [[experiment]]
+            name = "two"
+            [[experiment.vm]]
+            name = "control"
+            vcpus = [{ budget = "32ms", period = "50ms" }]
+            service = [{ tasks = ["30ms/150ms"] }]
+            [[experiment.vm]]
+            name = "shop"
+            vcpus = [{ budget = "6ms", period = "20ms" }]
+            emulator = { budget = "1ms", period = "50ms" }
+            service = [{ tasks = ["1ms/100ms"] }]
+        "#;
+        let of =
+            |text: &str| check(&suite::parse(text, "s.toml").unwrap().experiments[0], true, 0.95);
+        let error = of(text).unwrap_err();
+        for part in
+            ["0.991", "control` 32ms/50ms 0.640", "shop` 6ms/20ms 0.300", "its emulator 0.020"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        of(&text.replace("6ms/", "3ms/").replace("\"6ms\"", "\"3ms\"")).unwrap();
+        // Each alone would fit.
+        of(&text.replace("budget = \"32ms\", period = \"50ms\"", "")).unwrap();
     }
 }

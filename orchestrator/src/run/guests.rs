@@ -9,8 +9,8 @@ use anyhow::Result;
 use kernel::affinity::Tid;
 use model::{
     duration,
-    manifest::{AcceleratorFacts, Facts},
-    suite::{AcceleratorChoice, GuestSettings},
+    manifest::{AcceleratorFacts, VmFacts},
+    suite::{self, AcceleratorChoice, GuestSettings},
 };
 
 use super::kvm;
@@ -77,29 +77,24 @@ impl Guests {
         self.contents.clone()
     }
 
-    /// Boots one with its logs in `folder`, for tasks: it has no network.
+    /// Boots the guest of `vm`, which holds `contents`, with its logs in `folder`.
     ///
     /// # Errors
     /// What did not happen in time.
-    pub fn boot(&self, stage: &Stage, settings: &GuestSettings, folder: &Path) -> Result<Booted> {
-        self.boot_with(stage, settings, folder, self.contents(), Network::None)
-    }
-
-    /// Boots one that holds `contents` and has a network card.
-    ///
-    /// # Errors
-    /// What did not happen in time.
-    pub fn boot_with(
+    pub fn boot(
         &self,
         stage: &Stage,
         settings: &GuestSettings,
+        vm: &suite::Vm,
         folder: &Path,
         contents: Contents,
         network: Network,
     ) -> Result<Booted> {
         let spec = GuestSpec {
-            name: "measured".to_owned(),
-            memory_mib: settings.memory_mib,
+            name: vm.name.clone(),
+            memory_mib: vm.memory_mib.unwrap_or(settings.memory_mib),
+            translation_mib: settings.translation_mib,
+            vcpus: vm.vcpus.len() as u32,
             kernel: self.kernel.clone(),
             cache: self.cache.clone(),
             contents,
@@ -179,7 +174,7 @@ impl Booted {
         roots: &Roots,
         before: Option<Usage>,
         elapsed_ns: u64,
-        facts: &mut Facts,
+        facts: &mut VmFacts,
     ) {
         // Here the guest answers last, for the same reason.
         if let Some((before, now)) = before.zip(self.usage_with(roots, None)) {

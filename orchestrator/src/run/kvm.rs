@@ -110,13 +110,13 @@ fn statistic(kvm: &Path, pid: i32, name: &str) -> Option<u64> {
 }
 
 /// Time in which the vCPUs' threads wanted to run between `from_ns` and `to_ns` and did not, as the
-/// rows of `supply.csv` tell.
+/// rows of `supply.csv` tell; of one VM where there are several.
 ///
 /// # Errors
 /// A malformed row.
-pub fn unsupplied_ns(supply_csv: &Path, from_ns: u64, to_ns: u64) -> Result<u64> {
+pub fn unsupplied_ns(supply_csv: &Path, vm: Option<&str>, from_ns: u64, to_ns: u64) -> Result<u64> {
     let mut rows: Vec<Supply> = read_csv(supply_csv)?;
-    rows.retain(|row| row.thread.starts_with("vcpu"));
+    rows.retain(|row| row.thread.starts_with("vcpu") && (vm.is_none() || row.vm.as_deref() == vm));
     rows.sort_by(|a, b| (&a.thread, a.start_ns).cmp(&(&b.thread, b.start_ns)));
     let waited = |pair: &[Supply]| -> u64 {
         let [before, after] = pair else { return 0 };
@@ -212,6 +212,7 @@ mod tests {
             cpu: Some(1),
             woken_ns,
             ended,
+            vm: None,
         };
         let rows = [
             row("vcpu0", 0, 10, None, Some(Ended::Runnable)),
@@ -224,7 +225,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         write_csv(file.path(), &rows).unwrap();
         // 20 after the preemption, 5 from the wake-up; the gap after lost events tells nothing.
-        assert_eq!(unsupplied_ns(file.path(), 0, 100).unwrap(), 25);
-        assert_eq!(unsupplied_ns(file.path(), 15, 58).unwrap(), 15 + 3);
+        assert_eq!(unsupplied_ns(file.path(), None, 0, 100).unwrap(), 25);
+        assert_eq!(unsupplied_ns(file.path(), None, 15, 58).unwrap(), 15 + 3);
     }
 }

@@ -6,6 +6,8 @@ mod bench;
 pub mod folder;
 mod guests;
 mod kvm;
+mod machines;
+mod measure;
 mod noise;
 pub mod plan;
 mod privilege;
@@ -13,10 +15,10 @@ mod progress;
 pub(crate) mod record;
 mod repetitions;
 mod resume;
+mod services;
 pub mod soak;
 pub mod stalls;
 mod tasks;
-mod warm;
 mod web;
 mod work;
 
@@ -132,7 +134,7 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         stage,
         guests,
         apache,
-        warm: None,
+        kept: None,
         guest_settings: plan.suite.guest.clone(),
         calibration,
         sentinel: plan.suite.host.sentinel && without.is_none(),

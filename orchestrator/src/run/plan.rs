@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use model::{
     Suite, duration,
     manifest::Impossible,
-    suite::{self, Experiment, Network, Place, Sweep, Work},
+    suite::{self, Experiment, Network, Service, Sweep, Work, Workload},
 };
 
 use super::admission;
@@ -120,6 +120,22 @@ impl Plan {
         Ok(Self { suite, order, text, cpus, repetitions, seed, impossible, stop_above, quiet })
     }
 
+    /// Has the first job that misses its deadline end its attempt.
+    ///
+    /// # Errors
+    /// [`Refusal::Usage`] for an experiment with several services: the others would go on.
+    pub fn stop_on_miss(&mut self) -> Result<(), Refusal> {
+        if let Some(several) = self.suite.experiments.iter().find(|one| one.only().is_none()) {
+            return Err(Refusal::Usage(format!(
+                "--stop-on-miss: experiment `{}` measures several services, of which a miss would \
+                 end one; leave it out with --only",
+                several.name
+            )));
+        }
+        self.stop_above = Some(StopAbove::Deadline);
+        Ok(())
+    }
+
     /// What the whole run will probably take, noisy repetitions aside.
     #[must_use]
     pub fn estimate(&self) -> Duration {
@@ -129,13 +145,14 @@ impl Plan {
     /// Whether any experiment runs in a guest.
     #[must_use]
     pub fn has_guest(&self) -> bool {
-        self.suite.experiments.iter().any(|experiment| experiment.place == Place::Guest)
+        self.suite.experiments.iter().any(|experiment| !experiment.vms.is_empty())
     }
 
-    /// Whether any experiment measures a service.
+    /// Whether any experiment measures a web service.
     #[must_use]
     pub fn has_service(&self) -> bool {
-        self.suite.experiments.iter().any(|experiment| experiment.web.is_some())
+        let mut all = self.suite.experiments.iter().flat_map(Experiment::workloads);
+        all.any(|own| own.web().is_some())
     }
 
     /// The plan as `--dry-run` prints it.
@@ -182,27 +199,43 @@ impl Plan {
 }
 
 fn describe(experiment: &Experiment) -> String {
-    let place = match experiment.place {
-        Place::Host => "host ",
-        Place::Guest => "guest",
-    };
     let list = |tasks: &model::TaskSet| {
         tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
-    let load = experiment.load.as_ref().map_or_else(String::new, |load| {
+    let load = |load: &suite::Load| {
         format!(" load {} ({} backlog)", list(&load.tasks), load.backlog.name())
-    });
-    let reservation = experiment.reservation.as_ref().map_or_else(String::new, |settings| {
-        format!(" {} {}", settings.mechanism, settings.reservation())
-    });
-    let workload = match &experiment.web {
-        Some(web) => format!("{} clients x {} requests", web.clients, web.requests),
-        None => {
-            let length = duration::format(experiment.duration);
-            format!("{} for {length}", list(&experiment.tasks))
-        }
     };
-    format!("{place} {workload}{load}{reservation}")
+    let loads: String = experiment.loads.iter().map(load).collect();
+    let service = |own: &Service| match own.web() {
+        Some(web) => match web.requests {
+            Some(requests) => format!("{} clients x {requests} requests", web.clients),
+            None => {
+                format!("{} clients for {}", web.clients, duration::format(experiment.duration))
+            }
+        },
+        None => match own.wild() {
+            Some(wild) => format!("goes wild ({})", wild.name()),
+            None => format!("{} for {}", list(own.tasks()), duration::format(experiment.duration)),
+        },
+    };
+    let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");
+    let mut places = Vec::new();
+    if !experiment.services.is_empty() {
+        places.push(format!("host  {}", services(&experiment.services)));
+    }
+    let reserved =
+        |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.reservation());
+    // Of several VMs each is named with what is its own; the load is everybody's.
+    let several = experiment.workloads().len() > 1;
+    for vm in &experiment.vms {
+        let own = vm.reservation().map_or_else(String::new, reserved);
+        places.push(match several {
+            true => format!("{}  {}{own}", vm.name, services(&vm.services)),
+            false => format!("guest {}{loads}{own}", services(&vm.services)),
+        });
+    }
+    let loads = if experiment.vms.is_empty() || several { loads } else { String::new() };
+    places.join("; ") + &loads
 }
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
@@ -229,25 +262,27 @@ fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The service's program is there, and its ports are free.
+/// The services' programs are there, and their ports are free.
 fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
-    let Some(web) = &experiment.web else { return Ok(()) };
     let named = |message: String| format!("experiment `{}`: {message}", experiment.name);
-    if web.program.is_some() {
-        service::cgi_program(web).map_err(|refusal| named(refusal.to_string()))?;
-    }
-    let used = match (experiment.place, network) {
-        (Place::Host, _) => 1,
-        (Place::Guest, Network::User(_)) => web.clients as usize,
-        (Place::Guest, Network::Tap(_)) => 0,
-    };
-    for port in web.ports().into_iter().flatten().take(used) {
-        let port = u16::try_from(port).expect("checked by suite::parse");
-        if let Some(error) = service::taken(port) {
-            return Err(named(format!(
-                "key `web.port`: port {port} of the loopback address cannot be used: {error}; \
-                 choose another, or leave the key out for any that are free"
-            )));
+    for workload in experiment.workloads() {
+        let Some(web) = workload.web() else { continue };
+        if web.program.is_some() {
+            service::cgi_program(web).map_err(|refusal| named(refusal.to_string()))?;
+        }
+        let used = match (workload.vm, network) {
+            (None, _) => 1,
+            (Some(_), Network::User(_)) => web.clients as usize,
+            (Some(_), Network::Tap(_)) => 0,
+        };
+        for port in web.ports().into_iter().flatten().take(used) {
+            let port = u16::try_from(port).expect("checked by suite::parse");
+            if let Some(error) = service::taken(port) {
+                return Err(named(format!(
+                    "key `web.port`: port {port} of the loopback address cannot be used: {error}; \
+                     choose another, or leave the key out for any that are free"
+                )));
+            }
         }
     }
     Ok(())
@@ -260,12 +295,15 @@ fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
 fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible>> {
     let mut lacking = Vec::new();
     for experiment in &suite.experiments {
-        let Some(settings) = &experiment.reservation else { continue };
         let name = experiment.name.clone();
-        match mechanism::admit(settings.mechanism, &settings.into(), roots) {
-            Ok(()) => {}
-            Err(Refusal::Lacking(reason)) => lacking.push(Impossible { experiment: name, reason }),
-            Err(other) => Err(other).with_context(|| format!("{file}: experiment `{name}`"))?,
+        let settings = experiment.vms.iter().filter_map(suite::Vm::reservation);
+        let mut each = settings.map(|own| mechanism::admit(own.mechanism, &own.into(), roots));
+        match each.find_map(Result::err) {
+            None => {}
+            Some(Refusal::Lacking(reason)) => {
+                lacking.push(Impossible { experiment: name, reason });
+            }
+            Some(other) => Err(other).with_context(|| format!("{file}: experiment `{name}`"))?,
         }
     }
     if let Some(Impossible { experiment, reason }) = lacking.first()
@@ -306,37 +344,46 @@ fn rounds(suite: &Suite, seed: u64) -> Vec<Planned> {
     (0..most).flat_map(round).collect()
 }
 
-/// How long the workload itself takes. That of a closed loop depends on the service: guessed from
-/// what the paper's takes here, 0.1 s of CPU time on the host, twice as much emulated, of which an
-/// unreserved guest gets a tenth under load.
+/// How long the workloads take, all at once.
 fn workload_time(experiment: &Experiment) -> Duration {
-    let Some(web) = &experiment.web else { return experiment.duration };
+    let each = experiment.workloads().into_iter().map(|own| {
+        let asked = own.web().and_then(|web| asking_time(own, web));
+        asked.filter(|_| experiment.only().is_some()).unwrap_or(experiment.duration)
+    });
+    each.max().unwrap_or_default()
+}
+
+/// That of a closed loop depends on the service: guessed from what the paper's takes here, 0.1 s of
+/// CPU time on the host, twice as much emulated, of which an unreserved guest gets a tenth under load.
+/// None where clients go on until the experiment's duration has passed.
+fn asking_time(workload: Workload, web: &suite::Web) -> Option<Duration> {
+    let total = web.total()?;
     if let Some(rate) = web.rate {
-        return Duration::from_nanos(rate.offset_ns(web.total()));
+        return Some(Duration::from_nanos(rate.offset_ns(total)));
     }
-    let cost = match (experiment.place, &experiment.load, &experiment.reservation) {
-        (Place::Host, None, _) => 0.1,
-        (Place::Guest, None, None) => 0.2,
+    let cost = match (workload.vm, workload.load(), workload.reservation()) {
+        (None, None, _) => 0.1,
+        (Some(_), None, None) => 0.2,
         (_, _, Some(settings)) => 0.2 / settings.reservation().bandwidth(),
-        (Place::Host, Some(_), None) => 1.0,
-        (Place::Guest, Some(_), None) => 2.0,
+        (None, Some(_), None) => 1.0,
+        (Some(_), Some(_), None) => 2.0,
     };
-    Duration::from_secs_f64(cost * web.total() as f64)
+    Some(Duration::from_secs_f64(cost * total as f64))
 }
 
 fn overhead(experiment: &Experiment) -> Duration {
-    let backlogged = experiment.load.is_some() && experiment.reservation.is_none();
-    let drain = if backlogged && experiment.web.is_none() { DRAIN } else { Duration::ZERO };
+    let backlogged = |own: &Workload| {
+        own.load().is_some() && own.reservation().is_none() && !own.tasks().is_empty()
+    };
+    let drains = experiment.workloads().iter().any(backlogged);
     let calibrations = match experiment.work {
         Work::Fixed => FIXED_WORK_OVERHEAD,
         Work::Paced => Duration::ZERO,
     };
-    drain
-        + calibrations
-        + match experiment.place {
-            Place::Host => HOST_OVERHEAD,
-            Place::Guest => GUEST_OVERHEAD,
-        }
+    let guests = u32::try_from(experiment.vms.len()).unwrap_or(u32::MAX);
+    let places = if guests == 0 { HOST_OVERHEAD } else { GUEST_OVERHEAD * guests };
+    let drain = if drains { DRAIN } else { Duration::ZERO };
+    drain + calibrations + places
 }
 
 /// The folder in which `results/<suite>-<UTC time>` is made.

@@ -1,7 +1,7 @@
 //! What a run needs privileges for, and what works without.
 
 use kernel::cpuset::Cpusets;
-use model::suite::{Emulator, EmulatorPlace, Experiment, Place};
+use model::suite::{Emulator, EmulatorPlace, Experiment};
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::plan::Plan;
@@ -22,12 +22,14 @@ fn lacking(roots: &Roots) -> Option<String> {
 
 /// What of an experiment needs privileges.
 fn needs(experiment: &Experiment) -> Vec<&'static str> {
-    let on_host = experiment.place == Place::Host && experiment.web.is_none();
-    let shared = experiment.emulator != Emulator::Place(EmulatorPlace::Housekeeping);
+    let on_host = experiment.services.iter().any(|service| !service.tasks().is_empty());
+    let reserved = experiment.vms.iter().any(|vm| vm.reservation().is_some());
+    let housekeeping = Emulator::Place(EmulatorPlace::Housekeeping);
+    let shared = experiment.vms.iter().any(|vm| vm.emulator != housekeeping);
     [
         (on_host, "its tasks run in SCHED_FIFO on the host"),
-        (experiment.load.is_some(), "its load runs in SCHED_FIFO"),
-        (experiment.reservation.is_some(), "it has a reservation"),
+        (!experiment.loads.is_empty(), "its load runs in SCHED_FIFO"),
+        (reserved, "it has a reservation"),
         (shared, "it places QEMU's own threads"),
     ]
     .into_iter()

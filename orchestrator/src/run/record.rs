@@ -38,7 +38,7 @@ pub fn begin(plan: &Plan, guests: Option<&Guests>) -> Manifest {
             idle_cost: None,
         },
         cleared: None,
-        analyses: plan.suite.experiments.iter().filter_map(rtplan::experiment::analyse).collect(),
+        analyses: rtplan::experiment::analyses(&plan.suite),
         impossible: plan.impossible.clone(),
         resumed: Vec::new(),
         repetitions: Vec::new(),

@@ -84,6 +84,7 @@ fn same_host(before: &Manifest, now: &Manifest) -> Result<(), String> {
     };
     let guests = |manifest: &Manifest| {
         [
+            ("name", manifest.host.name.clone()),
             ("QEMU", manifest.versions.qemu.clone()),
             ("guest kernel", manifest.versions.guest_kernel.clone()),
             ("accelerator", manifest.accelerator.as_ref().map(|one| one.name.clone())),
@@ -94,7 +95,7 @@ fn same_host(before: &Manifest, now: &Manifest) -> Result<(), String> {
             return Err(format!("the host differs: {what} was {was} and is {is}"));
         }
     }
-    // A piece of the suite may have no guests.
+    // A piece of the suite may have no guests, and folders of earlier versions no name.
     for ((what, was), (_, is)) in guests(before).into_iter().zip(guests(now)) {
         if let (Some(was), Some(is)) = (&was, &is)
             && was != is
@@ -137,14 +138,16 @@ fn merge(mut earlier: Manifest, now: Manifest, plan: &Plan) -> Result<Manifest, 
     let place = |name: &str| plan.order.iter().position(|one| one == name);
     earlier.suite.experiments.sort_by_key(|one| place(&one.name));
     for sweep in now.suite.sweeps {
-        let same = |own: &model::suite::Sweep| own.experiment == sweep.experiment;
+        let same = |own: &model::suite::Sweep| {
+            (&own.experiment, &own.vm) == (&sweep.experiment, &sweep.vm)
+        };
         match earlier.suite.sweeps.iter_mut().find(|own| same(own)) {
             Some(own) => *own = sweep,
             None => earlier.suite.sweeps.push(sweep),
         }
     }
     for analysis in now.analyses {
-        if !earlier.analyses.iter().any(|own| own.experiment == analysis.experiment) {
+        if !earlier.analyses.iter().any(|own| own.is_as(&analysis)) {
             earlier.analyses.push(analysis);
         }
     }

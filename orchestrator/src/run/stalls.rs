@@ -58,6 +58,8 @@ mod tests {
             deadline_ns: 100,
             missed: false,
             stalled_ns: None,
+            vm: None,
+            service: None,
         }
     }
 

@@ -7,14 +7,16 @@ use anyhow::{Context, Result, bail};
 use model::{
     duration,
     manifest::{Facts, Stopped},
-    sample::{Job, read_csv},
-    suite::{Experiment, Load},
+    suite::{Load, Work, Workload},
 };
 use serde::Deserialize;
 
-use super::plan::{DRAIN, StopAbove};
+use super::{
+    plan::{DRAIN, StopAbove},
+    services::Names,
+};
 use crate::{
-    guest::{Guest, Status},
+    guest::{Guest, Output, Running, Status},
     host::{Background, Stage, Stop, program},
 };
 
@@ -50,9 +52,10 @@ impl Said {
     /// Enters it into the facts of the attempt.
     pub fn tell(mut self, facts: &mut Facts) {
         let after_ns = self.elapsed_ns;
-        facts.stopped = self.stopped_by.take().map(|task| Stopped { task, after_ns });
+        let stopped = self.stopped_by.take().map(|task| Stopped { task, after_ns });
         // What is cut off by the end is not late.
-        self.unfinished = if facts.stopped.is_some() { 0 } else { self.unfinished };
+        self.unfinished = if stopped.is_some() { 0 } else { self.unfinished };
+        facts.stopped = facts.stopped.take().or(stopped);
         facts.warnings.extend(self.into_warnings());
     }
 
@@ -73,8 +76,8 @@ impl Said {
 /// What is run.
 #[derive(Debug, Clone, Copy)]
 pub struct What<'a> {
-    /// The experiment.
-    pub experiment: &'a Experiment,
+    /// The tasks, in their experiment.
+    pub workload: Workload<'a>,
     /// The number of the attempt.
     pub attempt: u32,
     /// Where the first job that takes too long ends it.
@@ -83,8 +86,8 @@ pub struct What<'a> {
 
 /// What a run may take, when everything is as slow as can be.
 #[must_use]
-pub fn limit(experiment: &Experiment) -> Duration {
-    experiment.duration + DRAIN + Duration::from_secs(60)
+fn limit(what: What) -> Duration {
+    what.workload.experiment.duration + DRAIN + Duration::from_secs(60)
 }
 
 /// The arguments of `rtload run`. Paced work keeps the execution time constant while the processor's
@@ -94,12 +97,13 @@ pub fn limit(experiment: &Experiment) -> Duration {
 /// includes the host's preemption.
 #[must_use]
 pub fn run_arguments(what: What, cpu: u32, places: Places) -> Vec<String> {
-    let What { experiment, attempt, stop_above } = what;
+    let What { workload, attempt, stop_above } = what;
+    let experiment = workload.experiment;
     let mut arguments = vec!["run".to_owned()];
     let mut option = |name: &str, value: String| {
         arguments.extend([name.to_owned(), value]);
     };
-    for task in experiment.tasks.iter() {
+    for task in workload.tasks().iter() {
         option("--task", task.to_string());
     }
     option("--policy", "fifo".into());
@@ -175,33 +179,53 @@ pub fn calibrate_host(stage: &Stage, length: Duration, file: &Path, log: &Path) 
     Ok(saved.ns_per_iteration)
 }
 
-/// Runs the tasks on the measured CPU of the host.
+/// Starts the tasks on the measured CPU of the host.
 ///
 /// # Errors
-/// Where rtload fails; what it measured until then stays in the folder.
-pub fn on_host(stage: &Stage, what: What, calibration: &Path, folder: &Path) -> Result<Said> {
+/// Where rtload cannot be started.
+pub(super) fn start_on_host(
+    stage: &Stage,
+    what: What,
+    calibration: &Path,
+    names: &Names,
+) -> Result<Background> {
     let text = |path: &Path| path.display().to_string();
-    let (jobs, hist) = (text(&folder.join("jobs.csv")), text(&folder.join("response.hlog")));
+    let (jobs, hist) = (text(&names.file("jobs.csv")), text(&names.file("response.hlog")));
     let calibration = text(calibration);
     let places = Places { calibration: &calibration, jobs: &jobs, hist_log: &hist };
     let arguments = run_arguments(what, stage.cpus.measured, places);
     let mut command = stage.on_measured(&program("rtload")?, arguments)?;
-    let (out, log) = (folder.join("rtload.json"), folder.join("rtload.log"));
-    Background::start_apart(&stage.guard, "rtload run", &mut command, &out, &log)?
-        .finish(limit(what.experiment), &stage.stop)?;
-    let printed = fs::read(&out)?;
+    let (out, log) = (names.file("rtload.json"), names.file("rtload.log"));
+    Background::start_apart(&stage.guard, "rtload run", &mut command, &out, &log)
+}
+
+/// Waits for their end.
+///
+/// # Errors
+/// Where rtload fails; what it measured until then stays in the folder.
+pub(super) fn finish_on_host(
+    stage: &Stage,
+    what: What,
+    going: Background,
+    names: &Names,
+) -> Result<Said> {
+    going.finish(limit(what), &stage.stop)?;
+    let printed = fs::read(names.file("rtload.json"))?;
     serde_json::from_slice(&printed).context("the summary of `rtload run`")
 }
 
-/// Where things are inside the guest.
-const GUEST: Places<'static> = Places {
-    calibration: "/tmp/calibration.json",
-    jobs: "/tmp/jobs.csv",
-    hist_log: "/tmp/response.hlog",
-};
+/// Where the calibrations are inside the guest: its own, and the host's where its tasks do the
+/// host's work.
+const OWN_CALIBRATION: &str = "/tmp/calibration.json";
+const HOST_CALIBRATION: &str = "/tmp/calibration-host.json";
 const GUEST_RTLOAD: &str = "/bin/rtload";
 /// CPU time for a calibration in the guest: paced work needs it to a few per cent only.
 const GUEST_CALIBRATION: &str = "1s";
+
+/// Where the file of this name of a service is inside the guest.
+fn in_tmp(what: What, name: &str) -> String {
+    format!("/tmp/{}.{name}", what.workload.service.map_or("tasks", |service| &service.name))
+}
 
 /// Calibrates rtload in the guest, which must be neither loaded nor reserved: an emulator's speed
 /// is another than the host's, and a guest's CPU time includes what the host takes.
@@ -217,7 +241,7 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
         "--for",
         GUEST_CALIBRATION,
         "--save",
-        GUEST.calibration,
+        OWN_CALIBRATION,
         "--summary",
         "json",
     ];
@@ -227,34 +251,59 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
     Ok(calibrated.ns_per_iteration)
 }
 
-/// Gives the guest the host's calibration in place of its own, so that its tasks do the host's work.
+/// Gives the guest the host's calibration beside its own, so that its tasks do the host's work.
 ///
 /// # Errors
 /// Where the guest does not take it.
 pub fn give_calibration(guest: &Guest, file: &Path, stop: &Stop) -> Result<()> {
     let content = fs::read(file).with_context(|| file.display().to_string())?;
-    guest.put(GUEST.calibration, 0o644, &content, stop.flag())
+    guest.put(HOST_CALIBRATION, 0o644, &content, stop.flag())
 }
 
-/// Runs the tasks in the guest and fetches what they measured.
+/// Starts the tasks in the guest.
+///
+/// # Errors
+/// Where they cannot be started.
+pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> Result<Running<'a>> {
+    let calibration = match what.workload.experiment.work {
+        Work::Fixed => HOST_CALIBRATION,
+        Work::Paced => OWN_CALIBRATION,
+    };
+    let (jobs, hist_log) = (in_tmp(what, "jobs.csv"), in_tmp(what, "response.hlog"));
+    let places = Places { calibration, jobs: &jobs, hist_log: &hist_log };
+    let mut arguments = vec![GUEST_RTLOAD.to_owned()];
+    arguments.extend(run_arguments(what, 0, places));
+    guest.start(&arguments, &[], stop.flag())
+}
+
+/// Waits for the end of the tasks in the guest, and fetches what they measured.
 ///
 /// # Errors
 /// Where rtload or the guest fails; what can still be fetched is.
-pub fn on_guest(guest: &Guest, what: What, folder: &Path, stop: &Stop) -> Result<Said> {
-    let mut arguments = vec![GUEST_RTLOAD.to_owned()];
-    arguments.extend(run_arguments(what, 0, GUEST));
-    let result = in_guest(guest, &arguments, limit(what.experiment), stop);
-    let get = |path, name| guest.get(path, &folder.join(name), stop.flag());
-    let fetched = get(GUEST.jobs, "jobs.csv").and(get(GUEST.hist_log, "response.hlog"));
-    let printed = result?;
+pub(super) fn finish_on_guest(
+    guest: &Guest,
+    what: What,
+    running: &Running<'_>,
+    names: &Names,
+    stop: &Stop,
+) -> Result<Said> {
+    let ended = guest.wait(running, limit(what), stop.flag(), |_, _| ());
+    let printed = ended.and_then(|output| printed("/bin/rtload run", output));
+    let get = |name| guest.get(&in_tmp(what, name), &names.file(name), stop.flag());
+    let fetched = get("jobs.csv").and(get("response.hlog"));
+    let printed = printed?;
     fetched?;
-    fs::write(folder.join("rtload.json"), &printed)?;
+    fs::write(names.file("rtload.json"), &printed)?;
     serde_json::from_slice(&printed).context("the summary of `rtload run` in the guest")
 }
 
 /// Runs a command in the guest and returns what it printed on standard output.
 fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Result<Vec<u8>> {
-    let output = guest.run(argv, limit, stop.flag())?;
+    printed(&argv[..2].join(" "), guest.run(argv, limit, stop.flag())?)
+}
+
+/// What a command in the guest printed on standard output.
+fn printed(command: &str, output: Output) -> Result<Vec<u8>> {
     if output.status != Status::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr);
         let memory = match output.status {
@@ -264,18 +313,9 @@ fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Res
             }
             _ => "",
         };
-        bail!("{} in the guest: {}: {}{memory}", argv[..2].join(" "), output.status, said.trim());
+        bail!("{command} in the guest: {}: {}{memory}", output.status, said.trim());
     }
     Ok(output.stdout)
-}
-
-/// The rows in a folder; none where there is no file.
-///
-/// # Errors
-/// A malformed row.
-pub fn jobs(folder: &Path) -> Result<Vec<Job>> {
-    let path = folder.join("jobs.csv");
-    if path.exists() { Ok(read_csv(&path)?) } else { Ok(Vec::new()) }
 }
 
 #[cfg(test)]
@@ -290,16 +330,19 @@ mod tests {
             "s.toml",
         )
         .unwrap();
-        let what = What { experiment: &suite.experiments[0], attempt: 2, stop_above: None };
+        let workload = suite.experiments[0].workloads()[0];
+        let what = What { workload, attempt: 2, stop_above: None };
+        let (jobs, hist_log) = ("/tmp/jobs.csv", "/tmp/response.hlog");
+        let places = Places { calibration: "/tmp/calibration.json", jobs, hist_log };
         let above = |above| {
             let what = What { stop_above: Some(above), ..what };
-            run_arguments(what, 1, GUEST).join(" ")
+            run_arguments(what, 1, places).join(" ")
         };
         assert!(above(StopAbove::Deadline).ends_with(" --stop-on-miss"));
         let time = StopAbove::Time(Duration::from_millis(2));
         assert!(above(time).ends_with(" --stop-above 2ms"));
         assert_eq!(
-            run_arguments(what, 1, GUEST).join(" "),
+            run_arguments(what, 1, places).join(" "),
             "run --task 30ms/150ms --task 50ms/200ms --policy fifo --cpu 1 --duration 24s \
              --drain 10s --calibration /tmp/calibration.json --check off --work paced \
              --experiment fig1 --repetition 2 --out /tmp/jobs.csv --hist-log /tmp/response.hlog --summary json"

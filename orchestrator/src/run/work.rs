@@ -22,6 +22,7 @@ use crate::host::Stage;
 const LENGTH: Duration = Duration::from_secs(1);
 
 /// The calibration just before a repetition of fixed work.
+#[derive(Debug)]
 pub(super) struct Before {
     /// The file, in the repetition's folder.
     pub file: PathBuf,
@@ -34,7 +35,8 @@ pub(super) struct Before {
 /// # Errors
 /// Where rtload fails.
 pub(super) fn before(stage: &Stage, one: &Experiment, folder: &Path) -> Result<Option<Before>> {
-    if one.work == Work::Paced || one.web.is_some() {
+    let has_tasks = one.workloads().iter().any(|own| !own.tasks().is_empty());
+    if one.work == Work::Paced || !has_tasks {
         return Ok(None);
     }
     let file = folder.join("calibration.json");

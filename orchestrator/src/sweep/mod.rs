@@ -25,6 +25,8 @@ use crate::{error::Refusal, run::Finished};
 pub struct Request {
     /// The experiment to vary.
     pub experiment: String,
+    /// Its VM whose budget is varied, where it has several.
+    pub vm: Option<String>,
     /// `24ms..34ms`, or `26ms,28ms`.
     pub budget: String,
     /// With a range only.
@@ -46,8 +48,8 @@ impl Request {
         let budgets = self
             .budgets()
             .map_err(|message| Refusal::Usage(format!("--budget `{}`: {message}", self.budget)))?;
-        let Self { experiment, duration, repetitions, work, .. } = self;
-        Ok(Sweep { experiment, budgets, duration, repetitions, work })
+        let Self { experiment, vm, duration, repetitions, work, .. } = self;
+        Ok(Sweep { experiment, vm, budgets, duration, repetitions, work })
     }
 
     fn budgets(&self) -> Result<Budgets, String> {
@@ -75,7 +77,8 @@ pub fn outcome(folder: &Path) -> Result<Outcome> {
     })?;
     let analyses = rtplan::experiment::analyses(suite);
     let point = |one| folder.point(one, &analyses);
-    let points = own.members(suite).map(point).collect::<Result<_, _>>()?;
+    let workloads = own.members(suite).filter_map(|one| own.workload(one));
+    let points = workloads.map(point).collect::<Result<_, _>>()?;
     Ok(sweep::outcome(suite, own, points, &analyses))
 }
 
@@ -97,7 +100,8 @@ mod tests {
         let step = step.map(Duration::from_millis);
         let experiment = "x".to_owned();
         let budget = budget.to_owned();
-        Request { experiment, budget, step, duration: None, repetitions: None, work: None }
+        let vm = None;
+        Request { experiment, vm, budget, step, duration: None, repetitions: None, work: None }
             .sweep()
             .map_err(|error| error.to_string())
     }

@@ -13,6 +13,8 @@ use kernel::{
 };
 use model::sample::{Ended, Occupied, Supply};
 
+use super::Named;
+
 /// A row of one of the two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
@@ -49,7 +51,7 @@ pub struct Ran {
 pub struct Collector {
     measured: u32,
     from_ns: u64,
-    names: BTreeMap<Tid, String>,
+    names: BTreeMap<Tid, Named>,
     cpus: BTreeMap<u32, Now>,
     /// Threads that were woken, and have not been switched out since.
     woken: HashMap<Tid, u64>,
@@ -58,9 +60,9 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// For recording that began at `from_ns`; `names` are the VM's threads.
+    /// For recording that began at `from_ns`; `names` are the VMs' threads.
     #[must_use]
-    pub fn new(measured: u32, from_ns: u64, names: BTreeMap<Tid, String>) -> Self {
+    pub fn new(measured: u32, from_ns: u64, names: BTreeMap<Tid, Named>) -> Self {
         Self {
             measured,
             from_ns,
@@ -73,7 +75,7 @@ impl Collector {
     }
 
     /// Counts a thread that appeared later among the VM's.
-    pub fn add(&mut self, tid: Tid, name: String) {
+    pub fn add(&mut self, tid: Tid, name: Named) {
         self.names.insert(tid, name);
     }
 
@@ -146,15 +148,15 @@ impl Collector {
         woken_ns: Option<u64>,
         ended: Option<Ended>,
     ) -> Row {
-        let Some(thread) = self.names.get(&tid) else {
+        let Some(Named { vm, thread }) = self.names.get(&tid).cloned() else {
             return Row::Occupied(Occupied { start_ns, end_ns, thread: name.text(), tid });
         };
         let length_ns = end_ns - start_ns;
         let ran = self.ran.entry(tid).or_default();
         ran.all_ns += length_ns;
         ran.measured_ns += if cpu == self.measured { length_ns } else { 0 };
-        let thread = thread.clone();
-        Row::Supply(Supply { start_ns, end_ns, thread, cpu: Some(cpu), woken_ns, ended })
+        let (cpu, vm) = (Some(cpu), Some(vm));
+        Row::Supply(Supply { start_ns, end_ns, thread, cpu, woken_ns, ended, vm })
     }
 
     /// Ends the intervals that go on when recording ends. A thread that is none of the VM's has no
@@ -182,7 +184,11 @@ mod tests {
     const VCPU: Tid = 7;
 
     fn collector() -> Collector {
-        Collector::new(1, 100, BTreeMap::from([(VCPU, "vcpu0".to_owned())]))
+        Collector::new(
+            1,
+            100,
+            BTreeMap::from([(VCPU, Named { vm: "vm".into(), thread: "vcpu0".into() })]),
+        )
     }
 
     fn switch(prev: Tid, runnable: bool, next: Tid) -> Option<Event> {

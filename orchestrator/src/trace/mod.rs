@@ -1,8 +1,8 @@
-//! Proof of supply: when each of the VM's threads ran, from the kernel's own trace.
+//! Proof of supply: when each of the VMs' threads ran, from the kernel's own trace.
 //!
 //! [`Tracer`] makes a tracing instance through the host's guard and starts the *recorder*, a process
 //! on the housekeeping CPUs ([`recorder`]) that reads the instance's buffers while they fill. The
-//! [`Collector`] turns its events into intervals: `supply.csv` for the VM's threads on any CPU,
+//! [`Collector`] turns its events into intervals: `supply.csv` for the VMs' threads on any CPU,
 //! `cpu.csv` for whatever else ran on the measured one.
 
 mod collect;
@@ -12,4 +12,4 @@ mod threads;
 
 pub use collect::{Collector, Row};
 pub use session::{Tracer, available, warnings};
-pub use threads::Threads;
+pub use threads::{Named, Recorded, Threads};

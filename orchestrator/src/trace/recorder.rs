@@ -24,7 +24,7 @@ use model::{
     sample::{CsvFile, Occupied, SampleError, Supply},
 };
 
-use super::{Collector, Row, Threads};
+use super::{Collector, Named, Recorded, Row, Threads};
 
 /// Half a second of 100,000 switches a second on the measured CPU (72 bytes each); little elsewhere,
 /// where only the VM's threads are recorded.
@@ -55,12 +55,9 @@ pub struct Recorder {
     /// The CPU on which every switch is recorded.
     #[arg(long)]
     measured: u32,
-    /// The process whose threads are recorded on every CPU.
-    #[arg(long)]
-    pid: i32,
-    /// Those of its threads that execute the guest.
-    #[arg(long)]
-    vcpu: Vec<Tid>,
+    /// A process whose threads are recorded on every CPU, and those of them that execute a guest.
+    #[arg(long, value_name = "NAME:PID:TID,TID")]
+    vm: Vec<Recorded>,
     /// Where the files go.
     #[arg(long)]
     folder: PathBuf,
@@ -75,7 +72,7 @@ impl Recorder {
         let stop = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&stop))?;
         let instance = Instance::at(&self.instance);
-        let mut threads = Threads::of(Proc::default(), self.pid, &self.vcpu);
+        let mut threads = Threads::of(Proc::default(), &self.vm);
         let names = threads.look().into_iter().collect();
         instance.set_up(self.scope(&threads.tids()), BUFFERS)?;
         let mut stream = Stream::open(&instance, Tracefs::at(&self.tracefs).decoder()?)?;
@@ -138,9 +135,10 @@ fn facts(
     (from_ns, to_ns): (u64, u64),
     lost_events: u64,
 ) -> TraceFacts {
-    let of_thread = |(tid, thread, clock_ns)| {
+    let of_thread = |(tid, Named { vm, thread }, clock_ns)| {
         let ran = collector.ran(tid);
         ThreadFacts {
+            vm: Some(vm),
             thread,
             tid,
             traced_ns: ran.all_ns,

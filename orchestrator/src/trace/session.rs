@@ -11,7 +11,10 @@ use anyhow::{Context, Result};
 use kernel::tracefs::Tracefs;
 use model::manifest::{ThreadFacts, TraceFacts};
 
-use super::recorder::{FACTS, READY};
+use super::{
+    Recorded,
+    recorder::{FACTS, READY},
+};
 use crate::{
     host::{Background, Roots, Stage, state_dir},
     mechanism::Vm,
@@ -45,20 +48,21 @@ pub fn available(roots: &Roots) -> Result<(), String> {
 }
 
 impl Tracer {
-    /// Starts recording the threads of `vm` and all that runs on the measured CPU, into `folder`.
+    /// Starts recording the threads of `vms`, each with its name, and all that runs on the measured
+    /// CPU, into `folder`.
     ///
     /// # Errors
     /// What this host refused; then nothing of it is left.
-    pub fn start(stage: &mut Stage, vm: &Vm, folder: &Path) -> Result<Self> {
+    pub fn start(stage: &mut Stage, vms: &[(&str, &Vm)], folder: &Path) -> Result<Self> {
         let mark = stage.guard.mark();
-        let started = Self::begin(stage, vm, folder);
+        let started = Self::begin(stage, vms, folder);
         if started.is_err() {
             stage.guard.undo_to(mark)?;
         }
         started
     }
 
-    fn begin(stage: &mut Stage, vm: &Vm, folder: &Path) -> Result<Self> {
+    fn begin(stage: &mut Stage, vms: &[(&str, &Vm)], folder: &Path) -> Result<Self> {
         available(&stage.roots).map_err(anyhow::Error::msg)?;
         let tracefs = match Tracefs::find(&stage.roots.proc.text("mounts")?) {
             Some(mounted) => mounted,
@@ -69,9 +73,9 @@ impl Tracer {
         command.args(["helper", "record", "--tracefs"]).arg(tracefs.root());
         command.arg("--instance").arg(instance.root()).arg("--folder").arg(folder);
         command.args(["--measured", &stage.cpus.measured.to_string()]);
-        command.args(["--pid", &vm.pid.to_string()]);
-        for vcpu in &vm.vcpus {
-            command.args(["--vcpu", &vcpu.to_string()]);
+        for (name, vm) in vms {
+            let vm = Recorded { name: (*name).to_owned(), pid: vm.pid, vcpus: vm.vcpus.clone() };
+            command.args(["--vm", &vm.to_string()]);
         }
         let log = folder.join("trace.log");
         let mut recorder =
@@ -143,7 +147,14 @@ mod tests {
             workload_to_ns: None,
             lost_events,
             unpaired: 0,
-            threads: vec![ThreadFacts { thread, tid: 7, traced_ns, measured_cpu_ns: 0, clock_ns }],
+            threads: vec![ThreadFacts {
+                vm: None,
+                thread,
+                tid: 7,
+                traced_ns,
+                measured_cpu_ns: 0,
+                clock_ns,
+            }],
         }
     }
 

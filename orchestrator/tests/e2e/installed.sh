@@ -2,6 +2,7 @@
 # the end:  case installed | programs N | check C
 #   installed.sh PREFIX
 set -eu
+trap 'echo "installed.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 prefix=$1
 PATH=$prefix/bin:/usr/sbin:/usr/bin:/sbin:/bin
 share=$prefix/share

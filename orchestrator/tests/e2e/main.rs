@@ -2,6 +2,7 @@
 //! reservations. One program, so that its tests can take turns on the host.
 
 mod advise;
+mod cluster;
 mod faults_guest;
 mod faults_lab;
 mod faults_run;
@@ -19,9 +20,11 @@ mod restore;
 mod run;
 mod sabotaged;
 mod sentinel;
+mod slurm;
 mod soak;
 mod support;
 mod sweep;
+mod tenants;
 mod torture;
 mod traced;
 mod unprivileged;

@@ -65,13 +65,13 @@ impl Setup {
     }
 
     fn difference(&self, case: &Case) -> Option<&'static str> {
-        let experiment = &case.experiment;
-        let load = experiment.load.as_ref().map(|load| &load.tasks);
+        let own = case.workload();
+        let load = own.load().map(|load| &load.tasks);
         let paper_load = TaskSet::paper_load();
-        let reservation = experiment.reservation.as_ref().map(|own| own.reservation().to_string());
-        if experiment.place != self.place {
+        let reservation = own.reservation().map(|own| own.reservation().to_string());
+        if own.place() != self.place {
             Some("another place")
-        } else if experiment.tasks != TaskSet::paper() {
+        } else if *own.tasks() != TaskSet::paper() {
             Some("other tasks")
         } else if load != self.loaded.then_some(&paper_load) {
             Some("another load")

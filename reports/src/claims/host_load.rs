@@ -44,7 +44,7 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
 
 fn there(results: &Results, setup: &Setup) -> Finding {
     let case = setup.find(results)?;
-    let tasks = case.experiment.load.iter().flat_map(|load| load.tasks.iter());
+    let tasks = case.workload().load().into_iter().flat_map(|load| load.tasks.iter());
     if case.load.is_empty() {
         return Err(format!("`{}` has no load-jobs.csv", case.name()));
     }

@@ -12,12 +12,13 @@ mod fig4;
 mod host_load;
 mod supply;
 mod table1;
+mod tenants;
 mod theory;
 mod write;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use model::Exit;
+use model::{Exit, suite::Sweep};
 use serde::Serialize;
 
 pub use self::{
@@ -139,10 +140,12 @@ impl Statement {
 
 /// The claims about those of the paper's experiments that the suite has, in the order of the paper:
 /// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise; those about the
-/// budget where it has a sweep, too; then those about the supply of each reservation that was traced.
+/// budget where it has a sweep, too; those about VMs with neighbours; then those about the supply of
+/// each reservation that was traced.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
-    let names = || results.manifest.suite.experiments.iter().map(|one| one.name.as_str());
+    let suite = &results.manifest.suite;
+    let names = || suite.experiments.iter().map(|one| one.name.as_str());
     let mut claims = Vec::new();
     let figures = names().any(|name| FIGURES.contains(&name));
     if figures {
@@ -151,12 +154,14 @@ pub fn all(results: &Results) -> Vec<Claim> {
         claims.extend(fig4::claims(results));
         claims.extend(host_load::claims(results));
     }
-    if figures || !results.sweeps.is_empty() {
+    let alone = |own: &Sweep| own.members(suite).any(|one| one.only().is_some());
+    if figures || suite.sweeps.iter().any(alone) {
         claims.extend(theory::claims(results));
     }
     if names().any(|name| crate::table1::EXPERIMENTS.contains(&name)) {
         claims.extend(table1::claims(results));
     }
+    claims.extend(tenants::claims(results));
     claims.extend(supply::claims(results));
     claims
 }

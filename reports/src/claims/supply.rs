@@ -1,6 +1,6 @@
 //! Was the reservation delivered? Two claims for each experiment under a hard mechanism that was
 //! traced: no more than Q in each P, and at least the two-gap supply bound function. A third where budgets
-//! end on time: Q in every P.
+//! end on time and no neighbour goes first: Q in every P.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
     table::traced(results)
         .filter_map(|case| Some((case, supply::promise(&results.manifest, case)?)))
         .flat_map(|(case, promise)| {
-            let on_time = promise.as_ref().is_ok_and(|own| own.tick_ns == 0);
+            let on_time = promise.as_ref().is_ok_and(|own| own.tick_ns == 0 && own.neighbours == 0);
             let every_period = on_time.then(|| every_period(case, &promise));
             [capped(case, &promise), at_least(case, &promise)].into_iter().chain(every_period)
         })
@@ -48,9 +48,14 @@ fn allowance(promise: &Promised) -> String {
 }
 
 fn capped(case: &Case, promise: &Promised) -> Claim {
+    let late = if promise.as_ref().is_ok_and(|own| own.neighbours > 0) {
+        "k Q and min(Q, P − Q), since a neighbour may go first"
+    } else {
+        "k Q"
+    };
     let rule = format!(
         "no window of k P, undisturbed and inside a busy interval but its first P, holds more than \
-         k Q, 1 % of it for interrupts, and once {}; and no first part of a busy interval, of \
+         {late}, 1 % of it for interrupts, and once {}; and no first part of a busy interval, of \
          length L, more than L Q/P + Q (1 − Q/P) and the same",
         allowance(promise)
     );

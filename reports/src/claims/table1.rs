@@ -105,11 +105,10 @@ fn difference(case: &Case) -> Option<&'static str> {
         LOADED => (Place::Guest, true, None),
         _ => (Place::Guest, true, Some("3ms/5ms")),
     };
-    let experiment = &case.experiment;
-    let own = experiment.reservation.as_ref().map(|own| own.reservation().to_string());
-    if experiment.place != place {
+    let own = case.reservation().map(|own| own.reservation().to_string());
+    if case.workload().place() != place {
         Some("another place")
-    } else if experiment.load.is_some() != loaded {
+    } else if case.workload().load().is_some() != loaded {
         Some("another load")
     } else if own.as_deref() != reservation {
         Some("another reservation")

@@ -171,11 +171,11 @@ const NO_SWEEP: &str =
 
 /// A case of the paper's tasks beside its load, whatever its budget and name.
 fn is_papers(case: &Case, period: Duration) -> bool {
-    let experiment = &case.experiment;
-    let reserved = experiment.reservation.as_ref();
+    let own = case.workload();
+    let reserved = own.reservation();
     case.is_measured()
-        && experiment.place == Place::Guest
-        && experiment.tasks == TaskSet::paper()
-        && experiment.load.as_ref().is_some_and(|load| load.tasks == TaskSet::paper_load())
+        && own.place() == Place::Guest
+        && *own.tasks() == TaskSet::paper()
+        && own.load().is_some_and(|load| load.tasks == TaskSet::paper_load())
         && reserved.is_some_and(|own| own.period == period && own.mechanism == Mechanism::Deadline)
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{Manifest, suite::Experiment};
+use model::{
+    Manifest,
+    suite::{Service, Vm, Workload},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,6 +55,16 @@ pub fn differences(first: &Manifest, second: &Manifest) -> Vec<Circumstance> {
     order.into_iter().filter(|key| !lonely(key)).filter_map(both).collect()
 }
 
+/// What the manifest says of the host and the programs, as path and text: not of the suite.
+#[must_use]
+pub fn of_host(manifest: &Manifest) -> Vec<(String, String)> {
+    let all = facts(&serde_json::to_value(manifest).unwrap_or_default());
+    let parts: Vec<String> =
+        PARTS.iter().filter(|part| **part != "suite").map(|part| format!("{part}.")).collect();
+    let is_of_host = |key: &str| parts.iter().any(|part| key.starts_with(part));
+    all.into_iter().filter(|(key, _)| is_of_host(key)).collect()
+}
+
 /// Leaves of the manifest's parts as path and text.
 fn facts(manifest: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -78,6 +91,10 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<(String, String)>) {
             let sorted: BTreeMap<_, _> = map.iter().collect();
             sorted.iter().for_each(|(key, own)| leaves(&format!("{path}.{key}"), own, found));
         }
+        Value::Array(all) if !all.is_empty() && all.iter().all(|one| name_of(one).is_some()) => {
+            let alone = all.len() == 1;
+            all.iter().for_each(|one| named(path, one, alone, found));
+        }
         Value::Null => {}
         Value::String(text) => found.push((path.to_owned(), text.clone())),
         other => {
@@ -89,25 +106,46 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<(String, String)>) {
 /// What makes the work of two experiments of one name different: their tasks or service, or whether
 /// a job is the same CPU time or the same work.
 #[must_use]
-pub fn other_work(first: &Experiment, second: &Experiment) -> Option<String> {
+pub fn other_work(first: Workload, second: Workload) -> Option<String> {
     let differ = |what: &str, a: String, b: String| Some(format!("{what} {a} and {b}"));
-    if first.tasks != second.tasks {
-        let text = |own: &Experiment| {
-            let tasks: Vec<String> = own.tasks.iter().map(ToString::to_string).collect();
+    if first.tasks() != second.tasks() {
+        let text = |own: Workload| {
+            let tasks: Vec<String> = own.tasks().iter().map(ToString::to_string).collect();
             if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") }
         };
         return differ("tasks", text(first), text(second));
     }
-    if first.web != second.web {
-        let query = |own: &Experiment| {
-            let web = own.web.as_ref();
-            web.map_or_else(
+    if first.web() != second.web() {
+        let query = |own: Workload| {
+            own.web().map_or_else(
                 || "none".to_owned(),
-                |web| format!("{} × {} of `{}`", web.clients, web.requests, web.query),
+                |web| {
+                    let requests = web.requests.map_or_else(|| "any".to_owned(), |n| n.to_string());
+                    format!("{} × {requests} of `{}`", web.clients, web.query)
+                },
             )
         };
         return differ("requests", query(first), query(second));
     }
-    (first.work != second.work)
-        .then(|| format!("work {:?} and {:?}", first.work, second.work).to_lowercase())
+    (first.experiment.work != second.experiment.work).then(|| {
+        format!("work {:?} and {:?}", first.experiment.work, second.experiment.work).to_lowercase()
+    })
+}
+
+fn name_of(value: &Value) -> Option<&str> {
+    value.as_object()?.get("name")?.as_str()
+}
+
+/// What a VM or a service of an experiment is, under its name in place of the list's; the only one,
+/// where nobody gave it a name, under none.
+fn named(path: &str, value: &Value, alone: bool, found: &mut Vec<(String, String)>) {
+    let (name, mut value) = (name_of(value).unwrap_or_default().to_owned(), value.clone());
+    value.as_object_mut().and_then(|own| own.remove("name"));
+    let above = path.rsplit_once('.').map_or(path, |(above, _)| above);
+    let unnamed = [Vm::NAME, Service::TASKS, Service::WEB, Service::WILD].contains(&&*name);
+    if alone && unnamed {
+        leaves(above, &value, found);
+    } else {
+        leaves(&format!("{above}.{name}"), &value, found);
+    }
 }

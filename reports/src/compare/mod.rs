@@ -80,7 +80,7 @@ pub fn compare(first: &Results, second: &Results, selection: Selection) -> Compa
     };
     for case in first.cases.iter().filter(|case| case.is_measured()) {
         match second.measured(case.name()) {
-            Some(other) => match circumstances::other_work(&case.experiment, &other.experiment) {
+            Some(other) => match circumstances::other_work(case.workload(), other.workload()) {
                 Some(what) => comparison.unequal.push((case.name().to_owned(), what)),
                 None => comparison.pairs.extend(pairs(case, other, selection)),
             },
@@ -123,7 +123,7 @@ pub(crate) fn pair(
     };
     let (x, y) = (flat(&by_run_a), flat(&by_run_b));
     let wasserstein = two_sample::wasserstein(&x, &y)?;
-    let clusters = |case: &Case, own| cluster::clusters(own, &case.experiment, selection);
+    let clusters = |case: &Case, own| cluster::clusters(own, case.tasks(), selection);
     let (left, right) = (clusters(a_case, a), clusters(b_case, b));
     let distance = |a: &[u64], b: &[u64]| Some(two_sample::kolmogorov_smirnov(a, b)?.distance);
     let ks_interval = bootstrap::interval(&left, &right, distance);

@@ -67,14 +67,21 @@ impl Schedule {
                     "--repetition {repetition}: `{name}` has no complete one of this number"
                 ))
             })?;
+        let vm = case.workload().vm.map(|vm| vm.name.as_str());
         let place = ::results::folder::place_of(&results.path, record);
-        let traced = Traced::read(&place, record)?.ok_or_else(|| {
+        let traced = Traced::read(&place, record, vm)?.ok_or_else(|| {
             ReportError::Nothing(format!("`{name}` rep-{:03} was not traced", record.attempt))
         })?;
         let (jobs, host) = (place.join("jobs.csv"), place.join("cpu.csv"));
-        let jobs: Vec<Job> = if jobs.exists() { sample::read_csv(&jobs)? } else { Vec::new() };
+        let mut jobs: Vec<Job> = if jobs.exists() { sample::read_csv(&jobs)? } else { Vec::new() };
         let mut host: Vec<Occupied> =
             if host.exists() { sample::read_csv(&host)? } else { Vec::new() };
+        let service = case.workload().service.map(|own| own.name.as_str());
+        jobs.retain(|job| {
+            let own = (job.vm.as_deref(), job.service.as_deref());
+            own.1.is_none() || own == (vm, service)
+        });
+        host.extend(traced.neighbours_on(Some(results.manifest.host.measured_cpu)));
         host.sort_by_key(|row| row.start_ns);
         let (zero_ns, to_ns) = traced.window();
         let clock = record.facts.jobs_clock(zero_ns);

@@ -1,11 +1,13 @@
 //! What each figure shows: the CDFs of the paper's figures, and response times over time.
 
+use model::sweep::Outcome;
+
 use super::{About, Bound, Color, Figure, Line, Panel, Stroke, sweep};
 use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
     stats::cdf,
-    table1,
+    table1, tenants,
     units::{count, short},
 };
 
@@ -35,16 +37,27 @@ pub fn figures(results: &Results) -> Vec<Figure> {
     let own = |case: &&Case| case.is_measured() && !results.is_swept(case);
     let mut rest: Vec<&Case> = results.cases.iter().filter(own).collect();
     while !rest.is_empty() {
-        let name = figure_name(rest[0].name()).to_owned();
+        let name = together(results, rest[0]).to_owned();
         let (own, others): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|case| figure_name(case.name()) == name);
+            rest.into_iter().partition(|case| together(results, case) == name);
         figures.push(cdf_figure(&name, &own, results));
         figures.extend(own.iter().filter(|case| grows(case)).map(|case| over_time(case)));
         rest = others;
     }
     figures.sort_by_key(|figure| !figure.name.starts_with("fig"));
-    figures.extend(results.sweeps.iter().filter_map(sweep::figure));
+    let simulated = |own: &Outcome| {
+        let all = results.simulation.iter().flat_map(|played| &played.sweeps);
+        all.into_iter().find(|other| other.experiment == own.experiment)
+    };
+    let swept = |own| sweep::figure(own, simulated(own));
+    figures.extend(results.sweeps.iter().filter_map(swept));
     figures
+}
+
+/// As [`figure_name`]; a case beside a wild neighbour is drawn with the one beside a quiet one.
+pub(crate) fn together<'a>(results: &'a Results, case: &'a Case) -> &'a str {
+    let quiet = tenants::quiet_twin(results, case).filter(|quiet| quiet.is_measured());
+    figure_name(quiet.unwrap_or(case).name())
 }
 
 /// The figure in which a case is drawn: `fig4-unloaded` and `fig4-loaded` share `fig4`, and the
@@ -135,7 +148,7 @@ impl Curve<'_> {
 fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     let of = |(task, series): (usize, &'a Series)| {
         let name = task_label(case, &series.task);
-        let condition = if case.experiment.load.is_some() { "loaded" } else { "unloaded" };
+        let condition = if case.workload().load().is_some() { "loaded" } else { "unloaded" };
         let which = match cases {
             1 => None,
             2 => Some(condition.to_owned()),
@@ -173,7 +186,7 @@ fn task_label(case: &Case, name: &str) -> String {
     else {
         return if name == SERVICE { "requests".to_owned() } else { name.to_owned() };
     };
-    let task = index.checked_sub(1).and_then(|at| case.experiment.tasks.get(at));
+    let task = index.checked_sub(1).and_then(|at| case.tasks().get(at));
     let parameters = task.map_or_else(String::new, |task| {
         let text = |duration: std::time::Duration| plain(duration.as_nanos() as f64);
         format!(" ({}, {})", text(task.execution()), text(task.period()))
@@ -288,7 +301,7 @@ fn title(name: &str, case: &Case) -> String {
         "fig2" => "Figure 2: in a guest, host unloaded".to_owned(),
         "fig3" => "Figure 3: in a guest, host loaded, no reservation".to_owned(),
         "fig4" => {
-            let reservation = case.experiment.reservation.as_ref();
+            let reservation = case.reservation();
             let pair = reservation.map_or_else(String::new, |own| {
                 let ns = |duration: std::time::Duration| plain(duration.as_nanos() as f64);
                 format!(" with a ({}, {}) reservation", ns(own.budget), ns(own.period))

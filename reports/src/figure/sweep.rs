@@ -2,27 +2,31 @@
 
 use model::{
     duration::in_ms,
-    sweep::{Outcome, TaskPoint},
+    sweep::{Outcome, Point, TaskPoint},
 };
 
 use super::{
     About, Bound, Color, Figure, Line, Panel, Stroke,
-    build::{nth_color, round_up},
+    build::{dark, nth_color, round_up},
 };
 
 const GREY: Color = (90, 90, 90);
 
 /// Share of the judged jobs that missed on the left, p99 on the right; the least budgets by
-/// analysis as vertical lines, deadlines as horizontal ones. None where nothing was measured.
+/// analysis as vertical lines, deadlines as horizontal ones; over them the same simulated, where it
+/// was. None where nothing was measured.
 #[must_use]
-pub fn figure(outcome: &Outcome) -> Option<Figure> {
+pub fn figure(outcome: &Outcome, simulated: Option<&Outcome>) -> Option<Figure> {
     let measured = || outcome.points.iter().filter(|point| !point.tasks.is_empty());
     let budgets: Vec<f64> = measured().map(|point| to_ms(point.budget_ns)).collect();
     let bounds = bounds(outcome);
     let x_axis = x_axis(budgets.iter().copied().chain(bounds.iter().map(|bound| bound.x)))?;
     let tasks = measured().next()?.tasks.len();
     let lines = |pick: fn(&TaskPoint) -> Option<f64>| -> Vec<Line> {
-        (0..tasks).flat_map(|task| curve(outcome, task, pick)).collect()
+        let measured = (0..tasks).flat_map(|task| curve(outcome, task, pick));
+        let played = simulated.into_iter();
+        let played = played.flat_map(|own| (0..tasks).map(move |task| dashes(own, task, pick)));
+        measured.chain(played).collect()
     };
     let (missed, slow) = (lines(missed_share), lines(|own| Some(to_ms(own.p99_ns?))));
     let largest = |lines: &[Line]| {
@@ -45,7 +49,7 @@ pub fn figure(outcome: &Outcome) -> Option<Figure> {
     Some(Figure {
         name: format!("sweep-{}", outcome.experiment),
         title: title(outcome),
-        caption: caption(outcome),
+        caption: caption(outcome, simulated.is_some()),
         panels: vec![
             panel("jobs that missed their deadline (%)", misses_end, missed),
             panel("99th percentile of response time (ms)", p99_end, [deadlines, slow].concat()),
@@ -63,13 +67,30 @@ fn missed_share(own: &TaskPoint) -> Option<f64> {
     (jobs > 0).then(|| own.count.missed() as f64 / jobs as f64 * 100.0)
 }
 
+/// A value of a task for each budget.
+fn points(outcome: &Outcome, task: usize, pick: fn(&TaskPoint) -> Option<f64>) -> Vec<(f64, f64)> {
+    let of = |point: &Point| Some((to_ms(point.budget_ns), pick(point.tasks.get(task)?)?));
+    outcome.points.iter().filter_map(of).collect()
+}
+
+/// The line of a task, simulated.
+fn dashes(outcome: &Outcome, task: usize, pick: fn(&TaskPoint) -> Option<f64>) -> Line {
+    Line {
+        about: About {
+            task: Some(format!("τ{}", task + 1)),
+            kind: Some("simulated"),
+            ..About::default()
+        },
+        label: "simulated".to_owned(),
+        color: dark(nth_color(task)),
+        stroke: Stroke::Simulated,
+        points: points(outcome, task, pick),
+    }
+}
+
 /// A line, and a dot on it for each budget measured.
 fn curve(outcome: &Outcome, task: usize, pick: fn(&TaskPoint) -> Option<f64>) -> [Line; 2] {
-    let points: Vec<(f64, f64)> = outcome
-        .points
-        .iter()
-        .filter_map(|point| Some((to_ms(point.budget_ns), pick(point.tasks.get(task)?)?)))
-        .collect();
+    let points = points(outcome, task, pick);
     let line = |stroke| Line {
         about: About { task: Some(format!("τ{}", task + 1)), ..About::default() },
         label: format!("τ{}", task + 1),
@@ -129,7 +150,7 @@ fn title(outcome: &Outcome) -> String {
     format!("Sweep of {}: {found}", outcome.experiment)
 }
 
-fn caption(outcome: &Outcome) -> String {
+fn caption(outcome: &Outcome, simulated: bool) -> String {
     let mut text = format!(
         "{} Of the jobs that no stall disturbed; unfinished jobs count as missed.",
         outcome.sentence()
@@ -139,6 +160,9 @@ fn caption(outcome: &Outcome) -> String {
             " Dotted: least budgets by analysis ({}). Dashed: deadlines.",
             outcome.analytic_text()
         );
+    }
+    if simulated {
+        text += " Long dashes: simulated.";
     }
     text
 }

@@ -108,7 +108,7 @@ fn of(
     let experiment = chosen(&results, experiment)?;
     for own in &results[1..] {
         let (first, other) = (results[0].case(&experiment)?, own.case(&experiment)?);
-        if let Some(what) = circumstances::other_work(&first.experiment, &other.experiment) {
+        if let Some(what) = circumstances::other_work(first.workload(), other.workload()) {
             return Err(ReportError::Nothing(format!(
                 "{}: `{experiment}` did other work than in {}: {what}; results of the same work \
                  make a history",

@@ -77,15 +77,15 @@ impl<'a> Member<'a> {
     pub(super) fn of(results: &'a Results, case: &'a Case, reservation: Reservation) -> Self {
         let selection = selection(case);
         let figures = |own: &Series| Figures::of(own, own.task.clone(), selection);
-        let first = case.experiment.tasks.len();
+        let first = case.tasks().len();
         let loaded = |(at, own): (usize, &Series)| {
             Figures::of(own, TaskSet::name(first + at), Selection::All)
         };
-        let mechanism = mechanism(&case.experiment);
+        let mechanism = mechanism(case);
         let corner_ns = as_ns(reservation.period()) * 2 - as_ns(reservation.budget());
         let quiet: Vec<_> = case.traced.iter().flat_map(|one| one.quiet.clone()).collect();
         let mut impossible = results.manifest.impossible.iter();
-        let impossible = impossible.find(|own| own.experiment == case.name());
+        let impossible = impossible.find(|own| own.experiment == case.experiment.name);
         Self {
             case,
             mechanism,

@@ -7,7 +7,10 @@ pub mod table;
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
-use model::{Mechanism, Reservation, suite::Experiment};
+use model::{
+    Mechanism, Reservation,
+    suite::{Experiment, ReservationSettings},
+};
 
 pub use self::member::Member;
 use crate::folder::{Case, Results};
@@ -26,10 +29,10 @@ pub struct Group<'a> {
 /// experiment of the same kind, where there is one, belongs to each as mechanism `none`.
 #[must_use]
 pub fn groups(results: &Results) -> Vec<Group<'_>> {
-    let mut found: Vec<(Experiment, Reservation)> = Vec::new();
+    let mut found: Vec<(Kind, Reservation)> = Vec::new();
     for case in &results.cases {
-        let Some(own) = &case.experiment.reservation else { continue };
-        let same = (but_for_the_mechanism(&case.experiment), own.reservation());
+        let Some(own) = case.reservation() else { continue };
+        let same = (but_for_the_mechanism(case), own.reservation());
         if !found.contains(&same) {
             found.push(same);
         }
@@ -38,8 +41,8 @@ pub fn groups(results: &Results) -> Vec<Group<'_>> {
         let cases: Vec<&Case> = results
             .cases
             .iter()
-            .filter(|case| case.experiment.place.is_guest())
-            .filter(|case| but_for_the_mechanism(&case.experiment) == kind)
+            .filter(|case| case.workload().place().is_guest())
+            .filter(|case| but_for_the_mechanism(case) == kind)
             .filter(|case| asked(case).is_none_or(|own| own == reservation))
             .collect();
         (mechanisms(&cases) >= 2).then(|| Group::of(results, reservation, &cases))
@@ -48,24 +51,27 @@ pub fn groups(results: &Results) -> Vec<Group<'_>> {
 }
 
 fn asked(case: &Case) -> Option<Reservation> {
-    case.experiment.reservation.as_ref().map(model::suite::ReservationSettings::reservation)
+    case.reservation().map(ReservationSettings::reservation)
 }
 
 /// How many mechanisms there are, `none` aside.
 fn mechanisms(cases: &[&Case]) -> usize {
-    let reserved = cases.iter().filter_map(|case| case.experiment.reservation.as_ref());
+    let reserved = cases.iter().filter_map(|case| case.reservation());
     reserved.map(|own| own.mechanism.name()).collect::<BTreeSet<_>>().len()
 }
 
-/// The experiment without what two of a group may differ in.
-fn but_for_the_mechanism(experiment: &Experiment) -> Experiment {
-    Experiment {
-        name: String::new(),
-        reservation: None,
-        repetitions: 1,
-        trace: None,
-        ..experiment.clone()
+/// An experiment without what two of a group may differ in, and which of its services is meant.
+type Kind = (Experiment, Option<String>, Option<String>);
+
+fn but_for_the_mechanism(case: &Case) -> Kind {
+    let (vm, service) = (case.workload().vm, case.workload().service);
+    let (vm, service) = (vm.map(|vm| vm.name.clone()), service.map(|own| own.name.clone()));
+    let mut experiment =
+        Experiment { name: String::new(), repetitions: 1, trace: None, ..case.experiment.clone() };
+    for own in experiment.vms.iter_mut().filter(|own| Some(&own.name) == vm.as_ref()) {
+        own.vcpus.iter_mut().for_each(|vcpu| vcpu.reservation = None);
     }
+    (experiment, vm, service)
 }
 
 impl<'a> Group<'a> {
@@ -87,6 +93,6 @@ impl<'a> Group<'a> {
 
 /// The mechanism of an experiment, `none` where nothing is reserved.
 #[must_use]
-pub fn mechanism(experiment: &Experiment) -> Mechanism {
-    experiment.reservation.as_ref().map_or(Mechanism::None, |own| own.mechanism)
+pub fn mechanism(case: &Case) -> Mechanism {
+    case.reservation().map_or(Mechanism::None, |own| own.mechanism)
 }

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use model::{TaskSet, duration, suite::Experiment};
+use model::{TaskSet, duration, suite::Workload};
 
 use super::{
     Group,
@@ -20,12 +20,15 @@ use crate::{
 pub fn title(group: &Group) -> String {
     let list =
         |tasks: &TaskSet| tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let experiment = &group.members[0].1.case.experiment;
-    let workload = match &experiment.web {
-        Some(web) => format!("{} × {} requests", web.clients, web.requests),
-        None => list(&experiment.tasks),
+    let own = group.members[0].1.case.workload();
+    let workload = match own.web() {
+        Some(web) => web.requests.map_or_else(
+            || format!("{} clients", web.clients),
+            |requests| format!("{} × {requests} requests", web.clients),
+        ),
+        None => list(own.tasks()),
     };
-    let load = experiment.load.as_ref();
+    let load = own.load();
     let load = load.map_or_else(String::new, |own| format!(" beside {}", list(&own.tasks)));
     format!("{} for {workload}{load}", group.reservation)
 }
@@ -33,8 +36,8 @@ pub fn title(group: &Group) -> String {
 /// A group for people; times in milliseconds.
 #[must_use]
 pub fn grid(group: &Group) -> Grid {
-    let experiment = &group.members[0].1.case.experiment;
-    let (tasks, load) = (names(experiment), load_names(experiment));
+    let own = group.members[0].1.case.workload();
+    let (tasks, load) = (names(own), load_names(own));
     let mut header = vec!["rank".to_owned(), "mechanism".to_owned(), "experiment".to_owned()];
     for task in &tasks {
         if task == SERVICE {
@@ -64,17 +67,17 @@ pub fn grid(group: &Group) -> Grid {
     Grid { header, rows, texts: 3, notes: notes(group) }
 }
 
-fn names(experiment: &Experiment) -> Vec<String> {
-    match experiment.web {
+fn names(own: Workload) -> Vec<String> {
+    match own.web() {
         Some(_) => vec![SERVICE.to_owned()],
-        None => (0..experiment.tasks.len()).map(TaskSet::name).collect(),
+        None => (0..own.tasks().len()).map(TaskSet::name).collect(),
     }
 }
 
 /// The host's tasks are numbered on from the VM's, as in the paper.
-fn load_names(experiment: &Experiment) -> Vec<String> {
-    let first = experiment.tasks.len();
-    let load = experiment.load.as_ref().map_or(0, |load| load.tasks.len());
+fn load_names(own: Workload) -> Vec<String> {
+    let first = own.tasks().len();
+    let load = own.load().map_or(0, |load| load.tasks.len());
     (first..first + load).map(TaskSet::name).collect()
 }
 

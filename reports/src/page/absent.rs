@@ -40,8 +40,8 @@ pub fn absent(results: &Results) -> Vec<Absent> {
     }
     let rest = results.cases.iter().filter(|case| !case.is_measured());
     let has_samples = |name: &str| {
-        let own = suite.experiments.iter().find(|own| own.name == name);
-        own.is_some_and(|own| !own.tasks.is_empty() || own.web.is_some())
+        let own = results.cases.iter().find(|case| case.name() == name);
+        own.is_some_and(|case| case.workload().measures())
     };
     let rest = rest.map(|case| case.name()).filter(|name| has_samples(name));
     found.extend(
@@ -58,6 +58,8 @@ fn entry(results: &Results, place: &str, experiment: &str) -> Absent {
 
 fn reason(results: &Results, name: &str) -> Brief {
     let manifest = &results.manifest;
+    // The experiment of a service of several.
+    let name = name.split('.').next().unwrap_or(name);
     if manifest.suite.experiments.iter().all(|own| own.name != name) {
         return Brief::from("The suite that was run does not have this experiment.");
     }

@@ -16,11 +16,10 @@ use crate::{
 pub fn execution(results: &Results) -> Grid {
     let mut rows = Vec::new();
     for case in &results.cases {
-        let experiment = &case.experiment;
-        if experiment.load.is_some() || experiment.reservation.is_some() {
+        if !case.workload().is_free() {
             continue;
         }
-        let tasks = experiment.tasks.iter().enumerate();
+        let tasks = case.tasks().iter().enumerate();
         rows.extend(tasks.filter_map(|(at, task)| {
             let series = case.task(&model::TaskSet::name(at))?;
             let asked = task.execution().as_nanos() as f64;

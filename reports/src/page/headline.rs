@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{judged::Selection::All, suite::Experiment};
+use model::{judged::Selection::All, suite::Workload};
 
 use crate::{
     figure::build::plain,
@@ -34,28 +34,28 @@ pub fn sentences(results: &Results) -> Vec<String> {
 /// The same tasks beside the same load, with a reservation and without.
 fn isolation(results: &Results) -> Option<String> {
     let free = results.cases.iter().filter(|case| {
-        let own = &case.experiment;
-        case.is_measured() && own.load.is_some() && own.reservation.is_none()
+        let own = case.workload();
+        case.is_measured() && own.load().is_some() && own.reservation().is_none()
     });
-    free.filter(|case| !case.experiment.tasks.is_empty()).find_map(|free| {
+    free.filter(|case| !case.tasks().is_empty()).find_map(|free| {
         let twin = |case: &&Case| {
             case.is_measured()
                 && !results.is_swept(case)
-                && same_work(&case.experiment, &free.experiment)
-                && case.experiment.reservation.as_ref().is_some_and(|own| own.mechanism.is_hard())
+                && same_work(case.workload(), free.workload())
+                && case.reservation().is_some_and(|own| own.mechanism.is_hard())
         };
         contrast(results.cases.iter().find(twin)?, free)
     })
 }
 
-fn same_work(a: &Experiment, b: &Experiment) -> bool {
-    a.tasks == b.tasks && a.load == b.load && a.place == b.place
+fn same_work(a: Workload, b: Workload) -> bool {
+    a.tasks() == b.tasks() && a.load() == b.load() && a.place() == b.place()
 }
 
 /// Of the task that suffers most without the reservation.
 fn contrast(reserved: &Case, free: &Case) -> Option<String> {
     let worst = free.series.iter().max_by_key(|own| own.unfinished() + missed(free, own))?;
-    let own = reserved.experiment.reservation.as_ref()?;
+    let own = reserved.reservation()?;
     Some(format!(
         "Beside the same load on the host, 99 % of the responses of {} come within {} under a ({}, \
          {}) reservation ({}), and within {} without one ({}).",
@@ -111,8 +111,7 @@ fn service(results: &Results) -> Option<String> {
         loaded / alone
     );
     let case = results.measured(table1::RESERVED);
-    if let (Some(reserved), Some(own)) =
-        (mean(table1::RESERVED), case.and_then(|case| case.experiment.reservation.as_ref()))
+    if let (Some(reserved), Some(own)) = (mean(table1::RESERVED), case.and_then(Case::reservation))
     {
         said += &format!(
             "; a ({}, {}) reservation brings that to {} ({:.1} times)",

@@ -55,7 +55,7 @@ pub fn grid(results: &Results, figure: &Figure, claims: &[Claim]) -> Grid {
 /// The cases whose curves the figure has.
 fn drawn<'a>(results: &'a Results, figure: &Figure) -> Vec<&'a Case> {
     let mine = |case: &&Case| {
-        case.is_measured() && crate::figure::build::figure_name(case.name()) == figure.name
+        case.is_measured() && crate::figure::build::together(results, case) == figure.name
     };
     results.cases.iter().filter(mine).collect()
 }

@@ -2,7 +2,7 @@
 
 use model::{
     duration,
-    suite::{self, Emulator, EmulatorPlace, Experiment, Place},
+    suite::{self, Emulator, EmulatorPlace, Workload},
 };
 
 use super::content::grid;
@@ -16,22 +16,19 @@ use crate::{
 #[must_use]
 pub fn protocol(results: &Results) -> Grid {
     let row = |case: &Case| {
-        let experiment = &case.experiment;
+        let own = case.workload();
+        let requests = own.web().and_then(suite::Web::total);
         vec![
-            experiment.name.clone(),
-            match experiment.place {
-                Place::Host => "host",
-                Place::Guest => "guest",
-            }
-            .to_owned(),
-            workload(experiment),
-            load(experiment),
-            reservation(experiment),
-            emulator(experiment),
-            experiment.repetitions.to_string(),
-            match &experiment.web {
-                Some(web) => count(web.total() as usize, "request"),
-                None => duration::format(experiment.duration),
+            case.name().to_owned(),
+            if own.vm.is_some() { "guest" } else { "host" }.to_owned(),
+            workload(own),
+            load(own),
+            reservation(own),
+            emulator(own),
+            case.experiment.repetitions.to_string(),
+            match requests {
+                Some(requests) => count(requests as usize, "request"),
+                None => duration::format(case.experiment.duration),
             },
         ]
     };
@@ -48,10 +45,13 @@ pub fn protocol(results: &Results) -> Grid {
     grid(&header, 6, results.cases.iter().map(row).collect())
 }
 
-fn workload(experiment: &Experiment) -> String {
-    match &experiment.web {
+fn workload(own: Workload) -> String {
+    match own.web() {
         Some(web) => format!("{} clients; {}", web.clients, web.query),
-        None => tasks(&experiment.tasks),
+        None => match own.service.and_then(suite::Service::wild) {
+            Some(wild) => format!("goes wild ({})", wild.name()),
+            None => tasks(own.tasks()),
+        },
     }
 }
 
@@ -62,23 +62,23 @@ fn tasks(tasks: &model::TaskSet) -> String {
     tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn load(experiment: &Experiment) -> String {
-    experiment.load.as_ref().map_or_else(
+fn load(own: Workload) -> String {
+    own.load().map_or_else(
         || "none".to_owned(),
         |load| format!("{} (backlog: {})", tasks(&load.tasks), load.backlog.name()),
     )
 }
 
-fn reservation(experiment: &Experiment) -> String {
-    experiment.reservation.as_ref().map_or_else(
+fn reservation(own: Workload) -> String {
+    own.reservation().map_or_else(
         || "none".to_owned(),
         |own| format!("{} by {}", own.reservation(), own.mechanism),
     )
 }
 
-fn emulator(experiment: &Experiment) -> String {
-    match (experiment.place, experiment.emulator) {
-        (Place::Host, _) => UNKNOWN.to_owned(),
+fn emulator(own: Workload) -> String {
+    match (own.vm, own.emulator()) {
+        (None, _) => UNKNOWN.to_owned(),
         (_, Emulator::Place(EmulatorPlace::Housekeeping)) => "housekeeping CPUs".to_owned(),
         (_, Emulator::Place(EmulatorPlace::Shared)) => "measured CPU".to_owned(),
         (_, Emulator::Reserved(own)) => format!(

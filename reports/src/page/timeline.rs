@@ -40,7 +40,7 @@ pub fn timeline(results: &Results) -> Option<Timeline> {
     let case = cases
         .iter()
         .find(|case| case.name() == "fig4-loaded")
-        .or_else(|| cases.iter().find(|case| case.experiment.reservation.is_some()))
+        .or_else(|| cases.iter().find(|case| case.reservation().is_some()))
         .or(cases.first())?;
     let first = case.traced.iter().map(|one| one.attempt).min()?;
     let repetition = case.counted.iter().find(|own| own.attempt == first)?.repetition;

@@ -4,6 +4,7 @@
 
 pub mod bootstrap;
 pub mod cdf;
+pub mod effects;
 pub mod interval;
 pub mod trend;
 pub mod two_sample;

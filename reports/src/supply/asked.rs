@@ -21,8 +21,7 @@ const STEPS: u32 = 400;
 /// `demand-<experiment>`; none where tasks or a service are known, or nothing was traced.
 #[must_use]
 pub fn figure(case: &Case) -> Option<Figure> {
-    let experiment = &case.experiment;
-    if !experiment.tasks.is_empty() || experiment.web.is_some() {
+    if case.experiment.workloads().iter().any(|own| own.service.is_some()) {
         return None;
     }
     let traced = case.traced.first()?;

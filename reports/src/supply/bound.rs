@@ -31,6 +31,9 @@ pub struct Promise {
     pub tick_ns: u64,
     /// Budgets come by the clock, so that two whole ones may follow each other.
     pub by_clock: bool,
+    /// Other VMs with deadlines, which may go first: a budget may be served late, and the next early;
+    /// and each may overrun its own by a tick.
+    pub neighbours: u32,
 }
 
 /// The kernel leaves interrupts out of a thread's bill, the trace does not: so much longer than its
@@ -75,16 +78,20 @@ impl Promise {
     /// The least that a window may get: the two-gap function less what the tick may take.
     #[must_use]
     pub fn least_ns(&self, length_ns: u64) -> u64 {
-        let costs = Costs { tick: Duration::from_nanos(self.tick_ns), ..Costs::default() };
+        let (tick, neighbours) = (Duration::from_nanos(self.tick_ns), self.neighbours);
+        let costs = Costs { tick, neighbours, ..Costs::default() };
         let supply = Supply::two_gap(self.reservation).with_costs(costs);
         as_ns(supply.provided(Duration::from_nanos(length_ns))).saturating_sub(TOLERANCE_NS)
     }
 
     /// The most that a window of `periods` P may get where periods follow each other evenly: as many
     /// budgets, the interrupts in them, and once what the tick may add, since an overrun is paid back.
+    /// Beside neighbours once more min(Q, P − Q): of a budget served at the end of its period.
     #[must_use]
     pub fn most_ns(&self, periods: u64) -> u64 {
-        billed(periods as f64 * self.budget_ns() as f64) + self.ahead_ns()
+        let (q, p) = (self.budget_ns(), self.period_ns());
+        let late = if self.neighbours > 0 { q.min(p - q) } else { 0 };
+        billed((periods * q + late) as f64) + self.ahead_ns()
     }
 
     /// The most that a busy interval may get in its first `length_ns`. With U = Q/P: a server that
@@ -205,7 +212,12 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn promise(reservation: &str) -> Promise {
-        Promise { reservation: reservation.parse().unwrap(), tick_ns: 0, by_clock: false }
+        Promise {
+            reservation: reservation.parse().unwrap(),
+            tick_ns: 0,
+            by_clock: false,
+            neighbours: 0,
+        }
     }
 
     /// A server of (Q, P) = (28, 50) ms that serves at these offsets into its periods.

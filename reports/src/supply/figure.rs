@@ -26,7 +26,7 @@ const BINS: u64 = 50;
 #[must_use]
 pub fn figure(case: &Case, promise: &Promise, points: &[Point]) -> Figure {
     let reservation = promise.reservation;
-    let mechanism = case.experiment.reservation.as_ref().map_or("", |own| own.mechanism.name());
+    let mechanism = case.reservation().map_or("", |own| own.mechanism.name());
     Figure {
         name: format!("supply-{}", case.name()),
         title: format!("{}: supply under {reservation} by {mechanism}", case.name()),

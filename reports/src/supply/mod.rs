@@ -42,6 +42,8 @@ pub struct Traced {
     pub facts: TraceFacts,
     /// When the VM's threads ran, in the order of time.
     pub rows: Vec<Supply>,
+    /// The same of the other VMs of the experiment.
+    pub neighbours: Vec<Supply>,
     /// When the machine ran nobody.
     pub stalls: Vec<Stall>,
     /// From one look of the sentinel to the next.
@@ -53,17 +55,22 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Reads an attempt's trace; `None` where there is none.
+    /// Reads what an attempt's trace tells of a VM; `None` where there is none.
     ///
     /// # Errors
     /// A malformed row.
-    pub fn read(place: &Path, record: &RepetitionRecord) -> Result<Option<Self>, ReportError> {
+    pub fn read(
+        place: &Path,
+        record: &RepetitionRecord,
+        vm: Option<&str>,
+    ) -> Result<Option<Self>, ReportError> {
         let file = place.join("supply.csv");
-        let Some(facts) = record.facts.trace.clone().filter(|_| file.exists()) else {
-            return Ok(None);
-        };
+        let known = record.facts.of(vm).trace.filter(|_| vm.is_some() && file.exists());
+        let Some(facts) = known else { return Ok(None) };
         let mut rows: Vec<Supply> = sample::read_csv(&file)?;
         rows.sort_by_key(|row| row.start_ns);
+        let own = |row: &Supply| row.vm.is_none() || row.vm.as_deref() == vm;
+        let (rows, neighbours): (Vec<_>, Vec<_>) = rows.into_iter().partition(own);
         let stalls = place.join("stalls.csv");
         let stalls = if stalls.exists() { sample::read_csv(&stalls)? } else { Vec::new() };
         let mut vcpus: BTreeMap<&str, Vec<&Supply>> = BTreeMap::new();
@@ -79,7 +86,17 @@ impl Traced {
             .map_or(SentinelFacts::usual_interval_ns(), |sentinel| sentinel.interval_ns);
         let quiet = demand::undisturbed(&busy, &demand::holes(&stalls, look_interval_ns, 0));
         let (attempt, place) = (record.attempt, place.to_owned());
-        Ok(Some(Self { attempt, place, facts, rows, stalls, look_interval_ns, busy, quiet }))
+        Ok(Some(Self {
+            attempt,
+            place,
+            facts,
+            rows,
+            neighbours,
+            stalls,
+            look_interval_ns,
+            busy,
+            quiet,
+        }))
     }
 
     /// Parts of the busy intervals in which the server's periods follow each other evenly: their
@@ -116,7 +133,9 @@ impl Traced {
     pub fn others(&self, window: &Window) -> Vec<(String, u64)> {
         let (from, to) = (window.start_ns, window.start_ns + window.length_ns);
         // Read only here, where a promise was broken: it is by far the largest file.
-        let rows: Vec<Occupied> = sample::read_csv(&self.place.join("cpu.csv")).unwrap_or_default();
+        let mut rows: Vec<Occupied> =
+            sample::read_csv(&self.place.join("cpu.csv")).unwrap_or_default();
+        rows.extend(self.neighbours_on(self.vcpu_cpu()));
         let mut ran: BTreeMap<String, u64> = BTreeMap::new();
         for row in rows.into_iter().filter(|row| row.start_ns < to && row.end_ns > from) {
             *ran.entry(row.thread).or_default() += row.end_ns.min(to) - row.start_ns.max(from);
@@ -125,6 +144,28 @@ impl Traced {
             ran.into_iter().filter(|(_, ns)| *ns >= window.length_ns / 20).collect();
         ran.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
         ran
+    }
+
+    /// Where its vCPUs ran last: on the measured CPU.
+    fn vcpu_cpu(&self) -> Option<u32> {
+        self.rows.iter().rev().find(|row| is_vcpu(&row.thread)).and_then(|row| row.cpu)
+    }
+
+    /// The other VMs' threads on a CPU (on any, where it is not known which is measured), as what
+    /// else ran there.
+    pub fn neighbours_on(&self, cpu: Option<u32>) -> impl Iterator<Item = Occupied> + '_ {
+        let mut threads: Vec<String> = Vec::new();
+        let there = move |row: &&Supply| cpu.is_none() || row.cpu == cpu;
+        self.neighbours.iter().filter(there).map(move |row| {
+            let thread = format!("{} {}", row.vm.as_deref().unwrap_or("VM"), row.thread);
+            let at = threads.iter().position(|own| *own == thread).unwrap_or_else(|| {
+                threads.push(thread.clone());
+                threads.len() - 1
+            });
+            // Ids of threads are positive; these are numbers of their own.
+            let tid = -1 - i32::try_from(at).unwrap_or(0);
+            Occupied { start_ns: row.start_ns, end_ns: row.end_ns, thread, tid }
+        })
     }
 
     /// Why nothing can be concluded from this trace.
@@ -163,8 +204,11 @@ fn differs(thread: &ThreadFacts) -> bool {
 /// # Errors
 /// Why it cannot be told: the tick is not known.
 pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, String>> {
-    let settings = case.experiment.reservation.as_ref()?;
-    settings.mechanism.is_hard().then(|| of_host(&manifest.host, settings))
+    let settings = case.reservation()?;
+    let others = case.workload().neighbours().filter(|vm| rtplan::experiment::has_deadline(vm));
+    let neighbours = u32::try_from(others.count()).unwrap_or(u32::MAX);
+    let promised = || of_host(&manifest.host, settings).map(|own| Promise { neighbours, ..own });
+    settings.mechanism.is_hard().then(promised)
 }
 
 /// What (Q, P) comes to on this host: with its tick, where the mechanism is bound to that.
@@ -176,5 +220,5 @@ pub(crate) fn of_host(host: &HostFacts, own: &ReservationSettings) -> Result<Pro
         return Err("the host does not say how long its tick is".to_owned());
     };
     let by_clock = !own.mechanism.is_deadline();
-    Ok(Promise { reservation: own.reservation(), tick_ns, by_clock })
+    Ok(Promise { reservation: own.reservation(), tick_ns, by_clock, neighbours: 0 })
 }

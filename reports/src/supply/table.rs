@@ -86,7 +86,7 @@ fn of_busy(attempts: &[Traced]) -> Option<f64> {
 }
 
 fn row(case: &Case, promise: Option<Promise>) -> Vec<String> {
-    let own = case.experiment.reservation.as_ref();
+    let own = case.reservation();
     let mechanism = own.map_or_else(
         || "none".to_owned(),
         |own| format!("{} {}", own.mechanism, own.reservation()),
@@ -242,14 +242,13 @@ fn usage(attempts: &[Traced]) -> Vec<(&str, Used)> {
 
 /// Who pays for a thread's CPU time.
 fn budget(case: &Case, thread: &str) -> String {
-    let experiment = &case.experiment;
     if is_vcpu(thread) {
-        return experiment.reservation.as_ref().map_or_else(
+        return case.reservation().map_or_else(
             || "none: an ordinary thread on the measured CPU".to_owned(),
             |own| format!("the VM's, {} by {}", own.reservation(), own.mechanism),
         );
     }
-    match experiment.emulator {
+    match case.workload().emulator() {
         Emulator::Place(EmulatorPlace::Housekeeping) => "the host's housekeeping CPUs".to_owned(),
         Emulator::Place(EmulatorPlace::Shared) => {
             "none: an ordinary thread on the measured CPU".to_owned()

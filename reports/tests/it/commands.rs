@@ -181,16 +181,16 @@ fn a_bad_folder_is_refused_in_one_line() {
 
     let folder = MadeUp::as_in_the_paper();
     edit(&folder, "manifest.json", |text| {
-        text.replacen("\"schema_version\": 1", "\"schema_version\": 99", 1)
+        text.replacen("\"schema_version\": 2", "\"schema_version\": 99", 1)
     });
     let error = refused(&["table", path(&folder)]);
-    assert!(error.contains("`schema_version` is 99; this program reads up to 1"), "{error}");
+    assert!(error.contains("`schema_version` is 99; this program reads up to 2"), "{error}");
 
     edit(&folder, "manifest.json", |_| "{".to_owned());
     assert!(refused(&["claims", path(&folder)]).contains("manifest.json: EOF"));
 
     let folder = MadeUp::as_in_the_paper();
-    edit(&folder, "fig1/rep-000/jobs.csv", |text| text.replacen(",0,0\n", ",maybe,0\n", 1));
+    edit(&folder, "fig1/rep-000/jobs.csv", |text| text.replacen(",0,0,,\n", ",maybe,0,,\n", 1));
     let error = refused(&["table", path(&folder)]);
     assert!(error.contains("jobs.csv, line 2, column `missed`: `maybe` is not"), "{error}");
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, process::Command};
 
+use model::suite::ServiceKind;
+
 use crate::made_up::MadeUp;
 
 fn reports(args: &[&str]) -> (i32, String, String) {
@@ -22,8 +24,8 @@ fn elsewhere() -> MadeUp {
     manifest.host.tick_hz = Some(1000);
     manifest.accelerator.as_mut().unwrap().name = "kvm".to_owned();
     manifest.versions.bench = "0.2.0".to_owned();
-    manifest.suite.experiments[1].tasks =
-        ["31ms/150ms", "50ms/200ms"].iter().map(|task| task.parse().unwrap()).collect();
+    let tasks = ["31ms/150ms", "50ms/200ms"].iter().map(|task| task.parse().unwrap()).collect();
+    manifest.suite.experiments[1].vms[0].services[0].kind = ServiceKind::Tasks(tasks);
     folder.save();
     folder
 }

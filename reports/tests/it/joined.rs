@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use model::suite::ServiceKind;
 use reports::{
     Results,
     figure::{Stroke, build},
@@ -82,15 +83,15 @@ fn what_is_no_simulation_of_this_suite_is_refused() {
     assert!(refused(measured.path(), Path::new("nowhere")).contains("nowhere"));
 
     let mut other = simulation();
-    other.manifest.suite.experiments[4].reservation.as_mut().unwrap().budget =
-        std::time::Duration::from_millis(30);
+    let vcpu = &mut other.manifest.suite.experiments[4].vms[0].vcpus[0];
+    vcpu.reservation.as_mut().unwrap().budget = std::time::Duration::from_millis(30);
     other.save();
     let error = refused(measured.path(), other.path());
     assert!(error.contains("`fig4-loaded` has other reservation"), "{error}");
 
-    other.manifest.suite.experiments[0].tasks = "30ms/150ms"
-        .parse::<model::Task>()
-        .map_or_else(|error| panic!("{error}"), |task| model::TaskSet(vec![task]));
+    let task = "30ms/150ms".parse().unwrap();
+    other.manifest.suite.experiments[0].services[0].kind =
+        ServiceKind::Tasks(model::TaskSet(vec![task]));
     other.save();
     assert!(refused(measured.path(), other.path()).contains("`fig1` has other tasks"));
     assert!(refused(simulation().path(), simulation().path()).contains("was simulated itself"));

@@ -217,6 +217,8 @@ fn jobs(experiment: &str, attempt: u32, shape: Shape, seed: u64) -> Vec<Job> {
                 deadline_ns: period * 1_000_000,
                 missed: response_ns > period * 1_000_000,
                 stalled_ns: Some(stalled_ns),
+                vm: None,
+                service: None,
             });
         }
     }
@@ -239,6 +241,8 @@ fn request(experiment: &str, attempt: u32, n: u64, response_ms: f64) -> Request 
         status: Some(200),
         bytes: 1000,
         error: None,
+        vm: None,
+        service: None,
     }
 }
 

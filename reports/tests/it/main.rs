@@ -3,11 +3,13 @@
 mod browser;
 mod commands;
 mod comparing;
+mod earlier;
 mod joined;
 mod latex;
 mod made_up;
 mod malformed;
 mod mechanisms;
+mod merge;
 mod one_room;
 mod printing;
 mod python;

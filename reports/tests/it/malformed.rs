@@ -57,19 +57,19 @@ fn what_is_wrong_is_named_with_file_line_and_column() {
     said += &broken(JOBS, &|_| "start,end\n1,2\n".to_owned());
     said += &broken(JOBS, &|_| String::new());
     said += &broken("manifest.json", &|text| text[..40].to_owned());
-    said += &broken("manifest.json", &|text| text.replace("\"schema_version\": 1,", ""));
+    said += &broken("manifest.json", &|text| text.replace("\"schema_version\": 2,", ""));
     said += &broken("manifest.json", &|text| {
-        text.replace("\"schema_version\": 1,", "\"schema_version\": 7,")
+        text.replace("\"schema_version\": 2,", "\"schema_version\": 7,")
     });
     insta::assert_snapshot!(said, @"
     reports: DIR/fig1/rep-000/jobs.csv, line 3, column `release_ns`: `soon` is not a whole number in its range
     reports: DIR/fig1/rep-000/jobs.csv, line 235: the file ends in the middle of this row; a whole file ends with a line break
-    reports: DIR/fig1/rep-000/jobs.csv, line 1: no column `response_ns`: such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
-    reports: DIR/fig1/rep-000/jobs.csv, line 1: the header is `start,end`; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
-    reports: DIR/fig1/rep-000/jobs.csv, line 1: the file is empty; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns`
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: no column `response_ns`: such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns,vm,service`
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: the header is `start,end`; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns,vm,service`
+    reports: DIR/fig1/rep-000/jobs.csv, line 1: the file is empty; such a file begins with `experiment,repetition,task,job,release_ns,start_ns,finish_ns,response_ns,cpu_ns,deadline_ns,missed,stalled_ns,vm,service`
     reports: DIR/manifest.json: EOF while parsing an object at line 4 column 2
-    reports: DIR/manifest.json: missing field `schema_version` at line 276 column 1
-    reports: DIR/manifest.json: key `schema_version` is 7; this program reads up to 1
+    reports: DIR/manifest.json: missing field `schema_version` at line 327 column 1
+    reports: DIR/manifest.json: key `schema_version` is 7; this program reads up to 2
     ");
 }
 
@@ -118,7 +118,7 @@ fn rows(folder: &Path) -> Vec<Job> {
 fn no_sample_one_sample_and_all_equal_are_reported_on() {
     let jobs = rows(MadeUp::as_in_the_paper().path());
     renders(&with_rows(&[]));
-    assert_eq!(Job::COLUMNS.len(), 12);
+    assert_eq!(Job::COLUMNS.len(), 14);
     renders(&with_rows(&jobs[..1]));
     let mut equal = jobs;
     for job in &mut equal {
@@ -143,7 +143,9 @@ fn read_whatever_stands_in(file: &str) {
         fs::write(&path, bytes).unwrap();
         let Ok(found) = results::Folder::open(folder.path()) else { return };
         for experiment in &found.manifest.suite.experiments {
-            let _answer = found.samples(experiment);
+            for workload in experiment.workloads() {
+                let _answer = found.samples(workload);
+            }
         }
     });
 }

@@ -90,6 +90,8 @@ fn host_jobs(folder: &MadeUp, name: &str, misses: u64) {
             deadline_ns,
             missed,
             stalled_ns: None,
+            vm: None,
+            service: None,
         }
     };
     let jobs: Vec<Job> = [250, 375]
@@ -116,6 +118,7 @@ fn trace(folder: &mut MadeUp, name: &str, lengths_ms: &[u64]) {
                 cpu: Some(1),
                 woken_ns: (index == 0).then_some(at),
                 ended: Some(if last { Ended::Slept } else { Ended::Runnable }),
+                vm: None,
             });
         }
         at = end;

@@ -37,7 +37,7 @@ fn three_programs_count_the_same_jobs() {
         let case = results.case(&point.experiment).unwrap();
         let by_reports: Vec<Count> =
             case.series.iter().map(|own| own.count(case.judged())).collect();
-        let by_rtplan = measured.counts(&case.experiment).unwrap();
+        let by_rtplan = measured.counts(case.workload()).unwrap();
         assert_eq!(by_orchestrator, by_reports, "{}", point.experiment);
         assert_eq!(by_orchestrator, by_rtplan, "{}", point.experiment);
         assert_eq!(results.sweeps[0].points.iter().find(|own| *own == point), Some(point));

@@ -7,6 +7,13 @@ use rtplan::sim::suite::{Plan, can_simulate, run};
 
 /// The quick suite, simulated under ideal conditions.
 fn simulated() -> (tempfile::TempDir, Results) {
+    let out = tempfile::tempdir().unwrap();
+    let results = Results::read(&folder(out.path())).unwrap();
+    (out, results)
+}
+
+/// The same as a result folder below `out`.
+pub fn folder(out: &std::path::Path) -> std::path::PathBuf {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/quick.toml");
     let text = fs::read_to_string(file).unwrap();
     let mut suite = model::suite::parse(&text, file).unwrap();
@@ -20,10 +27,7 @@ fn simulated() -> (tempfile::TempDir, Results) {
         fair_server: None,
         seed: 0,
     };
-    let out = tempfile::tempdir().unwrap();
-    let folder = run(&plan, out.path()).unwrap();
-    let results = Results::read(&folder).unwrap();
-    (out, results)
+    run(&plan, out).unwrap()
 }
 
 #[test]

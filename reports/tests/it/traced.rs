@@ -56,6 +56,7 @@ fn traced(budget: impl Fn(u64) -> u64) -> MadeUp {
         own.map(|row| row.end_ns - row.start_ns).sum::<u64>()
     };
     let thread = |name: &str, tid| ThreadFacts {
+        vm: None,
         thread: name.to_owned(),
         tid,
         traced_ns: ran(name),
@@ -80,7 +81,7 @@ fn traced(budget: impl Fn(u64) -> u64) -> MadeUp {
 
 fn row(thread: &str, (start_ns, end_ns): (u64, u64), ended: Ended) -> Supply {
     let (thread, ended) = (thread.to_owned(), Some(ended));
-    Supply { start_ns, end_ns, thread, cpu: Some(1), woken_ns: None, ended }
+    Supply { start_ns, end_ns, thread, cpu: Some(1), woken_ns: None, ended, vm: None }
 }
 
 fn other(thread: &str, tid: i32, (start_ns, end_ns): (u64, u64)) -> Occupied {

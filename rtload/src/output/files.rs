@@ -70,6 +70,8 @@ pub(super) fn row(
         deadline_ns,
         missed: response_ns > deadline_ns,
         stalled_ns: None,
+        vm: None,
+        service: None,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     output::simulated::{Played, Report},
     partition::partition,
     sim::{
-        Cpu, JobWriter, Listener, Recorder, Server, Stalls, Thread, Tick, Times,
+        Cpu, JobWriter, Label, Listener, Recorder, Server, Stalls, Thread, Tick, Times,
         calibrate::Measured,
         experiment::LOAD_PRIORITY,
         simulate as run,
@@ -206,7 +206,7 @@ fn writer(args: &Simulate, tasks: usize) -> Result<Option<JobWriter<Filling>>, C
     let writer = file
         .begin()
         .map_err(csv::Error::from)
-        .and_then(|out| JobWriter::new(out, tasks, None, None));
+        .and_then(|out| JobWriter::new(out, vec![Label { tasks, ..Label::default() }]));
     writer.map(Some).map_err(|error| CliError::Write(error.to_string()))
 }
 

@@ -13,14 +13,14 @@ use model::{
     judged::Count,
     sample::{Job, SampleError, Stall, read_csv},
     stats::percentile,
-    suite::Experiment,
+    suite::{Experiment, Workload},
 };
 use results::Folder;
 use thiserror::Error;
 
 use super::{
     chance::{Stalls, Times},
-    experiment::{Conditions, SENTINEL_INTERVAL_NS, SENTINEL_WORK_NS, TaskTimes},
+    experiment::{Conditions, SENTINEL_INTERVAL_NS, SENTINEL_WORK_NS, TaskTimes, played},
     setup::Entry,
     traced::{self, LEAST, Traced},
 };
@@ -48,7 +48,7 @@ pub struct Measured {
 
 /// The jobs of a measured experiment that no stall disturbed.
 struct Quiet<'a> {
-    experiment: &'a Experiment,
+    workload: Workload<'a>,
     jobs: Vec<Job>,
 }
 
@@ -64,7 +64,10 @@ impl Measured {
             return Err(CalibrateError::Simulated(folder.path));
         }
         let mut traced = Vec::new();
-        for record in manifest.repetitions.iter().filter(|record| record.counts) {
+        let only =
+            |name: &str| manifest.suite.experiment(name).and_then(Experiment::only).is_some();
+        let counted = manifest.repetitions.iter().filter(|record| record.counts);
+        for record in counted.filter(|record| only(&record.experiment)) {
             traced.extend(Traced::read(&folder.place(record), record)?);
         }
         Ok(Self { folder, traced })
@@ -74,15 +77,15 @@ impl Measured {
         &self.folder.manifest
     }
 
-    /// What became of the jobs of each task of `experiment`: of the undisturbed ones, where those
+    /// What became of the jobs of each task of `workload`: of the undisturbed ones, where those
     /// decide.
     ///
     /// # Errors
     /// A row that cannot be read.
-    pub fn counts(&self, experiment: &Experiment) -> Result<Vec<Count>, CalibrateError> {
-        let analysis = crate::experiment::analyse(experiment);
+    pub fn counts(&self, workload: Workload) -> Result<Vec<Count>, CalibrateError> {
+        let analysis = crate::experiment::analyse(workload);
         let selection = model::judged::Selection::by(analysis.as_ref());
-        let samples = self.folder.samples(experiment)?;
+        let samples = self.folder.samples(workload)?;
         Ok(samples.series.iter().map(|own| own.count(selection)).collect())
     }
 
@@ -103,7 +106,9 @@ impl Measured {
         &self,
         experiment: &Experiment,
     ) -> Result<(Vec<Conditions>, Vec<String>), CalibrateError> {
-        let references = self.references(experiment)?;
+        let played = played(experiment);
+        let references: Vec<Vec<Quiet>> =
+            played.iter().map(|own| self.references(*own)).collect::<Result<_, _>>()?;
         let mut notes = Vec::new();
         let stalls = self.stalls(experiment, &mut notes)?;
         let named = |own: &&Traced| own.experiment == experiment.name;
@@ -112,15 +117,19 @@ impl Measured {
         if attempts.is_empty() {
             attempts.push(None);
         }
+        let reservation = played.first().and_then(|own| own.reservation());
         let mut of = |traced: Option<&Traced>| Conditions {
-            tasks: (0..experiment.tasks.len())
-                .map(|index| self.times(experiment, index, traced, &references, &mut notes))
+            tasks: played
+                .iter()
+                .zip(&references)
+                .flat_map(|(own, known)| (0..own.tasks().len()).map(move |at| (*own, at, known)))
+                .map(|(own, index, known)| self.times(own, index, traced, known, &mut notes))
                 .collect(),
             stalls: stalls.clone(),
             tick: self.tick_ns(),
             sentinel_reservation: self.sentinel(&experiment.name),
             look: traced.and_then(Traced::look),
-            timer_latency: traced.map_or(0, |own| own.timer_latency(experiment)),
+            timer_latency: traced.map_or(0, |own| own.timer_latency(reservation)),
             phases: traced.map(|own| own.phases(self.host_tick())).unwrap_or_default(),
             ..Conditions::default()
         };
@@ -131,7 +140,7 @@ impl Measured {
     /// Times of the task at `index`: as `traced`, or else from the references.
     fn times(
         &self,
-        experiment: &Experiment,
+        workload: Workload,
         index: usize,
         traced: Option<&Traced>,
         references: &[Quiet],
@@ -143,13 +152,15 @@ impl Measured {
                 notes.push(text);
             }
         };
-        if let Some(times) = traced.and_then(|traced| traced.times(experiment, index)) {
+        if let Some(times) = traced.and_then(|traced| traced.times(workload.tasks(), index)) {
             note(format!("execution and wake-up of {name} as traced"));
             return times;
         }
         let look_ns = if self.manifest().suite.host.sentinel { SENTINEL_WORK_NS } else { 0 };
-        let task = &experiment.tasks[index];
-        let of = |quiet: &Quiet| Some((quiet.times(task, look_ns)?, quiet.experiment.name.clone()));
+        let task = &workload.tasks()[index];
+        let of = |quiet: &Quiet| {
+            Some((quiet.times(task, look_ns)?, quiet.workload.experiment.name.clone()))
+        };
         match references.iter().find_map(of) {
             Some((times, reference)) => {
                 note(format!("execution and wake-up of {name} as measured in {reference}"));
@@ -168,37 +179,34 @@ impl Measured {
     /// Period and phase of the host's tick, where budgets ended at it.
     fn host_tick(&self) -> Option<(u64, u64)> {
         let by_deadline = |traced: &&Traced| {
-            let settings =
-                self.manifest().suite.experiment(&traced.experiment)?.reservation.as_ref();
-            settings.filter(|own| own.mechanism.is_deadline())
+            let own = self.manifest().suite.experiment(&traced.experiment)?.only()?;
+            own.reservation().filter(|own| own.mechanism.is_deadline())
         };
         let period = self.tick_ns()?;
         let reserved = self.traced.iter().filter(|traced| by_deadline(traced).is_some());
         Some((period, traced::tick_phase(reserved, period)?))
     }
 
-    /// Experiments without load and reservation in the same place: there, and only there, a
-    /// task's CPU time is its own (a guest counts what the host takes as its own).
-    fn references(&self, experiment: &Experiment) -> Result<Vec<Quiet<'_>>, CalibrateError> {
-        let quiet = |other: &&Experiment| {
-            other.place == experiment.place && other.load.is_none() && other.reservation.is_none()
-        };
-        let mut found: Vec<&Experiment> =
-            self.manifest().suite.experiments.iter().filter(quiet).collect();
-        found.sort_by_key(|other| other.name != experiment.name);
-        found.into_iter().map(|experiment| self.quiet(experiment)).collect()
+    /// Workloads alone in the same kind of place: there, and only there, a task's CPU time is its own
+    /// (a guest counts what the host takes as its own).
+    fn references(&self, workload: Workload) -> Result<Vec<Quiet<'_>>, CalibrateError> {
+        let all = self.manifest().suite.experiments.iter().filter_map(Experiment::only);
+        let mut found: Vec<Workload> =
+            all.filter(|other| other.place() == workload.place() && other.is_free()).collect();
+        found.sort_by_key(|other| other.experiment.name != workload.experiment.name);
+        found.into_iter().map(|other| self.quiet(other)).collect()
     }
 
-    fn quiet<'a>(&self, experiment: &'a Experiment) -> Result<Quiet<'a>, CalibrateError> {
+    fn quiet<'a>(&self, workload: Workload<'a>) -> Result<Quiet<'a>, CalibrateError> {
         let mut jobs: Vec<Job> = Vec::new();
-        for place in self.counted(&experiment.name) {
+        for place in self.counted(&workload.experiment.name) {
             let file = place.join("jobs.csv");
             if file.exists() {
                 jobs.extend(read_csv::<Job>(&file)?);
             }
         }
         jobs.retain(|job| !job.disturbed());
-        Ok(Quiet { experiment, jobs })
+        Ok(Quiet { workload, jobs })
     }
 
     fn counted<'a>(&'a self, experiment: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
@@ -266,7 +274,7 @@ fn gaps_and_lengths(runs: Vec<(u64, Vec<Stall>)>) -> (Vec<u64>, Vec<u64>) {
 impl Quiet<'_> {
     /// The name of the most urgent task: nothing but the machine and the emulator holds it up.
     fn top(&self) -> Option<String> {
-        let tasks = self.experiment.tasks.iter().enumerate();
+        let tasks = self.workload.tasks().iter().enumerate();
         tasks.min_by_key(|(_, task)| task.period()).map(|(index, _)| model::TaskSet::name(index))
     }
 
@@ -298,7 +306,7 @@ impl Quiet<'_> {
         let same = |other: &&Task| {
             other.execution() == task.execution() && other.period() == task.period()
         };
-        let index = self.experiment.tasks.iter().position(|other| same(&other))?;
+        let index = self.workload.tasks().iter().position(|other| same(&other))?;
         let name = model::TaskSet::name(index);
         let factor = u128::from(self.slow_down(look_ns)?);
         let slow = |cpu: u64| u64::try_from(u128::from(cpu) * factor / 1_000_000).ok();

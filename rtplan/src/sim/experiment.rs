@@ -2,7 +2,7 @@
 
 use model::{
     Mechanism, Reservation,
-    suite::{Experiment, Place, ReservationSettings},
+    suite::{Experiment, Place, ReservationSettings, Vm, Workload as Measured},
 };
 
 use super::{
@@ -43,7 +43,7 @@ pub struct Phases {
 /// What a suite does not say of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// By task, as they stand in the suite.
+    /// By task, as they stand in the suite, one workload after the other.
     pub tasks: Vec<TaskTimes>,
     /// When the machine runs nobody.
     pub stalls: Stalls,
@@ -109,20 +109,62 @@ fn weight(reservation: Reservation) -> u32 {
     (f64::from(ORDINARY_WEIGHT) * share / (1.0 - share)).round().max(1.0) as u32
 }
 
-/// The measured CPU in `experiment`, with every release and job that rtload would wait for.
+/// What can be played: services of tasks, each alone in its place.
+#[must_use]
+pub fn played(experiment: &Experiment) -> Vec<Measured<'_>> {
+    let workloads = experiment.workloads().into_iter();
+    workloads.filter(|workload| !workload.tasks().is_empty()).collect()
+}
+
+/// The measured CPU in `experiment`, with every release and job that rtload would wait for. Its
+/// first threads are those of [`played`]. A VM with other services than tasks alone
+/// asks for all that it can get.
 ///
 /// # Errors
 /// [`SimError`].
 pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimError> {
-    let workload = Workload::of(&experiment.tasks)?;
-    let server = match experiment.place {
-        Place::Host => Server::Fifo { priority: HOST_PRIORITY },
-        Place::Guest => server(experiment.reservation.as_ref())?,
+    let mut threads = Vec::new();
+    let mut times = &conditions.tasks[..];
+    for workload in played(experiment) {
+        let (own, others) = times.split_at(workload.tasks().len().min(times.len()));
+        threads.push(measured(workload, own, conditions)?);
+        times = others;
+    }
+    let without = |vm: &&Vm| {
+        let mut services = vm.services.iter();
+        !vm.services.is_empty() && services.all(|service| service.tasks().is_empty())
     };
-    let mut measured = Thread::new(server, &workload, Scheduler::RateMonotonic)?;
+    for vm in experiment.vms.iter().filter(without) {
+        threads.push(Thread::hog(server(vm.reservation())?));
+    }
+    for load in &experiment.loads {
+        threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
+    }
+    threads.extend(conditions.sentinel.then(|| sentinel(conditions)));
+    Ok(Cpu {
+        stalls: conditions.stalls.clone(),
+        tick: conditions.tick.map(|period| Tick { period, phase: 0 }),
+        switch_overhead: conditions.switch_overhead,
+        fair_server: conditions.fair_server,
+        drain: 10_000_000_000,
+        ..Cpu::new(threads, experiment.duration)
+    })
+}
+
+fn measured(
+    workload: Measured,
+    times: &[TaskTimes],
+    conditions: &Conditions,
+) -> Result<Thread, SimError> {
+    let server = match workload.place() {
+        Place::Host => Server::Fifo { priority: HOST_PRIORITY },
+        Place::Guest => server(workload.reservation())?,
+    };
+    let tasks = Workload::of(workload.tasks())?;
+    let mut measured = Thread::new(server, &tasks, Scheduler::RateMonotonic)?;
     measured.timer_latency = conditions.timer_latency;
     for (task, &name) in measured.tasks.iter_mut().zip(&measured.names) {
-        let Some(TaskTimes { delay, entry, execution }) = conditions.tasks.get(name) else {
+        let Some(TaskTimes { delay, entry, execution }) = times.get(name) else {
             continue;
         };
         if let Some(delay) = delay {
@@ -135,17 +177,5 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
             task.execution = execution.clone();
         }
     }
-    let mut threads = vec![measured];
-    if let Some(load) = &experiment.load {
-        threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
-    }
-    threads.extend(conditions.sentinel.then(|| sentinel(conditions)));
-    Ok(Cpu {
-        stalls: conditions.stalls.clone(),
-        tick: conditions.tick.map(|period| Tick { period, phase: 0 }),
-        switch_overhead: conditions.switch_overhead,
-        fair_server: conditions.fair_server,
-        drain: 10_000_000_000,
-        ..Cpu::new(threads, experiment.duration)
-    })
+    Ok(measured)
 }

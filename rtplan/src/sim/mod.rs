@@ -38,7 +38,7 @@ mod traced;
 
 pub use chance::{Stalls, Times};
 pub use observe::{Count, Done, Observer, Outcome, ThreadOutcome};
-pub use record::{JobWriter, Listener, Recorder, TaskTally};
+pub use record::{JobWriter, Label, Listener, Recorder, TaskTally};
 pub use setup::{Cpu, Entry, MOST_EVENTS, ORDINARY_WEIGHT, Server, SimError, Task, Thread, Tick};
 
 /// Simulates `cpu`. The same set-up and seed give the same jobs, to the nanosecond.

@@ -6,6 +6,7 @@ use model::{
     TaskSet,
     hist::{self, Distribution},
     sample::{Columns, Job},
+    suite::Workload,
 };
 
 use super::observe::{Done, Observer};
@@ -53,28 +54,39 @@ impl Observer for Recorder {
     }
 }
 
-/// Writes a row for each job as it finishes, so in the order of their finishing.
-pub struct JobWriter<W: Write> {
-    out: csv::Writer<W>,
-    /// One a task, to be filled in.
-    rows: Vec<Job>,
-    error: Option<csv::Error>,
+/// Whose jobs a measured thread's are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Label {
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// The columns of that name.
+    pub experiment: Option<String>,
+    /// The column of that name.
+    pub repetition: Option<u32>,
+    /// The column of that name.
+    pub vm: Option<String>,
+    /// The column of that name.
+    pub service: Option<String>,
 }
 
-impl<W: Write> JobWriter<W> {
-    /// For `tasks` tasks; `experiment` and `repetition` fill the first columns.
-    ///
-    /// # Errors
-    /// Where not even the header can be written.
-    pub fn new(
-        out: W,
-        tasks: usize,
-        experiment: Option<&str>,
-        repetition: Option<u32>,
-    ) -> csv::Result<Self> {
-        let row = |index| Job {
-            experiment: experiment.map(str::to_owned),
-            repetition,
+impl Label {
+    /// Of a repetition of an experiment's workload.
+    #[must_use]
+    pub fn of(workload: Workload, repetition: u32) -> Self {
+        Self {
+            tasks: workload.tasks().len(),
+            experiment: Some(workload.experiment.name.clone()),
+            repetition: Some(repetition),
+            vm: workload.vm.map(|vm| vm.name.clone()),
+            service: workload.service.map(|service| service.name.clone()),
+        }
+    }
+
+    /// A row of the task at `index`, to be filled in.
+    fn row(&self, index: usize) -> Job {
+        Job {
+            experiment: self.experiment.clone(),
+            repetition: self.repetition,
             task: TaskSet::name(index),
             job: 0,
             release_ns: 0,
@@ -85,10 +97,30 @@ impl<W: Write> JobWriter<W> {
             deadline_ns: 0,
             missed: false,
             stalled_ns: None,
-        };
+            vm: self.vm.clone(),
+            service: self.service.clone(),
+        }
+    }
+}
+
+/// Writes a row for each job as it finishes, so in the order of their finishing.
+pub struct JobWriter<W: Write> {
+    out: csv::Writer<W>,
+    /// Of each measured thread one a task, to be filled in.
+    rows: Vec<Vec<Job>>,
+    error: Option<csv::Error>,
+}
+
+impl<W: Write> JobWriter<W> {
+    /// A label for each measured thread, which are the first of the set-up.
+    ///
+    /// # Errors
+    /// Where not even the header can be written.
+    pub fn new(out: W, labels: Vec<Label>) -> csv::Result<Self> {
+        let of = |label: Label| (0..label.tasks).map(|index| label.row(index)).collect();
         let mut out = csv::WriterBuilder::new().has_headers(false).from_writer(out);
         out.write_record(Job::COLUMNS)?;
-        Ok(Self { out, rows: (0..tasks).map(row).collect(), error: None })
+        Ok(Self { out, rows: labels.into_iter().map(of).collect(), error: None })
     }
 
     /// Writes what is left, and gives the file back.
@@ -105,7 +137,7 @@ impl<W: Write> JobWriter<W> {
 
 impl<W: Write> Observer for JobWriter<W> {
     fn done(&mut self, done: &Done) {
-        let row = &mut self.rows[done.task];
+        let row = &mut self.rows[done.thread][done.task];
         row.job = done.job;
         row.release_ns = done.release_ns;
         row.start_ns = done.start_ns;

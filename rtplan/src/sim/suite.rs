@@ -12,10 +12,10 @@ use model::{
     duration::as_ns,
     manifest::{
         AcceleratorFacts, Facts, HostFacts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status,
-        Versions,
+        Versions, VmFacts,
     },
     sample::{SampleError, Stall, write_csv},
-    suite::Experiment,
+    suite::{Experiment, Workload},
 };
 use thiserror::Error;
 
@@ -23,8 +23,8 @@ use super::{
     calibrate::{CalibrateError, Measured},
     chance::{StallSource, Stalls, generator},
     experiment::{self, Conditions, Phases},
-    observe::Outcome,
-    record::JobWriter,
+    observe::{Outcome, ThreadOutcome},
+    record::{JobWriter, Label},
     setup::{Cpu, SimError, Tick},
     simulate,
 };
@@ -98,10 +98,16 @@ pub fn can_simulate(experiment: &Experiment) -> bool {
 /// Why the simulator cannot play this experiment, if so.
 #[must_use]
 pub fn refusal(experiment: &Experiment) -> Option<String> {
-    if experiment.tasks.is_empty() {
+    let played = experiment::played(experiment);
+    if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());
     }
-    experiment::server(experiment.reservation.as_ref()).err().map(|error| error.to_string())
+    let place = |own: Workload| own.vm.map(|vm| vm.name.clone());
+    if played.windows(2).any(|two| place(two[0]) == place(two[1])) {
+        return Some("several services of tasks in one place cannot be simulated".to_owned());
+    }
+    let mut servers = experiment.vms.iter().map(|vm| experiment::server(vm.reservation()));
+    servers.find_map(|server| server.err().map(|error| error.to_string()))
 }
 
 /// Simulates every repetition of the plan below `out` and returns the result folder.
@@ -276,14 +282,16 @@ impl Plan {
             stalled_share: Some(share),
             noisy: share > self.suite.noise.max_stalled,
             counts: true,
-            facts: facts(&outcome, notes),
+            facts: facts(&outcome, experiment, notes),
         })
     }
 }
 
-fn facts(outcome: &Outcome, notes: &[String]) -> Facts {
-    let measured = &outcome.threads[0];
-    let unfinished: u64 = measured.tasks.iter().map(|(_, count)| count.unfinished).sum();
+fn facts(outcome: &Outcome, experiment: &Experiment, notes: &[String]) -> Facts {
+    let played = experiment::played(experiment);
+    let measured = &outcome.threads[..played.len()];
+    let tasks = measured.iter().flat_map(|thread| &thread.tasks);
+    let unfinished: u64 = tasks.map(|(_, count)| count.unfinished).sum();
     let mut warnings = notes.to_vec();
     if unfinished > 0 {
         warnings.push(format!(
@@ -291,8 +299,16 @@ fn facts(outcome: &Outcome, notes: &[String]) -> Facts {
              they have no row"
         ));
     }
-    let vcpu_share = Some(measured.ran_ns as f64 / outcome.end_ns.max(1) as f64);
-    Facts { vcpu_share, warnings, ..Facts::default() }
+    let share = |thread: &ThreadOutcome| thread.ran_ns as f64 / outcome.end_ns.max(1) as f64;
+    let of_vm = |(own, thread): (&Workload, &ThreadOutcome)| {
+        let vm = own.vm?.name.clone();
+        Some(VmFacts { vm, vcpu_share: Some(share(thread)), ..VmFacts::default() })
+    };
+    let mut vms: Vec<VmFacts> = played.iter().zip(measured).filter_map(of_vm).collect();
+    if vms.len() < 2 {
+        vms.clear();
+    }
+    Facts { vcpu_share: measured.first().map(share), warnings, vms, ..Facts::default() }
 }
 
 /// Each repetition of each experiment has its own; the order and number of others do not matter.
@@ -330,8 +346,9 @@ fn write_jobs(
     let path = folder.join("jobs.csv");
     let rows = |error| SuiteRunError::Rows { path: path.clone(), error };
     let out = BufWriter::new(File::create(&path).map_err(at(&path))?);
-    let (tasks, name) = (experiment.tasks.len(), Some(experiment.name.as_str()));
-    let mut writer = JobWriter::new(out, tasks, name, Some(repetition)).map_err(rows)?;
+    let played = experiment::played(experiment);
+    let labels = played.iter().map(|own| Label::of(*own, repetition)).collect();
+    let mut writer = JobWriter::new(out, labels).map_err(rows)?;
     let outcome = simulate(cpu, seed, &mut writer).map_err(|error| failed(experiment, error))?;
     writer.finish().map_err(rows)?;
     Ok(outcome)

@@ -59,7 +59,7 @@ pub fn arrivals(rows: &[Supply], facts: &TraceFacts, vcpus: usize) -> Vec<Asked>
 }
 
 /// The demand of each thread in a file: `demand.csv`, or a `jobs.csv`, whose jobs are work that
-/// arrives at their releases on one vCPU.
+/// arrives at their releases on one vCPU, that of their VM where one is named.
 ///
 /// # Errors
 /// [`SampleError`] with file, line and column.
@@ -69,7 +69,8 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Demand>, SampleError> {
         let jobs: Vec<Job> = read_csv(path)?;
         for (line, job) in (2..).zip(&jobs) {
             let cpu_ns = job.cpu_ns.ok_or_else(|| no_cpu_time(path, line))?;
-            let arrivals = threads.entry("vcpu0".to_owned()).or_default();
+            let machine = job.vm.clone().unwrap_or_else(|| "vcpu0".to_owned());
+            let arrivals = threads.entry(machine).or_default();
             arrivals.extend([(job.release_ns, cpu_ns), (job.finish_ns, 0)]);
         }
     } else {

@@ -63,15 +63,17 @@ fn files_of_demand_and_of_jobs_are_read_and_bad_ones_refused_by_line_and_column(
     let demand = &demand.unwrap()["vcpu0"];
     assert_eq!((demand.span_ns(), demand.work_ns(), demand.asked_ns(2)), (10, 3, 2));
     let jobs = crate::sample::Job::COLUMNS.join(",");
-    let demand = read(&format!("{jobs}\n,,tau1,0,10,10,40,30,28,150,0,\n")).unwrap();
+    let rows = ",,tau1,0,10,10,40,30,28,150,0,,,\n,,tau1,0,10,10,50,40,8,150,0,,other,\n";
+    let demand = read(&format!("{jobs}\n{rows}")).unwrap();
     assert_eq!((demand["vcpu0"].span_ns(), demand["vcpu0"].work_ns()), (30, 28));
+    assert_eq!((demand["other"].span_ns(), demand["other"].work_ns()), (40, 8));
     for (text, said) in [
         (
             "thread,woken_ns,cpu_ns,waited_ns\nvcpu0,0,much,\n",
             ", line 2, column `cpu_ns`: `much` is not a whole number in its range".to_owned(),
         ),
         (
-            &format!("{jobs}\n,,tau1,0,10,10,40,30,,150,0,\n"),
+            &format!("{jobs}\n,,tau1,0,10,10,40,30,,150,0,,,\n"),
             ", line 2, column `cpu_ns`".to_owned(),
         ),
         (

@@ -3,6 +3,8 @@
 //! Every field is written out in `docs/formats.md`. Unknown keys are refused. What is wrong with a
 //! file is said once, with the file, the line and the key ([`SuiteError`]).
 
+mod cpus;
+mod experiment;
 #[cfg(test)]
 mod mutated;
 mod parse;
@@ -11,17 +13,19 @@ mod schema;
 mod sweep;
 mod validate;
 mod web;
+mod written;
 
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use experiment::{Experiment, Load, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
 pub use web::{Network, Tap, User, Web, interface};
 
-use crate::{Mechanism, Placement, Reservation, TaskSet, duration, load::Backlog};
+use crate::{Mechanism, Placement, Reservation, duration};
 
 /// The JSON Schema of suites, for editors; `docs/suite.schema.json`.
 pub const SCHEMA: &str = include_str!("../../../../docs/suite.schema.json");
@@ -59,9 +63,17 @@ pub struct Suite {
 /// Which CPUs to use and how to prepare them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = cpus::both_names))]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSettings {
-    /// The CPU on which everything is measured; where absent, the best (`docs/host-setup.md`).
+    /// The CPU on which everything is measured; where absent, the best (`docs/host-setup.md`). As a
+    /// list: `measured_cpus = [1]`, which has one.
+    #[serde(
+        alias = "measured_cpus",
+        deserialize_with = "cpus::one",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(test, schemars(with = "cpus::OneOrList"))]
     pub measured_cpu: Option<u32>,
     /// Keep the measured CPU out of idle; where absent, as `orchestrator check` finds it needed.
     pub keep_awake: Option<bool>,
@@ -102,13 +114,20 @@ pub struct GuestSettings {
     pub accelerator: AcceleratorChoice,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// QEMU's buffer for translated code in MiB, at the most, for each emulated guest.
+    pub translation_mib: u32,
     /// How clients reach a service in the guest.
     pub network: Network,
 }
 
 impl Default for GuestSettings {
     fn default() -> Self {
-        Self { accelerator: AcceleratorChoice::Auto, memory_mib: 256, network: Network::default() }
+        Self {
+            accelerator: AcceleratorChoice::Auto,
+            memory_mib: 256,
+            translation_mib: 1024,
+            network: Network::default(),
+        }
     }
 }
 
@@ -199,46 +218,6 @@ impl Place {
     }
 }
 
-/// Where the workload runs, under which load and reservation, for how long and how often.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Experiment {
-    /// Unique in the suite; letters, digits, `-` and `_`; names the folder.
-    pub name: String,
-    /// Host or guest.
-    #[serde(rename = "where")]
-    pub place: Place,
-    /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
-    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
-    pub tasks: TaskSet,
-    /// The service whose response times are measured, in place of tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub web: Option<Web>,
-    /// How long the tasks run.
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    #[serde(default = "default_duration", with = "duration")]
-    pub duration: Duration,
-    /// How often.
-    #[serde(default = "default_repetitions")]
-    pub repetitions: u32,
-    /// The host's load on the measured CPU.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub load: Option<Load>,
-    /// What the virtual machine is guaranteed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reservation: Option<ReservationSettings>,
-    /// Where QEMU's threads other than the vCPUs run.
-    #[serde(default)]
-    pub emulator: Emulator,
-    /// Whether the VM's threads are traced, where it is otherwise than `host.trace` says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<bool>,
-    /// What the tasks' jobs have in common from one machine to another.
-    #[serde(default, skip_serializing_if = "Work::is_default")]
-    pub work: Work,
-}
-
 /// What a job of a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -277,26 +256,6 @@ impl Work {
             .find(|work| work.name() == text)
             .ok_or_else(|| format!("`{text}`: give `paced` or `fixed`"))
     }
-}
-
-fn default_duration() -> Duration {
-    Duration::from_secs(30)
-}
-
-fn default_repetitions() -> u32 {
-    1
-}
-
-/// Periodic SCHED_FIFO tasks on the measured CPU of the host, above everything ordinary.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Load {
-    /// The tasks.
-    pub tasks: TaskSet,
-    /// What becomes of jobs that could not run in time.
-    #[serde(default)]
-    pub backlog: Backlog,
 }
 
 /// A reservation and the mechanism that enforces it.

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Suite, sweep, validate};
+use super::{Suite, cpus, sweep, validate};
 
 /// Why a suite is refused; one line, with the file, and the line and key where there are some.
 #[derive(Debug, Error)]
@@ -60,7 +60,8 @@ pub fn read(path: &Path) -> Result<Suite, SuiteError> {
 /// One [`SuiteError`], the first thing found.
 pub fn parse(text: &str, file: &str) -> Result<Suite, SuiteError> {
     let mut suite: Suite = toml_of(text, file)?;
-    validate::suite(&suite)
+    cpus::settle(&mut suite)
+        .and_then(|()| validate::suite(&suite))
         .and_then(|()| sweep::expand(&mut suite))
         .map_err(|message| SuiteError::Rule { file: file.to_owned(), message })?;
     Ok(suite)
@@ -116,7 +117,8 @@ reservation = { budget = "28ms", period = "50ms" }
         let suite = parse(SMALL, "s.toml").unwrap();
         let experiment = suite.experiment("fig4-loaded").unwrap();
         assert_eq!(experiment.repetitions, 1);
-        assert_eq!(experiment.reservation.as_ref().unwrap().mechanism, crate::Mechanism::Deadline);
+        let reservation = experiment.vms[0].reservation().unwrap();
+        assert_eq!(reservation.mechanism, crate::Mechanism::Deadline);
         assert!((suite.noise.max_stalled - 0.005).abs() < 1e-12);
     }
 
@@ -169,6 +171,160 @@ reservation = { budget = "28ms", period = "50ms" }
         }
         let shown = error(&SMALL.replace("30ms/", "30/"));
         assert!(shown.contains("in the line `tasks = [\"30/150ms\", \"50ms/200ms\"]`"), "{shown}");
+    }
+
+    const TENANTS: &str = r#"
+name = "tenants"
+[[experiment]]
+name = "two"
+load = [{ cpu = 1, tasks = ["50ms/120ms"] }]
+service = [{ name = "own", tasks = ["1ms/10ms"] }]
+[[experiment.vm]]
+name = "control"
+vcpus = [{ cpu = 1, budget = "32ms", period = "50ms" }]
+service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
+[[experiment.vm]]
+name = "shop"
+vcpus = [{ budget = "3ms", period = "20ms" }]
+mechanism = "timer-server"
+service = [{ web = { clients = 4 } }, { tasks = ["1ms/100ms"] }]
+"#;
+
+    #[test]
+    fn several_vms_have_several_services() {
+        let suite = parse(TENANTS, "s.toml").unwrap();
+        let experiment = &suite.experiments[0];
+        let name = |own: crate::suite::Workload| {
+            let vm = own.vm.map_or("-", |vm| &vm.name);
+            format!("{vm}/{}", own.service.map_or("-", |service| &service.name))
+        };
+        let names: Vec<_> = experiment.workloads().into_iter().map(name).collect();
+        assert_eq!(names, ["-/own", "control/tasks", "shop/web", "shop/tasks"]);
+        let names = experiment.workloads().into_iter().map(crate::suite::Workload::name);
+        let wanted = ["two.own", "two.control", "two.shop.web", "two.shop.tasks"];
+        assert!(names.eq(wanted));
+        let shop = &experiment.vms[1];
+        assert_eq!(shop.reservation().unwrap().mechanism, crate::Mechanism::TimerServer);
+        // Who names no CPU is on the one that the others name.
+        assert_eq!((shop.vcpus[0].cpu, suite.host.measured_cpu), (Some(1), Some(1)));
+        assert_eq!(experiment.workloads()[2].web().unwrap().requests, None);
+        let control = experiment.workloads()[1];
+        assert_eq!(control.load().unwrap().tasks.len(), 1);
+        let neighbours: Vec<_> = control.neighbours().map(|vm| vm.name.as_str()).collect();
+        assert_eq!(neighbours, ["shop"]);
+        let text = toml::to_string(&suite).unwrap();
+        assert_eq!(parse(&text, "s.toml").unwrap(), suite);
+        let json = serde_json::to_string(&suite).unwrap();
+        assert_eq!(serde_json::from_str::<Suite>(&json).unwrap(), suite);
+    }
+
+    #[test]
+    fn the_short_form_is_one_vm_with_one_service() {
+        let written_out = r#"
+name = "small"
+[[experiment]]
+name = "fig4-loaded"
+load = [{ tasks = ["50ms/120ms", "20ms/80ms"] }]
+[[experiment.vm]]
+name = "vm"
+vcpus = [{ budget = "28ms", period = "50ms" }]
+service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
+"#;
+        assert_eq!(parse(written_out, "s.toml").unwrap(), parse(SMALL, "s.toml").unwrap());
+    }
+
+    /// Two VMs with a web service each, of four clients.
+    fn ports(first: u16, second: u16) -> String {
+        let vm = |name: &str, port: u16| {
+            format!(
+                "[[experiment.vm]]\nname = \"{name}\"\nvcpus = [{{}}]\nservice = [{{ web = {{ \
+                 clients = 4, port = {port} }} }}]\n"
+            )
+        };
+        format!("name = \"s\"\n[[experiment]]\nname = \"e\"\n{}{}", vm("a", first), vm("b", second))
+    }
+
+    #[test]
+    fn web_services_have_ports_of_their_own() {
+        parse(&ports(8080, 8084), "s.toml").unwrap();
+        let tap = "[guest]\nnetwork = { tap = \"br0\", address = \"192.168.7.2/24\" }\n";
+        let text = ports(8080, 8090).replace("[[experiment]]", &format!("{tap}[[experiment]]"));
+        assert!(error(&text).contains("same address"), "{}", error(&text));
+    }
+
+    #[test]
+    fn errors_in_the_general_form_are_told() {
+        let cases = [
+            (TENANTS.replace("name = \"shop\"", "name = \"control\""), "`control` is there twice"),
+            (TENANTS.replace("\"3ms\"", "\"30ms\""), "vm `shop`: reservation"),
+            (TENANTS.replace("budget = \"3ms\", ", ""), "`budget` and `period`, or neither"),
+            (
+                TENANTS.replace("[{ cpu = 1, budget = \"32ms\", period = \"50ms\" }]", "[]"),
+                "`vcpus`",
+            ),
+            (TENANTS.replace("{ web = { clients = 4 } }", "{}"), "`tasks`, `web` or `wild`"),
+            (TENANTS.replace("{ web = { clients = 4 } }", "{ tasks = [\"1ms/9ms\"] }"), "twice"),
+            (
+                TENANTS.replace("name = \"two\"", "name = \"two\"\nwhere = \"guest\""),
+                "`where` and `vm`",
+            ),
+            (
+                TENANTS.replace("name = \"two\"", "name = \"two\"\ntasks = [\"1ms/2ms\"]"),
+                "key `tasks` belongs",
+            ),
+            (
+                TENANTS.replace(
+                    "[{ cpu = 1, tasks",
+                    "[{ tasks = [\"1ms/9ms\"], cpu = 1 }, { cpu = 1, tasks",
+                ),
+                "one load",
+            ),
+            (TENANTS.replace("mechanism", "mechanics"), "mechanics"),
+            (
+                TENANTS.replace("cpu = 1, budget", "cpu = 2, budget"),
+                "CPU 2 is not the measured CPU, 1",
+            ),
+            (
+                TENANTS.replace("name = \"tenants\"", "name = \"s\"\n[host]\nmeasured_cpus = [0]"),
+                "CPU 1 is not",
+            ),
+            (
+                TENANTS
+                    .replace("name = \"tenants\"", "name = \"s\"\n[host]\nmeasured_cpus = [0, 1]"),
+                "not supported yet",
+            ),
+            (
+                TENANTS.replace("period = \"20ms\" }", "period = \"20ms\" }, {}"),
+                "vm `shop`: key `vcpus` has 2",
+            ),
+            (TENANTS.replace("clients = 4", "clients = 0"), "`web.clients` is 0"),
+            (
+                TENANTS.replace("{ tasks = [\"1ms/100ms\"] }", "{ name = \"w\", web = {} }"),
+                "one web service",
+            ),
+            (TENANTS.replace("name = \"own\"", "name = \"shop\""), "names a VM and a service"),
+            (
+                TENANTS.replace("{ web = { clients = 4 } }", "{ web = {}, wild = \"spin\" }"),
+                "one of",
+            ),
+            (TENANTS.replace("{ web = { clients = 4 } }", "{ wild = \"tame\" }"), "tame"),
+            (
+                TENANTS.replace("name = \"own\", tasks = [\"1ms/10ms\"]", "wild = \"spin\""),
+                "`wild` is for a VM",
+            ),
+            (
+                ports(8080, 8083),
+                "needs ports 8083 to 8086, and service `web` of `a` has 8080 to 8083",
+            ),
+            (SMALL.replace("where = \"guest\"\n", ""), "key `tasks` belongs"),
+            ("name = \"s\"\n[[experiment]]\nname = \"x\"\n".to_owned(), "key `where` is missing"),
+            (SMALL.replace("\"guest\"", "\"host\""), "a reservation is for a VM"),
+        ];
+        for (text, what) in cases {
+            let error = error(&text);
+            assert!(error.starts_with("s.toml:") && error.contains(what), "{what}: {error}");
+            assert!(!error.contains('\n'), "one line: {error}");
+        }
     }
 
     proptest! {

@@ -152,6 +152,8 @@ fn every_suite_here_fits_the_schema_and_a_slip_does_not() {
     }
     assert!(suites >= 5);
     let quick = std::fs::read_to_string("../../experiments/quick.toml").unwrap();
+    let list = quick.replacen("[host]", "[host]\nmeasured_cpus = [1]", 1);
+    assert_eq!(of_suite(&list), Vec::<String>::new());
     for (right, slip) in [
         ("retries", "retires"),
         ("where = \"host\"", "where = \"moon\""),

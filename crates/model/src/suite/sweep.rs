@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, ReservationSettings, Suite, Work, validate};
+use super::{Experiment, Suite, Vm, Work, Workload, validate, written::Length};
 use crate::duration;
 
 /// A range that gives more budgets than this is a slip of the pen.
@@ -17,6 +17,8 @@ const MOST_BUDGETS: u128 = 500;
 pub struct Sweep {
     /// The experiment that is varied; it has a reservation.
     pub experiment: String,
+    /// The VM whose budget is varied, where there are several.
+    pub vm: Option<String>,
     /// The budgets, ascending.
     pub budgets: Budgets,
     /// In place of the experiment's own.
@@ -90,28 +92,63 @@ impl Sweep {
         self.budgets.iter().filter_map(|budget| suite.experiment(&self.member(budget)))
     }
 
+    /// Its VM in one of its experiments.
+    #[must_use]
+    pub fn vm<'a>(&self, experiment: &'a Experiment) -> Option<&'a Vm> {
+        experiment.vms.get(self.varied(experiment).ok()?)
+    }
+
+    /// The tasks in that VM, by which a budget is judged.
+    #[must_use]
+    pub fn workload<'a>(&self, experiment: &'a Experiment) -> Option<Workload<'a>> {
+        let name = &self.vm(experiment)?.name;
+        let mine = |own: &Workload| own.vm.is_some_and(|vm| vm.name == *name);
+        let mut all = experiment.workloads().into_iter().filter(mine);
+        all.find(|own| !own.tasks().is_empty())
+    }
+
+    /// Which VM of `experiment` has the budget that is varied.
+    fn varied(&self, experiment: &Experiment) -> Result<usize, String> {
+        let vms = &experiment.vms;
+        let at = match &self.vm {
+            Some(name) => vms.iter().position(|vm| vm.name == *name).ok_or_else(|| {
+                let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
+                format!("key `vm` is `{name}`; the experiment has {}", names.join(", "))
+            })?,
+            None if vms.len() > 1 => {
+                return Err("the experiment has several VMs; `vm` names the one to vary".to_owned());
+            }
+            None => 0,
+        };
+        let vm = vms.get(at).filter(|vm| vm.reservation().is_some());
+        let vm = vm.ok_or("the experiment has no reservation whose budget could be varied")?;
+        match vm.services.iter().filter(|service| !service.tasks().is_empty()).count() {
+            0 => Err("the experiment has no tasks that could miss deadlines".to_owned()),
+            1 => Ok(at),
+            several => Err(format!(
+                "vm `{}` has {several} services of tasks; budgets are judged by one",
+                vm.name
+            )),
+        }
+    }
+
     /// The experiments that it stands for, checked like any other.
     fn write_out(&self, suite: &Suite) -> Result<Vec<Experiment>, String> {
         let base = suite.experiment(&self.experiment).ok_or_else(|| {
             let names: Vec<_> = suite.experiments.iter().map(|one| one.name.as_str()).collect();
             format!("there is no experiment of that name, but {}", names.join(", "))
         })?;
-        let own = base
-            .reservation
-            .as_ref()
-            .ok_or("the experiment has no reservation whose budget could be varied")?;
+        let at = self.varied(base)?;
         let under = |budget| {
-            let one = Experiment {
+            let mut one = Experiment {
                 name: self.member(budget),
-                reservation: Some(ReservationSettings { budget, ..own.clone() }),
                 duration: self.duration.unwrap_or(base.duration),
                 repetitions: self.repetitions.unwrap_or(base.repetitions),
                 work: self.work.unwrap_or(base.work),
                 ..base.clone()
             };
-            if one.tasks.is_empty() {
-                return Err("the experiment has no tasks that could miss deadlines".to_owned());
-            }
+            let vcpus = one.vms[at].vcpus.iter_mut();
+            vcpus.filter_map(|vcpu| vcpu.reservation.as_mut()).for_each(|own| own.budget = budget);
             validate::experiment(&one).map(|()| one)
         };
         self.budgets.iter().map(under).collect()
@@ -160,6 +197,8 @@ fn of(sweep: &Sweep, message: &str) -> String {
 struct Table {
     experiment: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    vm: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     budgets: Option<Vec<Length>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<Length>,
@@ -175,20 +214,11 @@ struct Table {
     work: Option<Work>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(transparent)]
-struct Length(
-    #[serde(with = "duration")]
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    Duration,
-);
-
 impl TryFrom<Table> for Sweep {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, Self::Error> {
-        let Table { experiment, budgets, from, to, step, duration, repetitions, work } = table;
+        let Table { experiment, vm, budgets, from, to, step, duration, repetitions, work } = table;
         let budgets = match (budgets, from, to, step) {
             (Some(list), None, None, None) => {
                 Budgets::list(list.into_iter().map(|Length(budget)| budget).collect())
@@ -200,7 +230,7 @@ impl TryFrom<Table> for Sweep {
         };
         let budgets = budgets.map_err(|message| format!("sweep of `{experiment}`: {message}"))?;
         let duration = duration.map(|Length(duration)| duration);
-        Ok(Self { experiment, budgets, duration, repetitions, work })
+        Ok(Self { experiment, vm, budgets, duration, repetitions, work })
     }
 }
 
@@ -208,6 +238,7 @@ impl From<Sweep> for Table {
     fn from(sweep: Sweep) -> Self {
         Self {
             experiment: sweep.experiment,
+            vm: sweep.vm,
             budgets: Some(sweep.budgets.0.into_iter().map(Length).collect()),
             duration: sweep.duration.map(Length),
             repetitions: sweep.repetitions,
@@ -252,9 +283,9 @@ duration = "10s"
         let names: Vec<_> = suite.experiments.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["bare", "fig4-loaded", "fig4-loaded-26_5ms", "fig4-loaded-28ms"]);
         let (base, made) = (&suite.experiments[1], &suite.experiments[2]);
-        assert_eq!(made.reservation.as_ref().unwrap().reservation().to_string(), "26.5ms/50ms");
+        assert_eq!(made.vms[0].reservation().unwrap().reservation().to_string(), "26.5ms/50ms");
         assert_eq!((made.duration, made.repetitions), (Duration::from_secs(10), 2));
-        assert_eq!((&made.load, &made.tasks), (&base.load, &base.tasks));
+        assert_eq!((&made.loads, &made.vms[0].services), (&base.loads, &base.vms[0].services));
         let members: Vec<_> = suite.sweeps[0].members(&suite).map(|one| &one.name).collect();
         assert_eq!(members, ["fig4-loaded-26_5ms", "fig4-loaded-28ms"]);
     }
@@ -264,6 +295,32 @@ duration = "10s"
         let range = with("from = \"24ms\"\nto = \"26.9ms\"\nstep = \"1ms\"");
         let list = with("budgets = [\"24ms\", \"25ms\", \"26ms\"]");
         assert_eq!(parse(&range, "s.toml").unwrap(), parse(&list, "s.toml").unwrap());
+    }
+
+    #[test]
+    fn of_several_vms_one_is_varied() {
+        let vm = |name: &str| {
+            format!(
+                "[[experiment.vm]]\nname = \"{name}\"\nvcpus = [{{ budget = \"9ms\", period = \
+                 \"50ms\" }}]\nservice = [{{ tasks = [\"1ms/100ms\"] }}]\n"
+            )
+        };
+        let text = |sweep: &str| {
+            format!(
+                "name = \"s\"\n[[experiment]]\nname = \"e\"\n{}{}[[sweep]]\nexperiment = \
+                 \"e\"\nbudgets = [\"7ms\"]\n{sweep}",
+                vm("a"),
+                vm("b")
+            )
+        };
+        let suite = parse(&text("vm = \"b\""), "s.toml").unwrap();
+        let member = suite.experiment("e-7ms").unwrap();
+        let budget = |at: usize| member.vms[at].reservation().unwrap().budget.as_millis();
+        assert_eq!((budget(0), budget(1)), (9, 7));
+        assert_eq!(suite.sweeps[0].vm(member).unwrap().name, "b");
+        let error = |sweep| parse(&text(sweep), "s.toml").unwrap_err().to_string();
+        assert!(error("").contains("`vm` names the one"), "{}", error(""));
+        assert!(error("vm = \"c\"").contains("has a, b"), "{}", error("vm = \"c\""));
     }
 
     #[test]

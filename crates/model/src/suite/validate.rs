@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Emulator, Experiment, Network, Place, Suite, Web};
+use super::{
+    Emulator, Experiment, Network, ReservationSettings, Service, ServiceKind, Suite, Vm, Web,
+};
 use crate::{Mechanism, Placement, Reservation};
 
 pub(super) fn suite(suite: &Suite) -> Result<(), String> {
@@ -16,10 +18,11 @@ pub(super) fn suite(suite: &Suite) -> Result<(), String> {
             suite.noise.max_stalled
         ));
     }
-    if !(64..=1 << 20).contains(&suite.guest.memory_mib) {
+    memory("guest.memory_mib", suite.guest.memory_mib)?;
+    if !(32..=2047).contains(&suite.guest.translation_mib) {
         return Err(format!(
-            "key `guest.memory_mib` is {}; a guest needs at least 64 MiB",
-            suite.guest.memory_mib
+            "key `guest.translation_mib` is {}; it is from 32 to 2047, and 1024 where absent",
+            suite.guest.translation_mib
         ));
     }
     if let Network::Tap(tap) = &suite.guest.network {
@@ -30,9 +33,18 @@ pub(super) fn suite(suite: &Suite) -> Result<(), String> {
         if !seen.insert(&one.name) {
             return Err(format!("experiment `{}` is there twice; names are unique", one.name));
         }
-        experiment(one).map_err(|message| format!("experiment `{}`: {message}", one.name))?;
+        experiment(one)
+            .and_then(|()| reachable(one, &suite.guest.network))
+            .map_err(|message| format!("experiment `{}`: {message}", one.name))?;
     }
     Ok(())
+}
+
+fn memory(key: &str, mib: u32) -> Result<(), String> {
+    if (64..=1 << 20).contains(&mib) {
+        return Ok(());
+    }
+    Err(format!("key `{key}` is {mib}; a guest needs at least 64 MiB"))
 }
 
 /// Names become folders, so they hold nothing that a path could mistake.
@@ -48,76 +60,175 @@ fn name(key: &str, name: &str) -> Result<(), String> {
 
 pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
     name("name", &experiment.name)?;
-    workload(experiment)?;
     if experiment.repetitions == 0 {
         return Err("key `repetitions` is 0; it is at least 1".to_owned());
     }
-    if experiment.load.as_ref().is_some_and(|load| load.tasks.is_empty()) {
-        return Err("key `load.tasks` is empty; leave `load` out for an unloaded host".to_owned());
+    loads(experiment)?;
+    if !experiment.workloads().iter().any(|workload| workload.measures()) {
+        return Err("key `tasks` is missing or empty; give at least one task, for example \
+                    `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`"
+            .to_owned());
     }
-    if let Some(settings) = &experiment.reservation {
-        Reservation::new(settings.budget, settings.period).map_err(|error| error.to_string())?;
-        if settings.mechanism == Mechanism::None {
-            return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
+    if let Some(wild) = experiment.services.iter().find(|service| service.wild().is_some()) {
+        return Err(format!(
+            "service `{}`: `wild` is for a VM; on the host it would be everybody's",
+            wild.name
+        ));
+    }
+    services(&experiment.services, experiment)?;
+    let mut seen = HashSet::new();
+    for one in &experiment.vms {
+        if !seen.insert(&one.name) {
+            return Err(format!("vm `{}` is there twice; names are unique", one.name));
         }
-        let has_quota =
-            matches!(settings.mechanism, Mechanism::CfsQuota | Mechanism::CfsQuotaWeight);
-        if !settings.burst.is_zero() && !has_quota {
+        // The only one of a short form is not named to its writer.
+        let named = |message| match one.name == Vm::NAME && experiment.vms.len() == 1 {
+            true => message,
+            false => format!("vm `{}`: {message}", one.name),
+        };
+        vm(one, experiment).map_err(named)?;
+        if experiment.services.iter().any(|service| service.name == one.name) {
             return Err(format!(
-                "key `reservation.burst`: `{}` has no quota; it is for `cfs-quota` and \
-                 `cfs-quota-weight`",
-                settings.mechanism
+                "`{}` names a VM and a service of the host; give one of them another name",
+                one.name
             ));
         }
-        if settings.placement == Some(Placement::Slice) {
-            return Err("key `reservation.placement`: `slice` is for VMs that somebody else \
-                        started (`orchestrator reserve`); a guest of a suite has no slice of its \
-                        own, leave the key out"
-                .to_owned());
-        }
-        if experiment.place == Place::Host {
-            return Err(
-                "key `reservation`: a reservation is for a VM; use `where = \"guest\"`".to_owned()
-            );
-        }
     }
-    match experiment.emulator {
-        Emulator::Place(_) => Ok(()),
-        Emulator::Reserved(own) => Reservation::new(own.budget, own.period)
-            .map(drop)
-            .map_err(|error| format!("key `emulator`: {error}")),
-    }
+    Ok(())
 }
 
-/// Periodic tasks, or a web service: one of the two.
-fn workload(experiment: &Experiment) -> Result<(), String> {
-    match (&experiment.web, experiment.tasks.is_empty()) {
-        (Some(_), false) => {
-            Err("keys `tasks` and `web`: an experiment measures one or the other".to_owned())
+/// Every web service has ports, or an address, of its own.
+fn reachable(experiment: &Experiment, network: &Network) -> Result<(), String> {
+    let mut taken: Vec<(String, std::ops::Range<u32>)> = Vec::new();
+    let mut in_guests = 0;
+    for workload in experiment.workloads() {
+        let (Some(web), Some(service)) = (workload.web(), workload.service) else { continue };
+        in_guests += u32::from(workload.vm.is_some());
+        let place = workload.vm.map_or("host", |vm| &vm.name);
+        let own = format!("service `{}` of `{place}`", service.name);
+        let ports = web.ports().map(|ports| match workload.vm {
+            Some(_) => ports,
+            // The host's Apache is asked at one port by all clients.
+            None => ports.start..ports.start + 1,
+        });
+        let Some(ports) = ports else { continue };
+        let shared =
+            |other: &std::ops::Range<u32>| other.start < ports.end && ports.start < other.end;
+        if let Some((other, used)) = taken.iter().find(|(_, used)| shared(used)) {
+            return Err(format!(
+                "key `web.port`: {own} needs ports {} to {}, and {other} has {} to {}; give \
+                 another, or leave the key out for any that are free",
+                ports.start,
+                ports.end - 1,
+                used.start,
+                used.end - 1
+            ));
         }
-        (Some(service), true) => web(service),
-        (None, true) => {
-            Err("key `tasks` is missing or empty; give at least one task, for example \
-                             `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`"
-                .to_owned())
+        taken.push((own, ports));
+    }
+    if in_guests > 1 && matches!(network, Network::Tap(_)) {
+        return Err(
+            "key `guest.network`: all guests on a bridge would have the same address; use \
+                    `network = \"user\"` where several VMs have web services"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn loads(experiment: &Experiment) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for load in &experiment.loads {
+        if load.tasks.is_empty() {
+            return Err(
+                "key `load.tasks` is empty; leave `load` out for an unloaded host".to_owned()
+            );
         }
-        (None, false) => {
-            let periods = experiment.tasks.iter().map(|task| task.period());
-            let longest = periods.max().unwrap_or_default();
-            if experiment.duration >= longest {
-                return Ok(());
-            }
-            Err(format!(
-                "key `duration` is {}, shorter than the longest period, {}",
-                crate::duration::format(experiment.duration),
-                crate::duration::format(longest)
-            ))
+        if !seen.insert(load.cpu) {
+            return Err("key `load`: a CPU has one load; put all its tasks into that".to_owned());
         }
     }
+    Ok(())
+}
+
+fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
+    name("name", &vm.name)?;
+    if let Some(mib) = vm.memory_mib {
+        memory("memory_mib", mib)?;
+    }
+    if vm.vcpus.len() > 1 {
+        return Err(format!(
+            "key `vcpus` has {}; several vCPUs are not supported yet, give one",
+            vm.vcpus.len()
+        ));
+    }
+    if vm.services.iter().filter(|service| service.web().is_some()).count() > 1 {
+        return Err("key `service`: a VM has one web service at most; give the other a VM of its \
+                    own"
+        .to_owned());
+    }
+    vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref()).try_for_each(reservation)?;
+    if let Emulator::Reserved(own) = vm.emulator {
+        Reservation::new(own.budget, own.period)
+            .map_err(|error| format!("key `emulator`: {error}"))?;
+    }
+    services(&vm.services, experiment)
+}
+
+fn reservation(settings: &ReservationSettings) -> Result<(), String> {
+    Reservation::new(settings.budget, settings.period).map_err(|error| error.to_string())?;
+    if settings.mechanism == Mechanism::None {
+        return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
+    }
+    let has_quota = matches!(settings.mechanism, Mechanism::CfsQuota | Mechanism::CfsQuotaWeight);
+    if !settings.burst.is_zero() && !has_quota {
+        return Err(format!(
+            "key `reservation.burst`: `{}` has no quota; it is for `cfs-quota` and \
+             `cfs-quota-weight`",
+            settings.mechanism
+        ));
+    }
+    if settings.placement == Some(Placement::Slice) {
+        return Err("key `reservation.placement`: `slice` is for VMs that somebody else started \
+                    (`orchestrator reserve`); a guest of a suite has no slice of its own, leave \
+                    the key out"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// The services of one place.
+fn services(services: &[Service], experiment: &Experiment) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for service in services {
+        name("service.name", &service.name)?;
+        if !seen.insert(&service.name) {
+            return Err(format!(
+                "service `{}` is there twice; give each a `name` of its own",
+                service.name
+            ));
+        }
+        match &service.kind {
+            ServiceKind::Web(own) => web(own)?,
+            ServiceKind::Wild(_) => {}
+            ServiceKind::Tasks(tasks) => {
+                let longest = tasks.iter().map(|task| task.period()).max().unwrap_or_default();
+                if experiment.duration < longest {
+                    return Err(format!(
+                        "key `duration` is {}, shorter than the longest period, {}",
+                        crate::duration::format(experiment.duration),
+                        crate::duration::format(longest)
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn web(web: &Web) -> Result<(), String> {
-    let counts = [("clients", u64::from(web.clients)), ("requests", web.requests)];
+    let requests = web.requests.unwrap_or(u64::MAX);
+    let counts = [("clients", u64::from(web.clients)), ("requests", requests)];
     if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
         return Err(format!("key `web.{key}` is 0; it is at least 1"));
     }

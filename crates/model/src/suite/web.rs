@@ -19,8 +19,10 @@ pub struct Web {
     pub query: String,
     /// Clients that ask at the same time.
     pub clients: u32,
-    /// Requests of each client in a repetition, one after the other.
-    pub requests: u64,
+    /// Requests of each client in a repetition, one after the other; until the experiment's
+    /// `duration` has passed where absent (in the short form: 10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// Requests of each client between the service's start and the first measured one.
     pub warm_up: u64,
     /// An open loop at this rate; a closed loop where absent.
@@ -45,7 +47,7 @@ impl Default for Web {
             program: None,
             query: "angle=20&width=2000&height=2000&format=ppm&reply=summary".to_owned(),
             clients: 10,
-            requests: 10,
+            requests: None,
             warm_up: 1,
             rate: None,
             timeout: Duration::from_secs(120),
@@ -60,16 +62,19 @@ impl Web {
     /// The most clients: each of a guest's has a forwarded port of its own.
     pub const MOST_CLIENTS: u32 = 256;
 
+    /// Requests of each client where the short form names none: the paper's.
+    pub const REQUESTS: u64 = 10;
+
     /// The host's ports, one a client, where the suite names them.
     #[must_use]
     pub fn ports(&self) -> Option<Range<u32>> {
         self.port.map(|first| u32::from(first)..u32::from(first) + self.clients)
     }
 
-    /// Measured requests of a repetition.
+    /// Measured requests of a repetition; none where the clients go on until a time has passed.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        u64::from(self.clients) * self.requests
+    pub fn total(&self) -> Option<u64> {
+        Some(u64::from(self.clients).saturating_mul(self.requests?))
     }
 }
 
@@ -162,8 +167,8 @@ web = { clients = 4, query = "angle=20" }
     #[test]
     fn a_service_gets_the_papers_protocol_by_default() {
         let suite = parse(&SERVICE.replace("clients = 4, ", ""), "s.toml").unwrap();
-        let web = suite.experiments[0].web.as_ref().unwrap();
-        assert_eq!((web.clients, web.requests, web.total()), (10, 10, 100));
+        let web = suite.experiments[0].workloads()[0].web().unwrap();
+        assert_eq!((web.clients, web.requests, web.total()), (10, Some(10), Some(100)));
         let text = toml::to_string(&suite).unwrap();
         assert_eq!(parse(&text, "s.toml").unwrap(), suite);
     }

@@ -116,7 +116,13 @@ impl Account {
                 over_disturbed: 0,
                 unfinished: 0,
             };
-            experiment.tasks.iter().enumerate().map(task).collect()
+            experiment
+                .only()
+                .into_iter()
+                .flat_map(|own| own.tasks().iter())
+                .enumerate()
+                .map(task)
+                .collect()
         };
         Self {
             soak,
@@ -153,7 +159,8 @@ impl Account {
             }
             // Where the first miss ended the round, what was released then is no verdict.
             if stopped.is_none() {
-                let mut tasks = experiment.tasks.iter().enumerate();
+                let mut tasks =
+                    experiment.only().into_iter().flat_map(|own| own.tasks().iter()).enumerate();
                 let own_task = tasks.find(|(at, _)| TaskSet::name(*at) == task);
                 let released = own_task.map_or(0, |(_, task)| task.released(length));
                 own.unfinished += released.saturating_sub(finished);

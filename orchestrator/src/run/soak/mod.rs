@@ -14,7 +14,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use model::{Exit, Manifest, duration, manifest::Facts, suite::Experiment};
+use model::{
+    Exit, Manifest, duration,
+    manifest::Facts,
+    sample::{Job, read_csv},
+    suite::Experiment,
+};
 
 use self::account::{Account, Over};
 use super::{
@@ -23,7 +28,7 @@ use super::{
     noise,
     plan::Plan,
     progress::Progress,
-    record, tasks,
+    record,
 };
 use crate::{error::Refusal, host::Stop};
 
@@ -81,13 +86,19 @@ impl Soak {
         self.round = each / u32::try_from(rounds).unwrap_or(u32::MAX);
         for experiment in &mut plan.suite.experiments {
             let name = &experiment.name;
-            if experiment.web.is_some() {
+            let Some(workload) = experiment.only() else {
+                return Err(Refusal::Usage(format!(
+                    "experiment `{name}` measures several services, and a soak counts those of \
+                     one; leave it out with --only"
+                )));
+            };
+            if workload.web().is_some() {
                 return Err(Refusal::Usage(format!(
                     "experiment `{name}` measures a service, which has no response times of jobs; \
                      leave it out with --only"
                 )));
             }
-            let longest = experiment.tasks.iter().map(|task| task.period()).max();
+            let longest = workload.tasks().iter().map(|task| task.period()).max();
             if longest.is_some_and(|longest| longest > self.round) {
                 return Err(Refusal::Usage(format!(
                     "experiment `{name}` has a task with a period longer than a round of {}; give \
@@ -251,7 +262,7 @@ impl Run<'_> {
         partial: &Path,
         facts: &Facts,
     ) -> Result<Option<Over>> {
-        let jobs = tasks::jobs(partial)?;
+        let jobs = jobs(partial)?;
         Ok(self.account.add(experiment, number, &jobs, facts))
     }
 
@@ -279,6 +290,12 @@ impl Run<'_> {
             .and_then(|()| Ok(fs::rename(&aside, &file)?))
             .with_context(|| file.display().to_string())
     }
+}
+
+/// The rows in a folder; none where there is no file.
+fn jobs(folder: &Path) -> Result<Vec<Job>> {
+    let path = folder.join("jobs.csv");
+    if path.exists() { Ok(read_csv(&path)?) } else { Ok(Vec::new()) }
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ fn job(number: u64, response_us: u64, stalled_us: u64) -> Job {
         deadline_ns: 10_000_000,
         missed: response_ns > 10_000_000,
         stalled_ns: Some(stalled_us * 1_000),
+        vm: None,
+        service: None,
     }
 }
 
@@ -69,7 +71,7 @@ impl Bench for Fake {
         self.made.push(format!("{}{attempt}", experiment.name));
         self.lengths.push(experiment.duration);
         let mut attempted = Attempted::default();
-        let released = experiment.tasks[0].released(experiment.duration);
+        let released = experiment.workloads()[0].tasks()[0].released(experiment.duration);
         let mut jobs: Vec<Job> = (0..released).map(|number| job(number, 1_100, 0)).collect();
         match self.told.pop_front().flatten() {
             None => {}

@@ -1,7 +1,7 @@
 //! The page as one self-contained HTML file: styles, script, data and pictures inside.
 
 mod figures;
-mod parts;
+pub(crate) mod parts;
 mod scorecard;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

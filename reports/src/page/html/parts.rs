@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A table that scrolls sideways where the page is narrow; by keyboard, too.
-pub(super) fn table(grid: &Grid) -> Markup {
+pub(crate) fn table(grid: &Grid) -> Markup {
     html! {
         (bare(grid, None))
         @for note in &grid.notes { p.note { (note) } }

@@ -56,7 +56,8 @@ pub fn folder(suite: &str, seed: u64, bend: Bend) -> MadeUp {
     let mut folder = MadeUp::empty(suite);
     folder.manifest.accelerator.as_mut().unwrap().name = "kvm".to_owned();
     let suite: Suite = folder.manifest.suite.clone();
-    for experiment in suite.experiments.iter().filter(|own| !own.tasks.is_empty()) {
+    for experiment in suite.experiments.iter().filter(|own| !own.workloads()[0].tasks().is_empty())
+    {
         for repetition in 0..experiment.repetitions {
             let record = run(&folder, experiment, repetition, seed, bend);
             folder.manifest.repetitions.push(record);
@@ -76,7 +77,7 @@ fn run(
     let name: u64 = experiment.name.bytes().map(u64::from).sum();
     let mut rng = fastrand::Rng::with_seed(seed ^ name << 20 ^ u64::from(repetition));
     let bare = cpu(experiment, &Conditions::default()).unwrap();
-    let slower = if experiment.place == Place::Guest { GUEST } else { 1.0 };
+    let slower = if experiment.workloads()[0].place() == Place::Guest { GUEST } else { 1.0 };
     let rows: fn(&mut Vec<Job>) = |_| ();
     let mut bent = Bent { cpu: bare, slower, drift: 0.003, elsewhere: false, rows, watched: true };
     bend(&mut bent, experiment, repetition);
@@ -103,10 +104,10 @@ fn run(
     (bent.rows)(&mut seen.jobs);
     sample::write_csv(&place.join("jobs.csv"), &seen.jobs).unwrap();
     let mut record = record(&experiment.name, repetition);
-    if experiment.load.is_some() {
+    if !experiment.loads.is_empty() {
         sample::write_csv(&place.join("load-jobs.csv"), &seen.load).unwrap();
     }
-    if experiment.place == Place::Guest {
+    if experiment.workloads()[0].place() == Place::Guest {
         sample::write_csv(&place.join("supply.csv"), &supply).unwrap();
         let length = as_ns(experiment.duration);
         record.facts.vcpu_share = Some(seen.ran(length) as f64 / length as f64);
@@ -123,6 +124,9 @@ fn is_load(thread: &Thread) -> bool {
 #[derive(Default)]
 struct Seen {
     experiment: String,
+    /// Of the first workload, whose jobs are told.
+    vm: Option<String>,
+    service: Option<String>,
     jobs: Vec<Job>,
     load: Vec<Job>,
     /// When the vCPU had the CPU; what joins is one.
@@ -135,7 +139,13 @@ fn watch(mut cpu: Cpu, experiment: &Experiment, seed: u64) -> Seen {
         load.measured = true;
     }
     cpu.drain = 10_000_000_000;
-    let mut seen = Seen { experiment: experiment.name.clone(), ..Seen::default() };
+    let first = experiment.workloads()[0];
+    let mut seen = Seen {
+        experiment: experiment.name.clone(),
+        vm: first.vm.map(|vm| vm.name.clone()),
+        service: first.service.map(|service| service.name.clone()),
+        ..Seen::default()
+    };
     simulate(&cpu, seed, &mut seen).unwrap();
     let end = as_ns(experiment.duration);
     // The load ends with the workload.
@@ -158,8 +168,14 @@ impl Observer for Seen {
             deadline_ns: done.deadline_ns,
             missed: done.response_ns() > done.deadline_ns,
             stalled_ns: Some(done.stalled_ns),
+            vm: self.vm.clone(),
+            service: self.service.clone(),
         };
-        if done.thread == 0 { self.jobs.push(job) } else { self.load.push(job) }
+        if done.thread == 0 {
+            self.jobs.push(job);
+        } else {
+            self.load.push(Job { vm: None, service: None, ..job });
+        }
     }
 
     fn ran(&mut self, thread: usize, from: u64, to: u64) {
@@ -203,6 +219,7 @@ impl Seen {
                 cpu: Some(1),
                 woken_ns: first.map(|own| ORIGIN + own.0),
                 ended: Some(if slept { Ended::Slept } else { Ended::Runnable }),
+                vm: self.vm.clone(),
             }
         };
         self.runs.iter().map(row).collect()
@@ -223,6 +240,7 @@ impl Seen {
             lost_events: 0,
             unpaired: 0,
             threads: vec![ThreadFacts {
+                vm: self.vm.clone(),
                 thread: "vcpu0".to_owned(),
                 tid: 7,
                 traced_ns,

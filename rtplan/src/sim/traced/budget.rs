@@ -4,7 +4,7 @@ use model::{
     duration::as_ns,
     sample::{Ended, Job, Supply},
     stats::percentile,
-    suite::Experiment,
+    suite::ReservationSettings,
 };
 
 use super::{LEAST, Traced, untouched};
@@ -57,8 +57,8 @@ impl Traced {
 
     /// How long after its deadline a throttled vCPU went on. A server's periods begin as the vCPU
     /// wakes up after having been idle.
-    pub fn timer_latency(&self, experiment: &Experiment) -> u64 {
-        let Some(own) = &experiment.reservation else { return 0 };
+    pub fn timer_latency(&self, reservation: Option<&ReservationSettings>) -> u64 {
+        let Some(own) = reservation else { return 0 };
         let period = as_ns(own.reservation().period());
         let idle = |pair: &&[Supply]| {
             pair[0].ended == Some(Ended::Slept) && pair[1].start_ns > pair[0].end_ns + period
@@ -143,7 +143,7 @@ mod tests {
             tasks = [\"30ms/100ms\"]\nreservation = { budget = \"28ms\", period = \"50ms\" }\n";
         let suite = model::suite::parse(text, "suite.toml").unwrap();
         // The first time it was not seen to have been idle before.
-        assert_eq!(reserved().timer_latency(&suite.experiments[0]), 40 * US);
+        assert_eq!(reserved().timer_latency(suite.experiments[0].vms[0].reservation()), 40 * US);
     }
 
     #[test]

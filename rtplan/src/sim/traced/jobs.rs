@@ -3,7 +3,6 @@
 use model::{
     Task, TaskSet,
     sample::{Ended, Job},
-    suite::Experiment,
 };
 
 use super::{LEAST, Traced, untouched};
@@ -94,8 +93,7 @@ impl Traced {
     }
 
     /// What the jobs of the task at `index` took of the CPU; none where too few tell.
-    pub fn times(&self, experiment: &Experiment, index: usize) -> Option<TaskTimes> {
-        let tasks: &[Task] = &experiment.tasks;
+    pub fn times(&self, tasks: &[Task], index: usize) -> Option<TaskTimes> {
         let rank = |index: usize| (tasks[index].period(), index);
         let more_urgent: Vec<String> = (0..tasks.len())
             .filter(|&other| rank(other) < rank(index))
@@ -137,16 +135,13 @@ mod tests {
     use super::*;
     use crate::sim::traced::tests::{MS, US, job, reserved, run};
 
-    fn experiment(tasks: &str) -> Experiment {
-        let text = format!(
-            "name = \"s\"\n[[experiment]]\nname = \"x\"\nwhere = \"guest\"\ntasks = {tasks}\n"
-        );
-        model::suite::parse(&text, "suite.toml").unwrap().experiments.remove(0)
+    fn tasks<const N: usize>(texts: [&str; N]) -> TaskSet {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     #[test]
     fn a_job_took_what_the_vcpu_ran_from_its_start_to_its_finish() {
-        let times = reserved().times(&experiment(r#"["30ms/200ms"]"#), 0).unwrap();
+        let times = reserved().times(&tasks(["30ms/200ms"]), 0).unwrap();
         assert_eq!(times.delay, Some(Times::Constant(180 * US)));
         let entry = times.entry.unwrap();
         // Whether the vCPU had been idle before the first is not known.
@@ -159,7 +154,7 @@ mod tests {
     fn too_few_jobs_or_stalled_ones_tell_nothing() {
         let mut traced = reserved();
         traced.jobs.iter_mut().skip(9).for_each(|job| job.stalled_ns = Some(1));
-        assert!(traced.times(&experiment(r#"["30ms/200ms"]"#), 0).is_none());
+        assert!(traced.times(&tasks(["30ms/200ms"]), 0).is_none());
     }
 
     /// A long job that every 100 ms is preempted by a short one once, after the usual 180 µs and
@@ -179,8 +174,7 @@ mod tests {
             }
         }
         let traced = Traced::new("x", supply, 1_000_000, Vec::new(), jobs);
-        let experiment = experiment(r#"["10ms/50ms", "40ms/100ms"]"#);
-        let long = traced.times(&experiment, 1).unwrap();
+        let long = traced.times(&tasks(["10ms/50ms", "40ms/100ms"]), 1).unwrap();
         assert_eq!(long.execution, Some(Times::Samples(vec![40 * MS; 20].into())));
         // 50 150 less 40 000, the 10 000 of the other and its 100 of switching.
         assert_eq!(long.entry.unwrap().resumed, Times::Constant(50 * US));

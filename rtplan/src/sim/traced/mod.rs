@@ -128,7 +128,8 @@ mod tests {
 
     pub fn run(start_ns: u64, end_ns: u64, ended: Ended) -> Supply {
         let ended = Some(ended);
-        Supply { start_ns, end_ns, thread: "vcpu0".into(), cpu: Some(1), woken_ns: None, ended }
+        let thread = "vcpu0".into();
+        Supply { start_ns, end_ns, thread, cpu: Some(1), woken_ns: None, ended, vm: None }
     }
 
     pub fn job(task: &str, number: u64, times: [u64; 3]) -> Job {
@@ -146,6 +147,8 @@ mod tests {
             deadline_ns: 100 * MS,
             missed: false,
             stalled_ns: Some(0),
+            vm: None,
+            service: None,
         }
     }
 

@@ -1,0 +1,76 @@
+//! A guest that goes wild: it asks for all the CPU that it can get, so that its neighbours on the
+//! host can be measured beside it. Only inside a guest, by `guest-agent --wild`.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+/// As many children at a time as no guest of ours can serve in time; bounded, since a guest that runs
+/// out of memory would end and be no neighbour any more.
+const FORKS: usize = 32;
+
+/// What a guest does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wild {
+    /// A process that never waits.
+    Spin,
+    /// Processes that start others, which end at once.
+    Forks,
+}
+
+impl Wild {
+    /// The one of this name in suites.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "spin" => Some(Self::Spin),
+            "forks" => Some(Self::Forks),
+            _ => None,
+        }
+    }
+}
+
+/// Whether process 1 is this program: in a guest, and on no host.
+#[must_use]
+pub fn is_guest() -> bool {
+    let program = |process: &str| fs::read_link(Path::new("/proc").join(process).join("exe")).ok();
+    program("1").is_some() && program("1") == program("self")
+}
+
+/// Goes on until it is killed.
+pub fn run(wild: Wild) {
+    match wild {
+        Wild::Spin => loop {
+            std::hint::spin_loop();
+        },
+        Wild::Forks => thread::scope(|scope| {
+            for _ in 0..FORKS {
+                scope.spawn(fork_for_ever);
+            }
+        }),
+    }
+}
+
+fn fork_for_ever() {
+    loop {
+        let mut child = Command::new("/proc/self/exe");
+        child.arg("--nothing").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A fork that is refused is asked for again: that is what wild is.
+        let _ = child.status();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_no_guest() {
+        assert!(!is_guest());
+        assert_eq!(Wild::named("spin"), Some(Wild::Spin));
+        assert_eq!(Wild::named("calm"), None);
+    }
+}

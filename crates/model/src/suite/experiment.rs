@@ -1,0 +1,278 @@
+//! An experiment: loads of the host, services on it, and virtual machines with services.
+//!
+//! This is the only form that anything but [`super::written`] knows.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Emulator, Place, ReservationSettings, Web, Work,
+    written::{ServiceTable, Table, VmTable},
+};
+use crate::{TaskSet, load::Backlog};
+
+/// What runs where, under which loads and reservations, for how long and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(try_from = "Table", into = "Table")]
+pub struct Experiment {
+    /// Unique in the suite; letters, digits, `-` and `_`; names the folder.
+    pub name: String,
+    /// How long the tasks run.
+    pub duration: Duration,
+    /// How often.
+    pub repetitions: u32,
+    /// The host's own load, at most one on each CPU.
+    pub loads: Vec<Load>,
+    /// What is measured on the host itself, on the measured CPU.
+    pub services: Vec<Service>,
+    /// The virtual machines.
+    pub vms: Vec<Vm>,
+    /// Whether the VMs' threads are traced, where it is otherwise than `host.trace` says.
+    pub trace: Option<bool>,
+    /// What the tasks' jobs have in common from one machine to another.
+    pub work: Work,
+}
+
+/// Periodic SCHED_FIFO tasks on a CPU of the host, above everything ordinary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Where; the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// The tasks.
+    pub tasks: TaskSet,
+    /// What becomes of jobs that could not run in time.
+    #[serde(default)]
+    pub backlog: Backlog,
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(try_from = "VmTable", into = "VmTable")]
+pub struct Vm {
+    /// Unique in the experiment; letters, digits, `-` and `_`.
+    pub name: String,
+    /// At least one.
+    pub vcpus: Vec<Vcpu>,
+    /// Where QEMU's threads other than the vCPUs run.
+    pub emulator: Emulator,
+    /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
+    pub memory_mib: Option<u32>,
+    /// What is measured in it.
+    pub services: Vec<Service>,
+}
+
+/// A virtual CPU.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Vcpu {
+    /// Where it runs; the measured CPU where absent.
+    pub cpu: Option<u32>,
+    /// What it is guaranteed. The mechanism is the same for all vCPUs of a VM.
+    pub reservation: Option<ReservationSettings>,
+}
+
+/// What runs: periodic tasks or requests whose response times are measured, or what only disturbs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(try_from = "ServiceTable", into = "ServiceTable")]
+pub struct Service {
+    /// Unique in its place; letters, digits, `-` and `_`.
+    pub name: String,
+    /// Tasks, a web service, or what only disturbs.
+    pub kind: ServiceKind,
+}
+
+/// The kinds of services.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServiceKind {
+    /// Periodic tasks, SCHED_FIFO, rate-monotonic.
+    Tasks(TaskSet),
+    /// A web service and its clients.
+    Web(Web),
+    /// Nothing that is measured: it asks for all the CPU that its VM can get.
+    Wild(Wild),
+}
+
+/// How a guest goes wild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Wild {
+    /// A process that never waits.
+    Spin,
+    /// Processes that start others, which end at once.
+    Forks,
+}
+
+impl Wild {
+    /// The word in suites.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spin => "spin",
+            Self::Forks => "forks",
+        }
+    }
+}
+
+impl Service {
+    /// The name of a service of tasks that was given none.
+    pub const TASKS: &str = "tasks";
+    /// The name of a web service that was given none.
+    pub const WEB: &str = "web";
+    /// The name of what goes wild, where it was given none.
+    pub const WILD: &str = "wild";
+
+    /// The periodic tasks; none of a web service.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskSet {
+        match &self.kind {
+            ServiceKind::Tasks(tasks) => tasks,
+            ServiceKind::Web(_) | ServiceKind::Wild(_) => &NO_TASKS,
+        }
+    }
+
+    /// The web service, if it is one.
+    #[must_use]
+    pub fn web(&self) -> Option<&Web> {
+        match &self.kind {
+            ServiceKind::Tasks(_) | ServiceKind::Wild(_) => None,
+            ServiceKind::Web(web) => Some(web),
+        }
+    }
+
+    /// How its VM goes wild, if it does.
+    #[must_use]
+    pub fn wild(&self) -> Option<Wild> {
+        match self.kind {
+            ServiceKind::Wild(wild) => Some(wild),
+            ServiceKind::Tasks(_) | ServiceKind::Web(_) => None,
+        }
+    }
+}
+
+static NO_TASKS: TaskSet = TaskSet(Vec::new());
+
+impl Vm {
+    /// The name of the only VM of an experiment that gives it none.
+    pub const NAME: &str = "vm";
+
+    /// What its first vCPU is guaranteed.
+    #[must_use]
+    pub fn reservation(&self) -> Option<&ReservationSettings> {
+        self.vcpus.first()?.reservation.as_ref()
+    }
+}
+
+/// One service with the place in which it runs: what samples, analyses and figures are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The VM that it runs in; none on the host.
+    pub vm: Option<&'a Vm>,
+    /// The service; none of a VM in which nothing is measured.
+    pub service: Option<&'a Service>,
+}
+
+impl Experiment {
+    /// Its only workload; none where there are several.
+    #[must_use]
+    pub fn only(&self) -> Option<Workload<'_>> {
+        let workloads = self.workloads();
+        if workloads.len() == 1 { workloads.first().copied() } else { None }
+    }
+
+    /// Its services, those of the host first; a VM without any is there as well.
+    #[must_use]
+    pub fn workloads(&self) -> Vec<Workload<'_>> {
+        let of = |vm, service| Workload { experiment: self, vm, service };
+        let host = self.services.iter().map(|service| of(None, Some(service)));
+        let guests = self.vms.iter().flat_map(|vm| {
+            let services = vm.services.iter().map(move |service| of(Some(vm), Some(service)));
+            let idle = vm.services.is_empty().then(|| of(Some(vm), None));
+            services.chain(idle)
+        });
+        host.chain(guests).collect()
+    }
+}
+
+impl<'a> Workload<'a> {
+    /// Host or guest.
+    #[must_use]
+    pub fn place(self) -> Place {
+        if self.vm.is_some() { Place::Guest } else { Place::Host }
+    }
+
+    /// The periodic tasks; none of a web service.
+    #[must_use]
+    pub fn tasks(self) -> &'a TaskSet {
+        self.service.map_or(&NO_TASKS, Service::tasks)
+    }
+
+    /// The web service, if it is one.
+    #[must_use]
+    pub fn web(self) -> Option<&'a Web> {
+        self.service?.web()
+    }
+
+    /// Whether response times are measured.
+    #[must_use]
+    pub fn measures(self) -> bool {
+        !self.tasks().is_empty() || self.web().is_some()
+    }
+
+    /// What the (first) vCPU under it is guaranteed.
+    #[must_use]
+    pub fn reservation(self) -> Option<&'a ReservationSettings> {
+        self.vm?.reservation()
+    }
+
+    /// What it is called where there may be several: as the experiment where it is its only one,
+    /// else `experiment.vm` and, where the VM has several services, `experiment.vm.service`. No
+    /// name of an experiment has a dot.
+    #[must_use]
+    pub fn name(self) -> String {
+        let mut name = self.experiment.name.clone();
+        if self.experiment.only().is_some() {
+            return name;
+        }
+        let several = self.vm.is_none_or(|vm| vm.services.len() > 1);
+        let service = self.service.filter(|_| several).map(|service| &service.name);
+        for part in self.vm.map(|vm| &vm.name).into_iter().chain(service) {
+            name.push('.');
+            name.push_str(part);
+        }
+        name
+    }
+
+    /// The host's load on the CPU that it runs on.
+    #[must_use]
+    pub fn load(self) -> Option<&'a Load> {
+        let cpu = self.vm.and_then(|vm| vm.vcpus.first()).map(|vcpu| vcpu.cpu);
+        self.experiment.loads.iter().find(|load| cpu.is_none_or(|cpu| load.cpu == cpu))
+    }
+
+    /// Where QEMU's other threads run.
+    #[must_use]
+    pub fn emulator(self) -> Emulator {
+        self.vm.map_or_else(Emulator::default, |vm| vm.emulator)
+    }
+
+    /// Whether nothing else runs on its CPU, and nothing is reserved.
+    #[must_use]
+    pub fn is_free(self) -> bool {
+        self.load().is_none() && self.reservation().is_none() && self.experiment.only().is_some()
+    }
+
+    /// The other VMs of its experiment.
+    pub fn neighbours(self) -> impl Iterator<Item = &'a Vm> {
+        let own = self.vm.map(|vm| vm.name.as_str());
+        self.experiment.vms.iter().filter(move |vm| Some(vm.name.as_str()) != own)
+    }
+}

@@ -1,0 +1,399 @@
+//! An experiment as it is written: in general, or in the short form of one service in one place.
+
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+
+use super::{
+    Emulator, Experiment, Load, Place, ReservationSettings, Service, ServiceKind, Vcpu, Vm, Web,
+    Wild, Work,
+};
+use crate::{Mechanism, Placement, TaskSet, duration};
+
+/// An `[[experiment]]`: with `where`, the short form; else the general one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    /// Unique in the suite; letters, digits, `-` and `_`; names the folder.
+    name: String,
+    /// Host or guest; in the short form alone, of one service in one place.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
+    /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    tasks: TaskSet,
+    /// The service whose response times are measured, in place of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    web: Option<Web>,
+    /// How long tasks are released, and clients go on that have no last request.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    #[serde(default = "default_duration", with = "duration")]
+    duration: Duration,
+    /// How often.
+    #[serde(default = "default_repetitions")]
+    repetitions: u32,
+    /// The host's load on the measured CPU.
+    #[serde(default, skip_serializing_if = "Loads::is_empty")]
+    load: Loads,
+    /// What the virtual machine is guaranteed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reservation: Option<ReservationSettings>,
+    /// Where QEMU's threads other than the vCPUs run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulator: Option<Emulator>,
+    /// Whether the VMs' threads are traced, where it is otherwise than `host.trace` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<bool>,
+    /// What the tasks' jobs have in common from one machine to another.
+    #[serde(default, skip_serializing_if = "Work::is_default")]
+    work: Work,
+    /// What is measured on the host itself; in the general form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    service: Vec<Service>,
+    /// The virtual machines; in the general form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    vm: Vec<Vm>,
+}
+
+fn default_duration() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_repetitions() -> u32 {
+    1
+}
+
+impl TryFrom<Table> for Experiment {
+    type Error = String;
+
+    fn try_from(table: Table) -> Result<Self, String> {
+        let name = table.name.clone();
+        let (services, vms) = match table.place {
+            Some(place) => table.short(place),
+            None => table.general(),
+        }
+        .map_err(|message| format!("experiment `{name}`: {message}"))?;
+        let Table { name, duration, repetitions, load: Loads(loads), trace, work, .. } = table;
+        Ok(Self { name, duration, repetitions, loads, services, vms, trace, work })
+    }
+}
+
+impl Table {
+    /// One place with one service.
+    fn short(&self, place: Place) -> Result<(Vec<Service>, Vec<Vm>), String> {
+        if !self.vm.is_empty() || !self.service.is_empty() {
+            return Err("keys `where` and `vm` or `service`: give `where` for one service in one \
+                        place, or lists of VMs and services without it"
+                .to_owned());
+        }
+        let web = self.web.clone().map(|mut web| {
+            web.requests.get_or_insert(Web::REQUESTS);
+            web
+        });
+        let services = one_service(None, &self.tasks, web.as_ref())?.into_iter().collect();
+        match (place, &self.reservation) {
+            (Place::Host, Some(_)) => {
+                Err("key `reservation`: a reservation is for a VM; use `where = \"guest\"`"
+                    .to_owned())
+            }
+            (Place::Host, None) => Ok((services, Vec::new())),
+            (Place::Guest, reservation) => {
+                let vcpu = Vcpu { cpu: None, reservation: reservation.clone() };
+                let vm = Vm {
+                    name: Vm::NAME.to_owned(),
+                    vcpus: vec![vcpu],
+                    emulator: self.emulator.unwrap_or_default(),
+                    memory_mib: None,
+                    services,
+                };
+                Ok((Vec::new(), vec![vm]))
+            }
+        }
+    }
+
+    fn general(&self) -> Result<(Vec<Service>, Vec<Vm>), String> {
+        let short = [
+            ("tasks", !self.tasks.is_empty()),
+            ("web", self.web.is_some()),
+            ("reservation", self.reservation.is_some()),
+            ("emulator", self.emulator.is_some()),
+        ];
+        if let Some((key, _)) = short.iter().find(|(_, given)| *given) {
+            return Err(format!(
+                "key `{key}` belongs to `where = \"host\"` or `\"guest\"`, which is missing; or \
+                 put it into a [[experiment.vm]] or [[experiment.service]]"
+            ));
+        }
+        if self.vm.is_empty() && self.service.is_empty() {
+            return Err("key `where` is missing; give `where = \"host\"` or `\"guest\"`, or a \
+                        [[experiment.vm]] or [[experiment.service]]"
+                .to_owned());
+        }
+        Ok((self.service.clone(), self.vm.clone()))
+    }
+}
+
+impl From<Experiment> for Table {
+    fn from(own: Experiment) -> Self {
+        Self {
+            name: own.name,
+            place: None,
+            tasks: TaskSet::default(),
+            web: None,
+            duration: own.duration,
+            repetitions: own.repetitions,
+            load: Loads(own.loads),
+            reservation: None,
+            emulator: None,
+            trace: own.trace,
+            work: own.work,
+            service: own.services,
+            vm: own.vms,
+        }
+    }
+}
+
+/// Tasks or a web service, one of the two; its kind is its name where it has none.
+fn one_service(
+    name: Option<&str>,
+    tasks: &TaskSet,
+    web: Option<&Web>,
+) -> Result<Option<Service>, String> {
+    let (usual, kind) = match (tasks.is_empty(), web) {
+        (false, Some(_)) => {
+            return Err("keys `tasks` and `web`: a service is one or the other".to_owned());
+        }
+        (true, None) => return Ok(None),
+        (false, None) => (Service::TASKS, ServiceKind::Tasks(tasks.clone())),
+        (true, Some(web)) => (Service::WEB, ServiceKind::Web(web.clone())),
+    };
+    Ok(Some(Service { name: name.unwrap_or(usual).to_owned(), kind }))
+}
+
+/// A `[[experiment.service]]` or an entry of a VM's `service`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceTable {
+    /// Unique in its place; `tasks`, `web` or `wild` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    tasks: TaskSet,
+    /// The service whose response times are measured, in place of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    web: Option<Web>,
+    /// Nothing that is measured: it takes all the CPU that its VM can get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wild: Option<Wild>,
+}
+
+impl TryFrom<ServiceTable> for Service {
+    type Error = String;
+
+    fn try_from(table: ServiceTable) -> Result<Self, String> {
+        let own = one_service(table.name.as_deref(), &table.tasks, table.web.as_ref())?;
+        let wild = table.wild.map(|wild| Self {
+            name: table.name.clone().unwrap_or_else(|| Self::WILD.to_owned()),
+            kind: ServiceKind::Wild(wild),
+        });
+        match (own, wild) {
+            (Some(_), Some(_)) => {
+                Err("key `wild`: a service is one of `tasks`, `web` and `wild`".to_owned())
+            }
+            (own, wild) => {
+                own.or(wild).ok_or_else(|| "a service has `tasks`, `web` or `wild`".to_owned())
+            }
+        }
+    }
+}
+
+impl From<Service> for ServiceTable {
+    fn from(own: Service) -> Self {
+        let (tasks, web, wild) = match own.kind {
+            ServiceKind::Tasks(tasks) => (tasks, None, None),
+            ServiceKind::Web(web) => (TaskSet::default(), Some(web), None),
+            ServiceKind::Wild(wild) => (TaskSet::default(), None, Some(wild)),
+        };
+        Self { name: Some(own.name), tasks, web, wild }
+    }
+}
+
+/// A `[[experiment.vm]]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct VmTable {
+    /// Unique in the experiment; letters, digits, `-` and `_`.
+    name: String,
+    /// Its virtual CPUs: one.
+    vcpus: Vec<VcpuTable>,
+    /// How the reservation is enforced.
+    #[serde(default = "deadline", skip_serializing_if = "is_deadline")]
+    mechanism: Mechanism,
+    /// How much of an unused quota may be saved up; for the mechanisms that have one.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
+    burst: Duration,
+    /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placement: Option<Placement>,
+    /// Where QEMU's threads other than the vCPUs run.
+    #[serde(default)]
+    emulator: Emulator,
+    /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u32>,
+    /// What runs in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    service: Vec<Service>,
+}
+
+fn deadline() -> Mechanism {
+    Mechanism::Deadline
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_deadline(mechanism: &Mechanism) -> bool {
+    *mechanism == Mechanism::Deadline
+}
+
+/// A vCPU: a CPU, and a budget in every period, or neither.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct VcpuTable {
+    /// Where it runs; the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu: Option<u32>,
+    /// Q.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Length>,
+    /// P.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    period: Option<Length>,
+}
+
+/// A duration as its text.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub(super) struct Length(
+    #[serde(with = "duration")]
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    pub Duration,
+);
+
+impl TryFrom<VmTable> for Vm {
+    type Error = String;
+
+    fn try_from(table: VmTable) -> Result<Self, String> {
+        let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, service } =
+            table;
+        let vcpu = |own: VcpuTable| {
+            let reservation = match (own.budget, own.period) {
+                (None, None) => None,
+                (Some(Length(budget)), Some(Length(period))) => {
+                    Some(ReservationSettings { budget, period, mechanism, burst, placement })
+                }
+                _ => {
+                    return Err(format!(
+                        "vm `{name}`: a vCPU has `budget` and `period`, or neither"
+                    ));
+                }
+            };
+            Ok(Vcpu { cpu: own.cpu, reservation })
+        };
+        let vcpus: Vec<Vcpu> = vcpus.into_iter().map(vcpu).collect::<Result<_, _>>()?;
+        if vcpus.is_empty() {
+            return Err(format!("vm `{name}`: key `vcpus` is empty; give at least `[{{}}]`"));
+        }
+        Ok(Self { name, vcpus, emulator, memory_mib, services: service })
+    }
+}
+
+impl From<Vm> for VmTable {
+    fn from(own: Vm) -> Self {
+        let settings = own.vcpus.iter().find_map(|vcpu| vcpu.reservation.clone());
+        let vcpu = |own: &Vcpu| VcpuTable {
+            cpu: own.cpu,
+            budget: own.reservation.as_ref().map(|settings| Length(settings.budget)),
+            period: own.reservation.as_ref().map(|settings| Length(settings.period)),
+        };
+        Self {
+            name: own.name,
+            vcpus: own.vcpus.iter().map(vcpu).collect(),
+            mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
+            burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),
+            placement: settings.and_then(|own| own.placement),
+            emulator: own.emulator,
+            memory_mib: own.memory_mib,
+            service: own.services,
+        }
+    }
+}
+
+/// One load (a table), or a list.
+#[derive(Debug, Clone, Default)]
+struct Loads(Vec<Load>);
+
+#[cfg(test)]
+impl schemars::JsonSchema for Loads {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Loads".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Load>();
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
+impl Loads {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Loads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Loads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// Not `untagged`: an error would no longer name its place.
+struct OneOrMany;
+
+impl<'de> Visitor<'de> for OneOrMany {
+    type Value = Loads;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a load, for example `{ tasks = [\"50ms/120ms\"] }`, or a list of loads")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Loads, A::Error> {
+        Load::deserialize(MapAccessDeserializer::new(map)).map(|one| Loads(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Loads, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Loads)
+    }
+
+    fn visit_unit<E>(self) -> Result<Loads, E> {
+        Ok(Loads::default())
+    }
+}

@@ -1,0 +1,305 @@
+//! What is measured in an attempt: every service of an experiment, all at once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use model::{
+    clock::ClockMap,
+    manifest::Facts,
+    sample::Request,
+    suite::{self, Experiment, Web, Workload},
+};
+use webload::{Config, Run};
+
+use super::{
+    machines::{Machine, Served},
+    plan::StopAbove,
+    tasks::{self, What},
+    web,
+};
+use crate::{
+    guest::Running,
+    host::{Background, Stage},
+    service::HostService,
+};
+
+/// How often the clients of a service are looked after.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The rows of a service of tasks, as it left them.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its VM; none on the host.
+    pub vm: Option<String>,
+    /// Its name.
+    pub service: String,
+    /// The clock of its rows; none where the guest's was not read.
+    pub clock: Option<ClockMap>,
+}
+
+/// How the files of a workload are called: as ever where it is alone, else with its name in front.
+pub(super) struct Names<'a> {
+    folder: &'a Path,
+    prefix: String,
+}
+
+impl<'a> Names<'a> {
+    pub fn of(folder: &'a Path, workload: Workload) -> Self {
+        let alone = workload.experiment.only().is_some();
+        let vm = workload.vm.map_or("host", |vm| &vm.name);
+        let service = workload.service.map_or("", |service| &service.name);
+        let prefix = if alone { String::new() } else { format!("{vm}.{service}.") };
+        Self { folder, prefix }
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{}{name}", self.prefix))
+    }
+}
+
+/// A web service on the host.
+pub(super) struct OnHost {
+    /// Its name in the suite.
+    pub name: String,
+    pub service: HostService,
+}
+
+/// All that the services of an attempt run on.
+pub(super) struct Ground<'a> {
+    pub stage: &'a Stage,
+    pub experiment: &'a Experiment,
+    pub attempt: u32,
+    /// Where the first job that takes too long ends it.
+    pub stop_above: Option<StopAbove>,
+    pub folder: &'a Path,
+    /// rtload's calibration on the host.
+    pub calibration: &'a Path,
+    pub machines: &'a [Machine],
+    pub host: &'a [OnHost],
+}
+
+/// What they came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub facts: Facts,
+    /// The rows of all web services.
+    pub requests: Vec<Request>,
+    /// One for each service.
+    pub results: Vec<Result<()>>,
+}
+
+/// A service of tasks that runs.
+enum Going<'a> {
+    Host(Background),
+    Guest(&'a Machine, Running<'a>),
+}
+
+/// Ends the threads of a scope on every way out of it, a panic too: the scope waits for them.
+struct Ends<'a> {
+    over: &'a AtomicBool,
+    watching: &'a AtomicBool,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.watching.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A service that is asked.
+struct Asked<'a> {
+    targets: &'a [webload::Target],
+    warm_up: webload::run::WarmUp,
+}
+
+impl<'a> Ground<'a> {
+    /// Runs every service of the experiment until all have ended.
+    pub fn run(&self) -> Outcome {
+        let workloads = self.experiment.workloads();
+        let (over, watching) = (AtomicBool::new(false), AtomicBool::new(true));
+        let (over, watching, stop) = (&over, &watching, self.stage.stop.clone());
+        thread::scope(|scope| {
+            let _ends = Ends { over, watching };
+            let asked = workloads.iter().filter_map(|own| Some((*own, own.web()?)));
+            let configs: Vec<_> = asked.map(|own| (own, self.config(own.0, own.1))).collect();
+            let clients: Vec<_> = configs
+                .into_iter()
+                .map(|(own, config)| {
+                    let ask = move || -> Result<(Config, Run)> {
+                        let config = config?;
+                        let run = webload::run(&config, over, |_| ())?;
+                        Ok((config, run))
+                    };
+                    (own, scope.spawn(ask))
+                })
+                .collect();
+            let (limit, begun) = (web::limit(self.experiment), Instant::now());
+            // Tasks are waited for on this thread, so the clients' end is looked after on another.
+            scope.spawn(move || {
+                while watching.load(Ordering::Relaxed) {
+                    let late = limit.is_some_and(|limit| begun.elapsed() >= limit);
+                    if late || stop.check().is_err() {
+                        over.store(true, Ordering::Relaxed);
+                    }
+                    thread::sleep(LOOK);
+                }
+            });
+            let wild = self.go_wild(&workloads);
+            let mut outcome = self.run_tasks(&workloads);
+            for ((workload, web), client) in clients {
+                let run: Result<_> =
+                    client.join().unwrap_or_else(|_| Err(anyhow!("the clients panicked")));
+                let kept = run
+                    .and_then(|(config, run)| self.keep(workload, web, &config, run, &mut outcome));
+                outcome.results.push(kept);
+            }
+            for wild in wild {
+                let ended = wild.and_then(|wild| {
+                    wild.signal(9, Duration::from_secs(10), self.stage.stop.flag())
+                });
+                // An interrupted run does not wait; the guest's end is its own.
+                outcome.results.push(self.stage.stop.check().map_err(Into::into).and(ended));
+            }
+            outcome
+        })
+    }
+
+    /// Has the guests go wild that are to.
+    fn go_wild(&self, workloads: &[Workload<'a>]) -> Vec<Result<Running<'a>>> {
+        let of = |workload: &Workload<'a>| {
+            let wild = workload.service?.wild()?;
+            Some(self.machine(*workload).and_then(|machine| {
+                let arguments = ["/init", "--wild", wild.name()];
+                machine.booted.guest.start(&arguments, &[], self.stage.stop.flag())
+            }))
+        };
+        workloads.iter().filter_map(of).collect()
+    }
+
+    fn what(&self, workload: Workload<'a>) -> What<'a> {
+        What { workload, attempt: self.attempt, stop_above: self.stop_above }
+    }
+
+    fn run_tasks(&self, workloads: &[Workload<'a>]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let with_tasks = workloads.iter().filter(|workload| !workload.tasks().is_empty());
+        let started: Vec<_> =
+            with_tasks.map(|workload| (*workload, self.start(*workload))).collect();
+        for (workload, going) in started {
+            let said = going.and_then(|going| {
+                let names = Names::of(self.folder, workload);
+                let what = self.what(workload);
+                match going {
+                    Going::Host(going) => tasks::finish_on_host(self.stage, what, going, &names),
+                    Going::Guest(machine, running) => {
+                        let (guest, stop) = (&machine.booted.guest, &self.stage.stop);
+                        tasks::finish_on_guest(guest, what, &running, &names, stop)
+                    }
+                }
+            });
+            outcome.results.push(said.map(|said| said.tell(&mut outcome.facts)));
+        }
+        outcome
+    }
+
+    fn machine(&self, workload: Workload) -> Result<&'a Machine> {
+        let name = &workload.vm.context("it runs on the host")?.name;
+        let found = self.machines.iter().find(|machine| machine.name() == name);
+        found.with_context(|| format!("vm `{name}` was not booted"))
+    }
+
+    fn start(&self, workload: Workload<'a>) -> Result<Going<'a>> {
+        let what = self.what(workload);
+        if workload.vm.is_none() {
+            let names = Names::of(self.folder, workload);
+            return tasks::start_on_host(self.stage, what, self.calibration, &names)
+                .map(Going::Host);
+        }
+        let machine = self.machine(workload)?;
+        let running = tasks::start_on_guest(&machine.booted.guest, what, &self.stage.stop)?;
+        Ok(Going::Guest(machine, running))
+    }
+
+    fn asked(&self, workload: Workload) -> Result<Asked<'_>> {
+        if workload.vm.is_some() {
+            let Served { targets, warm_up } =
+                self.machine(workload)?.served.as_ref().context("the service is not up")?;
+            return Ok(Asked { targets, warm_up: *warm_up });
+        }
+        let name = &workload.service.context("no service")?.name;
+        let found = self.host.iter().find(|own| own.name == *name);
+        let own = &found.context("the service is not up")?.service;
+        Ok(Asked { targets: &own.targets, warm_up: own.warm_up })
+    }
+
+    /// What the clients of one repetition are to do.
+    fn config(&self, workload: Workload, web: &Web) -> Result<Config> {
+        let targets = self.asked(workload)?.targets.to_vec();
+        Ok(web::config(web, targets, workload.experiment, self.attempt, self.stage))
+    }
+
+    fn keep(
+        &self,
+        workload: Workload,
+        web: &Web,
+        config: &Config,
+        run: Run,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let names = Names::of(self.folder, workload);
+        let warm_up = self.asked(workload)?.warm_up;
+        let (facts, warnings) = web::keep(&names, config, &run, warm_up)?;
+        outcome.facts.web.get_or_insert(facts);
+        outcome.facts.warnings.extend(warnings);
+        let enough = self.stage.stop.check().map_err(Into::into);
+        let enough = enough.and_then(|()| web::enough(&run, web.max_failures));
+        outcome.requests.extend(run.rows.into_iter().map(|mut row| {
+            row.vm = workload.vm.map(|vm| vm.name.clone());
+            row.service = workload.service.map(|service| service.name.clone());
+            row
+        }));
+        // Its guest's end explains every failed request.
+        match (&enough, workload.vm) {
+            (Err(_), Some(_)) => {
+                let guest = &self.machine(workload)?.booted.guest;
+                guest.clock_offset(self.stage.stop.flag()).map(drop).and(enough)
+            }
+            _ => enough,
+        }
+    }
+}
+
+/// The rows of each service of tasks, in `folder`.
+pub(super) fn parts(experiment: &Experiment, folder: &Path, machines: &[Machine]) -> Vec<Part> {
+    let part = |workload: Workload| {
+        let of = |vm: &suite::Vm| machines.iter().find(|machine| machine.name() == vm.name);
+        let clock = match workload.vm {
+            None => Some(ClockMap::HOST),
+            Some(vm) => of(vm).and_then(Machine::clock),
+        };
+        Part {
+            file: Names::of(folder, workload).file("jobs.csv"),
+            vm: workload.vm.map(|vm| vm.name.clone()),
+            service: workload.service.map_or_else(String::new, |own| own.name.clone()),
+            clock,
+        }
+    };
+    let workloads = experiment.workloads().into_iter();
+    workloads.filter(|workload| !workload.tasks().is_empty()).map(part).collect()
+}
+
+/// Removes the parts that stand in a file together.
+pub(super) fn remove(parts: &[Part], together: &Path) {
+    for part in parts.iter().filter(|part| part.file != together) {
+        let _ = fs::remove_file(&part.file);
+    }
+}
