@@ -203,7 +203,7 @@ impl Recording {
         fs::create_dir(&folder).unwrap();
         let mut child = orchestrator(&dir.join("state"))
             .args(["helper", "record", "--measured", &measured.to_string()])
-            .args(["--pid", &std::process::id().to_string(), "--folder"])
+            .args(["--vm", &format!("vm:{}:", std::process::id()), "--folder"])
             .arg(&folder)
             .arg("--tracefs")
             .arg(&somebody.mounted)

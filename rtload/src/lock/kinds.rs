@@ -103,7 +103,7 @@ impl Lock for Futex {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{sync::Barrier, thread, time::Duration};
 
     use super::*;
     use crate::lock::witness::Witness;
@@ -130,31 +130,37 @@ mod tests {
         }
     }
 
-    /// How often somebody was inside with somebody else, of 2 threads and 2,000 times each. With more
-    /// threads than CPUs a ticket lock hands over once a time slice.
-    fn violations(lock: &dyn Lock) -> u64 {
+    /// How often somebody was inside with somebody else, of 2 threads, so many times each and for so
+    /// long each time. With more threads than CPUs a ticket lock hands over once a time slice.
+    fn violations(lock: &dyn Lock, times: u64, hold: Duration) -> u64 {
         let (witness, stop) = (Witness::default(), AtomicBool::new(false));
+        let start = Barrier::new(2);
         thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
-                    for _ in 0..2_000 {
+                    start.wait();
+                    for _ in 0..times {
                         assert!(lock.with(&stop, &mut || {
                             witness.enter();
+                            if !hold.is_zero() {
+                                thread::sleep(hold);
+                            }
                             witness.leave();
                         }));
                     }
                 });
             }
         });
-        witness.violations(4_000)
+        witness.violations(2 * times)
     }
 
     #[test]
     fn locks_exclude_each_other_and_a_broken_one_is_seen() {
         for kind in [Kind::Raw, Kind::Ticket, Kind::Futex] {
-            assert_eq!(violations(&*kind.lock()), 0, "{kind:?}");
+            assert_eq!(violations(&*kind.lock(), 2_000, Duration::ZERO), 0, "{kind:?}");
         }
-        assert!(violations(&Broken::default()) > 0);
+        // Whoever waits takes it together with whoever just gave it back.
+        assert!(violations(&Broken::default(), 20, Duration::from_millis(2)) > 0);
     }
 
     #[test]
