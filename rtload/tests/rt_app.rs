@@ -346,7 +346,9 @@ fn files() -> PathBuf {
 #[test]
 fn rt_app_makes_the_same_of_some_files() {
     if can_compare("rt_app_makes_the_same_of_some_files") {
-        compare(&["light-heavy", "several-runs", "overrun-absolute"]);
+        // Those whose times are told in time: of what is told in work, rt-app's own loop decides, whose
+        // speed changes by half from one second to the next here.
+        compare(&["runtime", "overrun-relative", "overrun-absolute"]);
     }
 }
 

@@ -114,6 +114,7 @@ fn an_unpacked_package_works_wherever_it_is() {
 /// A program without shared libraries runs where there is nothing else, and `make dist` takes no
 /// other.
 #[test]
+#[ignore = "part of the campaign `make lab-test`"]
 fn static_programs_need_no_other_file() {
     const TEST: &str = "static_programs_need_no_other_file";
     let Some(_turn) = turn(TEST) else { return };
