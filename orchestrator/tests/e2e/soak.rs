@@ -74,6 +74,7 @@ fn what_holds_leaves_numbers_and_no_rounds() {
 }
 
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn the_first_miss_in_a_starved_guest_ends_a_soak_and_a_run_and_its_trace_is_kept() {
     const TEST: &str =
         "the_first_miss_in_a_starved_guest_ends_a_soak_and_a_run_and_its_trace_is_kept";
