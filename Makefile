@@ -46,7 +46,7 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test

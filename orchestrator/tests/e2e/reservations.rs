@@ -81,7 +81,9 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 
 /// Most lab hosts have cgroup v2 only, and this one may not: so it is tried inside a guest that has
 /// it, with the very program that runs on hosts.
+// Every test run has the same in a lab host, under KVM.
 #[test]
+#[ignore = "part of the campaign `make lab-test`"]
 fn cgroup_v2_partitions_and_reserves_inside_a_guest() {
     const TEST: &str = "cgroup_v2_partitions_and_reserves_inside_a_guest";
     let Some(_turn) = turn(TEST) else { return };
