@@ -51,8 +51,9 @@ await_server() {
     exit 1
 }
 
-# The first number behind a JSON key on standard input.
-number() { grep -o "\"$1\": *[0-9.eE+-]*" | head -1 | sed 's/.*: *//'; }
+# The first number behind a JSON key on standard input; nothing where there is none (no client was
+# ever free: `late_start_ns` is null).
+number() { { grep -o "\"$1\": *[0-9.eE+-]*" || true; } | head -1 | sed 's/.*: *//'; }
 
 median() { sort -g | awk '{v[NR]=$1} END {if (NR) print v[int((NR+1)/2)]; else print "-"}'; }
 
