@@ -254,12 +254,12 @@ pub fn get(tid: Tid) -> io::Result<Attributes> {
     })
 }
 
-/// Makes the calling thread an ordinary one of low priority, on other CPUs than `cpu` where it may
+/// Makes the calling thread an ordinary one of low priority, on other CPUs than `taken` where it may
 /// use any: for what goes on beside a measurement. Where the kernel refuses, it stays as it was.
-pub fn step_aside(cpu: Option<u32>) {
+pub fn step_aside(taken: &[u32]) {
     let _as_it_was = set(SELF, Policy::Other { nice: 10 });
     let allowed = affinity::get(SELF).unwrap_or_default();
-    let others: Vec<u32> = allowed.into_iter().filter(|&one| Some(one) != cpu).collect();
+    let others: Vec<u32> = allowed.into_iter().filter(|cpu| !taken.contains(cpu)).collect();
     if !others.is_empty() {
         let _where_it_was = affinity::set(SELF, &others);
     }
@@ -295,6 +295,21 @@ mod tests {
     #[test]
     fn a_policy_that_nobody_knows_is_none_of_those_that_can_be_put_back() {
         assert_eq!(RawAttr { policy: 42, ..RawAttr::default() }.attributes(), None);
+    }
+
+    #[test]
+    fn who_steps_aside_leaves_the_taken_cpus_where_there_are_others() {
+        std::thread::spawn(|| {
+            let allowed = affinity::get(SELF).unwrap();
+            step_aside(&allowed);
+            assert_eq!(affinity::get(SELF).unwrap(), allowed);
+            let (first, others) = allowed.split_at(1);
+            step_aside(first);
+            let left = if others.is_empty() { first } else { others };
+            assert_eq!(affinity::get(SELF).unwrap(), left);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! From switches and wake-ups to intervals.
 //!
 //! Kernels differ in what they record when a CPU leaves idle: Linux 6.18 leaves out the switch from
-//! the idle thread to the one that was woken. Such a thread ran from its wake-up on, but for the
-//! microseconds that leaving idle takes: there was nobody else. On a CPU that is kept awake the gap
-//! does not arise. An interval whose begin nothing tells is left out, and counted.
+//! the idle thread to the next. When that one began is then told by the first time it was charged for;
+//! else by its wake-up, but for the microseconds that leaving idle takes: there was nobody else. (A
+//! thread that comes back from throttling, or from another CPU's queue, is not woken.) On a CPU that is
+//! kept awake the gap does not arise. An interval whose begin nothing tells is left out, and counted.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,6 +56,8 @@ pub struct Collector {
     cpus: BTreeMap<u32, Now>,
     /// Threads that were woken, and have not been switched out since.
     woken: HashMap<Tid, u64>,
+    /// Since when threads have run that have been charged and not been switched since.
+    charged: HashMap<Tid, u64>,
     ran: BTreeMap<Tid, Ran>,
     unpaired: u64,
 }
@@ -69,6 +72,7 @@ impl Collector {
             names,
             cpus: BTreeMap::new(),
             woken: HashMap::new(),
+            charged: HashMap::new(),
             ran: BTreeMap::new(),
             unpaired: 0,
         }
@@ -96,6 +100,13 @@ impl Collector {
         match event {
             None => {
                 self.cpus.insert(cpu, Now::Lost);
+                // Whoever was charged may have been switched since.
+                self.charged.clear();
+                None
+            }
+            Some(Event::Charged { thread, ran_ns }) => {
+                let since_ns = at_ns.saturating_sub(ran_ns).max(self.from_ns);
+                self.charged.entry(thread).or_insert(since_ns);
                 None
             }
             Some(Event::Wakeup { thread }) => {
@@ -105,6 +116,7 @@ impl Collector {
             }
             Some(Event::Switch { prev, prev_name, prev_runnable, next }) => {
                 let row = self.left(at_ns, cpu, (prev, prev_name), prev_runnable);
+                self.charged.remove(&next);
                 let now = if next != 0 && (cpu == self.measured || self.names.contains_key(&next)) {
                     Now::Thread(next, at_ns)
                 } else {
@@ -121,15 +133,15 @@ impl Collector {
         if tid == 0 || (cpu != self.measured && !self.names.contains_key(&tid)) {
             return None;
         }
-        let woken_ns = self.woken.remove(&tid);
+        let (woken_ns, charged_ns) = (self.woken.remove(&tid), self.charged.remove(&tid));
         let start_ns = match self.cpus.get(&cpu).copied().unwrap_or(Now::Unchanged) {
             Now::Thread(running, since_ns) if running == tid => Some(since_ns),
-            Now::Unchanged => woken_ns.or(Some(self.from_ns)),
+            Now::Unchanged => charged_ns.or(woken_ns).or(Some(self.from_ns)),
             // A thread may have been woken for this CPU and have run elsewhere first.
             Now::Away(since_ns) | Now::Thread(_, since_ns) => {
-                woken_ns.map(|woken_ns| woken_ns.max(since_ns))
+                charged_ns.or(woken_ns).map(|began_ns| began_ns.max(since_ns))
             }
-            Now::Lost => None,
+            Now::Lost => charged_ns,
         };
         let Some(start_ns) = start_ns else {
             self.unpaired += 1;
@@ -258,6 +270,44 @@ mod tests {
         );
         assert_eq!(collector.unpaired(), 1, "nothing tells when the last one began");
         assert_eq!(collector.ran(VCPU), Ran { all_ns: 25, measured_ns: 0 });
+    }
+
+    #[test]
+    fn what_it_was_charged_for_tells_when_a_thread_began() {
+        let mut collector = collector();
+        let charged = |ran_ns| Some(Event::Charged { thread: VCPU, ran_ns });
+        let events = [
+            // Throttled, and back on an idle CPU without a wake-up; charged from elsewhere as well.
+            (110, 0, switch(VCPU, true, 0)),
+            (125, 1, charged(5)),
+            (130, 0, charged(5)),
+            (135, 0, charged(5)),
+            (136, 0, switch(VCPU, false, 0)),
+            // Woken while the CPU took its time to leave idle.
+            (140, 0, woken(VCPU)),
+            (150, 0, charged(7)),
+            (151, 0, switch(VCPU, false, 0)),
+            // A switch that was recorded says more than a charge.
+            (160, 0, switch(5, true, VCPU)),
+            (170, 0, charged(9)),
+            (171, 0, switch(VCPU, false, 5)),
+            // After a loss only what came after it counts.
+            (180, 0, charged(4)),
+            (185, 0, None),
+            (190, 0, charged(3)),
+            (191, 0, switch(VCPU, false, 5)),
+        ];
+        assert_eq!(
+            rows(&mut collector, &events),
+            [
+                "100-110 None Some(Runnable)",
+                "120-136 None Some(Slept)",
+                "143-151 Some(140) Some(Slept)",
+                "160-171 None Some(Slept)",
+                "187-191 None Some(Slept)",
+            ]
+        );
+        assert_eq!(collector.unpaired(), 0);
     }
 
     #[test]

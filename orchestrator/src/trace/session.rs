@@ -97,9 +97,9 @@ impl Tracer {
 
 /// What a reader of the trace must know: lost events, and vCPUs whose trace and clock differ.
 ///
-/// Of the other threads nothing is said: they run on CPUs that go idle, and a kernel that records no
-/// switch out of idle leaves part of what runs there to guesswork. `facts.trace.threads` has both
-/// figures, and the report shows them.
+/// Of the other threads nothing is said: many run too briefly, and on CPUs that go idle, for a kernel
+/// that records no switch out of idle. `facts.trace.threads` has both figures, and the report shows
+/// them.
 #[must_use]
 pub fn warnings(facts: &TraceFacts) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -123,8 +123,12 @@ fn difference(thread: &ThreadFacts) -> Option<String> {
     let apart_ns = clock_ns.abs_diff(thread.traced_ns);
     let allowed_ns = CLOCK_STEP_NS.max((clock_ns as f64 * TOLERANCE) as u64);
     (apart_ns > allowed_ns).then(|| {
+        let vm = match thread.vm.as_deref() {
+            Some(vm) if vm != model::suite::Vm::NAME => format!(" of `{vm}`"),
+            _ => String::new(),
+        };
         format!(
-            "thread {} ran {:.3} s by the trace, but {:.3} s by its CPU clock",
+            "thread {}{vm} ran {:.3} s by the trace, but {:.3} s by its CPU clock",
             thread.thread,
             thread.traced_ns as f64 / 1e9,
             clock_ns as f64 / 1e9

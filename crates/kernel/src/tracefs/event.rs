@@ -1,4 +1,4 @@
-//! The two events that say who ran: `sched_switch` and `sched_wakeup`.
+//! The events that say who ran: `sched_switch`, `sched_wakeup`, and `sched_stat_runtime`.
 
 use std::path::Path;
 
@@ -47,6 +47,14 @@ pub enum Event {
         /// Which.
         thread: Tid,
     },
+    /// A thread was charged for the time that it has run since it was last charged or switched in: at
+    /// ticks, and before it is switched out. It may be recorded on a CPU other than the thread's.
+    Charged {
+        /// Which.
+        thread: Tid,
+        /// For how long, until now.
+        ran_ns: u64,
+    },
 }
 
 /// Knows where the fields of this kernel's events and pages lie.
@@ -61,6 +69,32 @@ pub struct Decoder {
     next: Field,
     wakeup: u16,
     woken: Field,
+    /// Kernels without it record every switch.
+    charge: Option<Charge>,
+}
+
+/// Where `sched_stat_runtime` has its fields.
+#[derive(Debug, Clone, Copy)]
+struct Charge {
+    id: u16,
+    thread: Field,
+    ran: Field,
+}
+
+impl Charge {
+    fn read(path: &Path) -> Result<Option<Self>, LayoutError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let layout = Layout::read(path)?;
+        let (thread, ran) = (layout.field("pid", &[4])?, layout.field("runtime", &[8])?);
+        Ok(Some(Self { id: layout.id()?, thread, ran }))
+    }
+
+    fn decode(&self, data: &[u8]) -> Option<Event> {
+        let ran_ns = number(data, self.ran)?.try_into().ok()?;
+        Some(Event::Charged { thread: tid(data, self.thread)?, ran_ns })
+    }
 }
 
 /// The bits of `prev_state` that are states a thread sleeps in (or is stopped or dead); above them
@@ -88,6 +122,7 @@ impl Decoder {
             next: switch.field("next_pid", &[4])?,
             wakeup: wakeup.id()?,
             woken: wakeup.field("pid", &[4])?,
+            charge: Charge::read(&events.join("sched/sched_stat_runtime/format"))?,
         })
     }
 
@@ -115,7 +150,10 @@ impl Decoder {
                 next: tid(data, self.next)?,
             });
         }
-        (id == self.wakeup).then(|| Some(Event::Wakeup { thread: tid(data, self.woken)? }))?
+        if id == self.wakeup {
+            return Some(Event::Wakeup { thread: tid(data, self.woken)? });
+        }
+        self.charge.filter(|charge| charge.id == id)?.decode(data)
     }
 }
 
@@ -153,10 +191,13 @@ pub(super) mod made_up {
             + &field("long prev_state", 32, 8)
             + &field("pid_t next_pid", 56, 4);
         let wakeup = "ID: 374\n".to_owned() + &field("pid_t pid", 24, 4);
+        let charge =
+            "ID: 363\n".to_owned() + &field("pid_t pid", 12, 4) + &field("u64 runtime", 16, 8);
         let files = [
             ("header_page", page),
             ("sched/sched_switch/format", switch),
             ("sched/sched_wakeup/format", wakeup),
+            ("sched/sched_stat_runtime/format", charge),
         ];
         for (file, text) in files {
             let path = root.join(file);
@@ -173,6 +214,15 @@ pub(super) mod made_up {
         data[24..28].copy_from_slice(&prev.to_ne_bytes());
         data[32..40].copy_from_slice(&state.to_ne_bytes());
         data[56..60].copy_from_slice(&next.to_ne_bytes());
+        data
+    }
+
+    /// The bytes of a charge.
+    pub fn charge(tid: i32, ran_ns: u64) -> Vec<u8> {
+        let mut data = vec![0; 24];
+        data[..2].copy_from_slice(&363_u16.to_ne_bytes());
+        data[12..16].copy_from_slice(&tid.to_ne_bytes());
+        data[16..24].copy_from_slice(&ran_ns.to_ne_bytes());
         data
     }
 
@@ -210,8 +260,20 @@ mod tests {
         assert!(matches!(asleep, Event::Switch { prev_runnable: false, next: 9, .. }));
         let woken = decoder.decode(&made_up::wakeup(8));
         assert_eq!(woken, Some(Event::Wakeup { thread: 8 }));
+        let charged = decoder.decode(&made_up::charge(8, 1_500_000));
+        assert_eq!(charged, Some(Event::Charged { thread: 8, ran_ns: 1_500_000 }));
         assert_eq!(decoder.decode(&[9, 9, 0, 0]), None);
         assert_eq!(decoder.decode(&made_up::switch(1, "", 0, 1)[..30]), None, "cut off");
+    }
+
+    #[test]
+    fn a_kernel_that_charges_without_a_word_is_read_too() {
+        let dir = tempfile::tempdir().unwrap();
+        made_up::layouts(dir.path());
+        std::fs::remove_file(dir.path().join("sched/sched_stat_runtime/format")).unwrap();
+        let decoder = Decoder::read(dir.path()).unwrap();
+        assert_eq!(decoder.decode(&made_up::charge(8, 1)), None);
+        assert!(decoder.decode(&made_up::wakeup(8)).is_some());
     }
 
     #[test]

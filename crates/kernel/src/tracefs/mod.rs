@@ -86,6 +86,7 @@ pub struct Buffers {
 
 const SWITCH: &str = "events/sched/sched_switch";
 const WAKEUP: &str = "events/sched/sched_wakeup";
+const CHARGE: &str = "events/sched/sched_stat_runtime";
 
 /// A tracing instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Instance {
     }
 
     /// Prepares everything but starts nothing: CLOCK_MONOTONIC, bounded buffers that drop the oldest
-    /// events when they are full, and the two events with their filters.
+    /// events when they are full, and the events with their filters.
     ///
     /// # Errors
     /// What the kernel refused, with path and value.
@@ -134,8 +135,15 @@ impl Instance {
             self.write(&format!("per_cpu/cpu{cpu}/buffer_size_kb"), &kib.to_string())?;
         }
         self.restrict(scope)?;
-        self.write(&format!("{SWITCH}/enable"), "1")?;
-        self.write(&format!("{WAKEUP}/enable"), "1")
+        for event in [SWITCH, WAKEUP, CHARGE].into_iter().filter(|event| self.has(event)) {
+            self.write(&format!("{event}/enable"), "1")?;
+        }
+        Ok(())
+    }
+
+    /// Not every kernel says for what it charges a thread.
+    fn has(&self, event: &str) -> bool {
+        event != CHARGE || self.root.join(event).exists()
     }
 
     /// Writes the filters, which may be done while it records.
@@ -151,7 +159,13 @@ impl Instance {
             either(format!("CPU=={cpu}"), &|tid| format!("prev_pid=={tid}||next_pid=={tid}"));
         let wakeup = either(format!("target_cpu=={cpu}"), &|tid| format!("pid=={tid}"));
         self.write(&format!("{SWITCH}/filter"), &switch)?;
-        self.write(&format!("{WAKEUP}/filter"), &wakeup)
+        self.write(&format!("{WAKEUP}/filter"), &wakeup)?;
+        // Of the threads alone: of the whole CPU there would be as many again as there are switches.
+        let charged: Vec<_> = threads.iter().map(|tid| format!("pid=={tid}")).collect();
+        if charged.is_empty() || !self.has(CHARGE) {
+            return Ok(());
+        }
+        self.write(&format!("{CHARGE}/filter"), &charged.join("||"))
     }
 
     /// Starts or stops recording.
@@ -221,6 +235,8 @@ mod tests {
             "events/sched/sched_switch/enable",
             "events/sched/sched_wakeup/filter",
             "events/sched/sched_wakeup/enable",
+            "events/sched/sched_stat_runtime/filter",
+            "events/sched/sched_stat_runtime/enable",
         ];
         for file in files {
             let path = dir.path().join("instances/mine").join(file);
@@ -242,9 +258,20 @@ mod tests {
             "CPU==1||prev_pid==7||next_pid==7||prev_pid==8||next_pid==8"
         );
         assert_eq!(text("events/sched/sched_wakeup/filter"), "target_cpu==1||pid==7||pid==8");
+        assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==7||pid==8");
+        assert_eq!(text("events/sched/sched_stat_runtime/enable"), "1");
         assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));
         assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "512");
         assert_eq!(text("per_cpu/cpu1/buffer_size_kb"), "4096");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_say_what_it_charges_is_set_up_too() {
+        let (_dir, instance) = tree();
+        fs::remove_dir_all(instance.root().join(CHARGE)).unwrap();
+        let scope = Scope { cpu: 1, threads: &[7] };
+        instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap();
+        assert!(!instance.root().join(CHARGE).exists());
     }
 
     #[test]
