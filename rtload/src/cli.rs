@@ -11,7 +11,7 @@ use model::{
 use crate::{
     Error, calibration, load, lock,
     options::{CalibrateArgs, LoadArgs, LockArgs, RunArgs},
-    output, plan, run,
+    output, plan, rt_app, run,
     signals::Signals,
 };
 
@@ -53,7 +53,10 @@ pub enum Command {
 /// Those of the command.
 pub fn execute(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
-        Command::Run(args) => run::command(&args),
+        Command::Run(args) => match &args.rt_app {
+            Some(file) => rt_app::command(&args, file),
+            None => run::command(&args),
+        },
         Command::Load(args) => load::command(&args),
         Command::Lock(args) => lock::command(&args),
         Command::Calibrate(args) => calibrate(&args),

@@ -47,10 +47,11 @@ pub fn command(args: &LoadArgs) -> Result<Exit, Error> {
         Keep::Nothing
     };
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
+    let spec = traffic::Spec::of(args.kind, args.size, checked.cpu);
+    spec.map_or(Ok(()), |spec| spec.check_room(tasks.len()))?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
     let (mut planned, prepared) = checked.ready(&tasks, &args.common, &mut outputs, &signals)?;
-    let spec = traffic::Spec::of(args.kind, args.size, prepared.pin.unwrap_or(0));
     planned.iter_mut().for_each(|planned| planned.traffic = spec);
     let plan = Plan {
         tasks: planned,

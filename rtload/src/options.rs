@@ -4,10 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use model::{duration, load::Backlog};
+use serde::Serialize;
 
 use crate::{
     calibration::{self, Look},
-    lock,
     plan::{MOST_RECORDS, StopAbove},
     policy::PolicyKind,
     traffic::{Bytes, LoadKind},
@@ -259,6 +259,19 @@ pub struct LoadArgs {
     pub common: TaskArgs,
 }
 
+/// A lock by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockKind {
+    /// Test and set: waiters spin, and who comes by first gets it
+    #[default]
+    Raw,
+    /// Waiters spin, and get it in the order in which they came
+    Ticket,
+    /// Waiters sleep in the kernel after a short spin: the standard library's mutex
+    Futex,
+}
+
 /// `rtload lock`.
 #[derive(Debug, Clone, Args)]
 pub struct LockArgs {
@@ -270,8 +283,8 @@ pub struct LockArgs {
     pub cpus: Vec<u32>,
     /// How threads wait
     #[arg(long, default_value = "raw")]
-    pub kind: lock::Kind,
-    /// The share of its own work that a thread does in the lock
+    pub kind: LockKind,
+    /// The share of its own work that a thread does in the lock, from 0.001 to 1
     #[arg(long, value_name = "F", default_value_t = 0.5, allow_hyphen_values = true)]
     pub share: f64,
     /// The work done each time that the lock is held

@@ -1,4 +1,4 @@
-//! `rtload run`: measures a task set.
+//! `rtload run` without `--rt-app`: measures a task set.
 
 use std::{path::Path, time::Duration};
 
@@ -14,7 +14,6 @@ use crate::{
     output::{self, JobStream, Labels, Outputs, Stream, Summary},
     plan::{self, Plan},
     policy::{PolicyKind, policies},
-    rt_app,
     signals::Signals,
     variation::TaskArg,
     warning::Warning,
@@ -35,9 +34,6 @@ pub fn default_drain(duration: Duration) -> Duration {
 /// [`Error::Usage`] before anything is touched, then those of the calibration, the engine and the
 /// output.
 pub fn command(args: &RunArgs) -> Result<Exit, Error> {
-    if let Some(file) = &args.rt_app {
-        return rt_app::command(args, file);
-    }
     let set: TaskSet = args.tasks.iter().map(|given| given.task).collect();
     let duration = args.duration.unwrap_or_default();
     plan::above_zero("--duration", duration)?;
@@ -117,7 +113,8 @@ impl Prepared {
 /// Options that were found to make sense, before anything was touched.
 pub(crate) struct Checked {
     policies: Vec<Policy>,
-    cpu: u32,
+    /// Where the tasks run, and the calibration.
+    pub cpu: u32,
 }
 
 /// What `run` and `load` share: checks the options.

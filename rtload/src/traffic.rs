@@ -3,9 +3,9 @@
 //!
 //! Both kinds read and write a buffer until the thread has used the CPU time of the job. `memory` goes
 //! through it from one end to the other, so that every line comes from memory and goes back there
-//! where the buffer is larger than the caches. `cache` visits its lines in an order without a pattern,
-//! each once before any comes again: a linear congruential generator with a period of the number of
-//! lines (Hull and Dobell 1962).
+//! where the buffer is larger than the caches. `cache` visits its lines in an order that
+//! prefetchers do not follow well, each once before any comes again: a linear congruential generator
+//! with a period of the number of lines (Hull and Dobell 1962).
 //! A buffer as large as the last cache throws out of it what others have there.
 
 use std::{
@@ -17,9 +17,11 @@ use std::{
 };
 
 use clap::ValueEnum;
-use kernel::clock::thread_cpu_ns;
+use kernel::{clock::thread_cpu_ns, procfs::Proc};
 use model::duration::as_ns;
 use serde::Serialize;
+
+use crate::Error;
 
 /// What a load keeps busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
@@ -28,7 +30,8 @@ pub enum LoadKind {
     /// The processor alone: arithmetic in registers
     #[default]
     Cpu,
-    /// The cache: lines in an order without a pattern, by default as many as the last cache has
+    /// The cache: lines in an order that prefetchers do not follow well, by default as many as the
+    /// last cache has
     Cache,
     /// Memory: from one end to the other, by default of 64MiB
     Memory,
@@ -44,22 +47,24 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            format!("`{text}` is no size; write a number and KiB, MiB or GiB, for example `64MiB`")
+            format!(
+                "`{text}` is no size; write a number and KiB, MiB, GiB or TiB, for example `64MiB`"
+            )
         };
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
         let (number, shift) = units
             .iter()
             .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
             .ok_or_else(wrong)?;
         let number: u64 = number.trim().parse().map_err(|_not_a_number| wrong())?;
         let bytes = number.checked_mul(1 << shift).filter(|bytes| (LEAST..=MOST).contains(bytes));
-        bytes.map(Self).ok_or_else(|| format!("`{text}`: a size lies from 4KiB to 64GiB"))
+        bytes.map(Self).ok_or_else(|| format!("`{text}`: a size lies from 4KiB to 1024TiB"))
     }
 }
 
-/// The least and the greatest buffer.
+/// The least buffer, and more than any machine has.
 const LEAST: u64 = 4 << 10;
-const MOST: u64 = 64 << 30;
+const MOST: u64 = 1 << 50;
 
 /// Larger than most caches, and there also on small machines.
 const MEMORY: Bytes = Bytes(64 << 20);
@@ -93,6 +98,34 @@ impl Spec {
         };
         Some(Self { kind, size: size.unwrap_or(default) })
     }
+
+    /// Refuses buffers for so many tasks that need more memory than is available.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the option.
+    pub fn check_room(self, tasks: usize) -> Result<(), Error> {
+        let needed = self.size.0.saturating_mul(tasks as u64);
+        match available(&Proc::default()) {
+            Some(available) if needed > available => Err(Error::Usage(format!(
+                "--size: buffers of {} for {tasks} task(s) need more than the {} of memory that are \
+                 available; use a smaller size, for example `--size 64MiB`, or fewer tasks",
+                in_mib(self.size.0),
+                in_mib(available)
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn in_mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// The bytes that the kernel can give without swapping; none where it does not tell.
+fn available(proc: &Proc) -> Option<u64> {
+    let text = proc.text("meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The size of the last cache of `cpu`.
@@ -129,17 +162,27 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// With every page touched.
-    #[must_use]
-    pub fn new(spec: Spec) -> Self {
+    /// With every page touched: for a thread that has no real-time policy yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where there is no such memory.
+    pub fn new(spec: Spec) -> Result<Self, Error> {
         let lines = (spec.size.0 / 64) as usize;
         let lines = match spec.kind {
             // The generator's period is a power of two.
             LoadKind::Cache => 1 << lines.ilog2(),
             LoadKind::Cpu | LoadKind::Memory => lines,
         };
-        let words = vec![1; lines * LINE];
-        Self { kind: spec.kind, words, at: 0, moved: Moved::default() }
+        let mut words = Vec::new();
+        words.try_reserve_exact(lines * LINE).map_err(|error| {
+            let size = in_mib(spec.size.0);
+            Error::Usage(format!(
+                "--size: no memory for a buffer of {size} ({error}); use a smaller one, for example \
+                 `--size 64MiB`"
+            ))
+        })?;
+        words.resize(lines * LINE, 1);
+        Ok(Self { kind: spec.kind, words, at: 0, moved: Moved::default() })
     }
 
     /// Goes on for so much CPU time; `false` where `stop` was set before the end.
@@ -152,12 +195,13 @@ impl Traffic {
                 self.moved.cpu_ns += now_ns - begin_ns;
                 return now_ns >= end_ns;
             }
-            self.moved.bytes += 64 * self.piece() as u64;
+            self.piece();
+            self.moved.bytes += 64 * PIECE_LINES as u64;
         }
     }
 
-    /// Some lines; how many.
-    fn piece(&mut self) -> usize {
+    /// The next [`PIECE_LINES`] lines, round and round where there are fewer.
+    fn piece(&mut self) {
         let lines = self.words.len() / LINE;
         match self.kind {
             LoadKind::Cache => {
@@ -165,16 +209,17 @@ impl Traffic {
                     self.words[self.at * LINE] = self.words[self.at * LINE].wrapping_add(1);
                     self.at = next_line(self.at, lines);
                 }
-                PIECE_LINES
             }
             LoadKind::Cpu | LoadKind::Memory => {
-                let begin = self.at;
-                let end = (begin + PIECE_LINES).min(lines);
-                for word in &mut self.words[begin * LINE..end * LINE] {
-                    *word = word.wrapping_add(1);
+                let mut left = PIECE_LINES;
+                while left > 0 {
+                    let end = (self.at + left).min(lines);
+                    for word in &mut self.words[self.at * LINE..end * LINE] {
+                        *word = word.wrapping_add(1);
+                    }
+                    left -= end - self.at;
+                    self.at = if end == lines { 0 } else { end };
                 }
-                self.at = if end == lines { 0 } else { end };
-                end - begin
             }
         }
     }
@@ -194,7 +239,7 @@ mod tests {
     fn sizes_are_read_and_nonsense_is_refused() {
         assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
         assert_eq!("4 KiB".parse(), Ok(Bytes(4096)));
-        for wrong in ["", "64", "64MB", "-1MiB", "1KiB", "65GiB", "99999999999999999999GiB"] {
+        for wrong in ["", "64", "64MB", "-1MiB", "1KiB", "1025TiB", "99999999999999999999GiB"] {
             assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
         }
     }
@@ -216,7 +261,7 @@ mod tests {
     #[test]
     fn traffic_goes_on_for_its_cpu_time_and_counts_what_it_moved() {
         for kind in [LoadKind::Cache, LoadKind::Memory] {
-            let mut traffic = Traffic::new(Spec { kind, size: Bytes(100 << 10) });
+            let mut traffic = Traffic::new(Spec { kind, size: Bytes(100 << 10) }).unwrap();
             let stop = AtomicBool::new(false);
             assert!(traffic.run(Duration::from_millis(2), &stop));
             assert!(traffic.moved.cpu_ns >= 2_000_000);
@@ -230,6 +275,31 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             assert!(!traffic.run(Duration::from_secs(10), &stop));
         }
+    }
+
+    #[test]
+    fn a_buffer_smaller_than_a_piece_is_gone_through_several_times() {
+        for kind in [LoadKind::Cache, LoadKind::Memory] {
+            let mut traffic = Traffic::new(Spec { kind, size: Bytes(4 << 10) }).unwrap();
+            traffic.piece();
+            let rounds = (PIECE_LINES * LINE / traffic.words.len()) as u64;
+            assert!(traffic.words.iter().step_by(LINE).all(|word| *word == 1 + rounds), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_refused_and_no_abort() {
+        let spec = |size| Spec { kind: LoadKind::Memory, size: Bytes(size) };
+        for refused in [Traffic::new(spec(MOST)).map(drop), spec(MOST).check_room(1)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("--size") && error.contains("1073741824 MiB"), "{error}");
+        }
+        assert!(spec(LEAST).check_room(1).is_ok());
+        assert!(spec(MOST / 2).check_room(usize::MAX).is_err());
+        let root = tempfile::tempdir().unwrap();
+        let text = "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   2000 kB\n";
+        fs::write(root.path().join("meminfo"), text).unwrap();
+        assert_eq!(available(&Proc::at(root.path())), Some(2_048_000));
     }
 
     #[test]

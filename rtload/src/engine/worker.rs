@@ -75,13 +75,15 @@ impl<'a> Member for Worker<'a> {
             affinity::set(SELF, &[cpu])
                 .map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
         }
+        // Thousands of pages are touched here: not as a real-time task.
+        let traffic = self.planned.traffic.map(Traffic::new).transpose()?;
         sched::set(SELF, self.planned.policy)
             .map_err(|error| refused(&self.planned.name, error))?;
         memory::touch_stack();
         // Code and clocks are paged in before they count.
         burn(1_000, self.stop);
         let _warm = (monotonic_ns(), thread_cpu_ns());
-        Ok((recorder, self.planned.traffic.map(Traffic::new)))
+        Ok((recorder, traffic))
     }
 
     fn run(self, (mut recorder, mut traffic): Self::Kit, first_ns: u64) -> Recorder<'a> {

@@ -8,23 +8,9 @@ use std::{
     },
 };
 
-use clap::ValueEnum;
-use serde::Serialize;
+use crate::options::LockKind;
 
-/// A lock by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Test and set: waiters spin, and who comes by first gets it
-    #[default]
-    Raw,
-    /// Waiters spin, and get it in the order in which they came
-    Ticket,
-    /// Waiters sleep in the kernel after a short spin: the standard library's mutex
-    Futex,
-}
-
-impl Kind {
+impl LockKind {
     /// A free lock of this kind.
     #[must_use]
     pub fn lock(self) -> Box<dyn Lock> {
@@ -156,7 +142,7 @@ mod tests {
 
     #[test]
     fn locks_exclude_each_other_and_a_broken_one_is_seen() {
-        for kind in [Kind::Raw, Kind::Ticket, Kind::Futex] {
+        for kind in [LockKind::Raw, LockKind::Ticket, LockKind::Futex] {
             assert_eq!(violations(&*kind.lock(), 2_000, Duration::ZERO), 0, "{kind:?}");
         }
         // Whoever waits takes it together with whoever just gave it back.
@@ -165,7 +151,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_lock_gives_up_where_it_shall_stop() {
-        for kind in [Kind::Raw, Kind::Ticket] {
+        for kind in [LockKind::Raw, LockKind::Ticket] {
             let (lock, stop) = (kind.lock(), AtomicBool::new(false));
             let mut inner = None;
             let outer = lock.with(&stop, &mut || {

@@ -3,7 +3,8 @@
 //! A thread does work of (1 − f) / f · h, asks for the lock, and does work of h while it has it: it
 //! spends the share f of its own work in the lock. Where the thread that holds the lock loses its CPU
 //! (preempted, or with its virtual CPU), the others wait until it is back: the lock-holder problem
-//! (Uhlig, LeVasseur, Skoglund and Dannowski 2004). `docs/method.md` has what to expect.
+//! (Uhlig, LeVasseur, Skoglund and Dannowski 2004). `docs/load-generator.md` has
+//! what to expect.
 
 mod contender;
 mod kinds;
@@ -13,8 +14,6 @@ mod witness;
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use model::{Exit, duration::as_ns, outfile};
-
-pub use kinds::Kind;
 
 use contender::{AcquisitionFeed, Arena, Contender, Tally};
 use output::{Acquisition, Summary, ThreadSummary, share};
@@ -34,6 +33,9 @@ use crate::{
 
 /// The most threads.
 const MOST_THREADS: u32 = 256;
+
+/// The least share: the work between two locks is a thousand times that in the lock.
+const LEAST_SHARE: f64 = 0.001;
 
 /// Checks, calibrates, runs, writes and prints.
 ///
@@ -62,7 +64,7 @@ pub fn command(args: &LockArgs) -> Result<Exit, Error> {
         let every_ns = as_ns(args.hold + outside(args));
         let (feed, names) = (AcquisitionFeed::new(names.iter().map(|_| every_ns)), names.clone());
         let row = move |_first_ns, index: usize, cells| Acquisition::of(&names[index], cells);
-        Stream::start(file, feed, None, row)
+        Stream::start(file, feed, &cpus, row)
     });
     let stream = stream.transpose()?;
     let feed = stream.as_ref().map(Stream::feed);
@@ -87,9 +89,9 @@ fn check(args: &LockArgs) -> Result<Vec<u32>, Error> {
     if !(1..=MOST_THREADS).contains(&args.threads) {
         return usage(format!("--threads {}: must be from 1 to {MOST_THREADS}", args.threads));
     }
-    if !(args.share > 0.0 && args.share <= 1.0) {
+    if !(LEAST_SHARE..=1.0).contains(&args.share) {
         return usage(format!(
-            "--share {}: must be above 0 and at most 1, for example 0.5",
+            "--share {}: must be from {LEAST_SHARE} to 1, for example 0.5",
             args.share
         ));
     }

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use model::{sample::Columns, stats};
 use serde::Serialize;
 
-use super::{contender::Tally, kinds::Kind};
+use super::contender::Tally;
 use crate::{
     Error,
     calibration::Calibration,
-    options::Format,
+    options::{Format, LockKind},
     output::{answer, print_json, print_warnings},
 };
 
@@ -119,7 +119,7 @@ pub struct Summary {
     /// The threads.
     pub threads: Vec<ThreadSummary>,
     /// The lock.
-    pub kind: Kind,
+    pub kind: LockKind,
     /// Of each thread's own work, what is done in the lock.
     pub share: f64,
     /// The work in the lock, on an undisturbed CPU.

@@ -134,7 +134,7 @@ impl Outputs {
         let row = move |first_release_ns, index: usize, cells| {
             row(&labels, &tasks[index], first_release_ns, &Record::of(cells))
         };
-        Stream::start(file, feed, plan.pin, row).map(Some)
+        Stream::start(file, feed, plan.pin.as_slice(), row).map(Some)
     }
 
     /// Writes the samples: each file also where another cannot be written. `cpu` is where all ran.

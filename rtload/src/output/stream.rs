@@ -31,24 +31,25 @@ pub struct Stream<const N: usize> {
 }
 
 impl<const N: usize> Stream<N> {
-    /// Starts the writer: an ordinary thread of low priority, on another CPU than `pin` where it may
-    /// use one. `row` makes a row of the first release, the index of a thread, and its record.
+    /// Starts the writer: an ordinary thread of low priority, on other CPUs than `taken` where it
+    /// may use any. `row` makes a row of the first release, the index of a thread, and its record.
     ///
     /// # Errors
     /// [`Error::System`] where no thread can be started.
     pub fn start<T: Serialize + Columns>(
         file: OutFile,
         feed: Feed<N>,
-        pin: Option<u32>,
+        taken: &[u32],
         row: impl Fn(u64, usize, [u64; N]) -> T + Send + 'static,
     ) -> Result<Self, Error> {
         let feed = Arc::new(feed);
         let what = format!("cannot write {}", file.path().display());
         let source = Arc::clone(&feed);
+        let taken = taken.to_vec();
         let writer = thread::Builder::new()
             .name("rtload-writer".to_owned())
             .spawn(move || {
-                sched::step_aside(pin);
+                sched::step_aside(&taken);
                 file.fill(|out| write(out, &source, &row))
             })
             .map_err(Error::system("cannot start a thread"))?;

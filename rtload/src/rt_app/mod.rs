@@ -46,13 +46,7 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 /// [`Error::Usage`] before anything is touched, then those of the calibration, the threads and the
 /// output.
 pub fn command(args: &RunArgs, path: &Path) -> Result<Exit, Error> {
-    let mut workload = read::read(path).map_err(Error::Usage)?;
-    workload.duration = args.duration.or(workload.duration);
-    if let Some(duration) = args.duration {
-        plan::above_zero("--duration", duration)?;
-    }
-    plan::above_zero("--for", args.common.calibration.length)?;
-    plan::still_to_come(args.common.start_at)?;
+    let workload = checked(args, path)?;
     let calibrated_on = calibration_cpu(&workload, args.common.cpu)?;
     let mut files = Files::open(&args.common)?;
     let signals = Signals::block()?;
@@ -74,24 +68,7 @@ pub fn command(args: &RunArgs, path: &Path) -> Result<Exit, Error> {
         play(&workload, args, (kind, &calibration), stream.as_ref(), &signals)?;
     signals.give_up_on_writing();
     warnings.append(&mut ended.warnings);
-    let mut summary = Summary {
-        tasks: workload
-            .threads
-            .iter()
-            .zip(&ended.done)
-            .map(|(own, did)| summarise(own, did))
-            .collect(),
-        rt_app: path.display().to_string(),
-        work: kind,
-        cpu: args.common.cpu,
-        first_release_ns: ended.first_ns,
-        duration_ns: workload.duration.map(as_ns),
-        elapsed_ns: ended.end_ns.saturating_sub(ended.first_ns),
-        interrupted: ended.interrupted,
-        percentiles: "histogram",
-        calibration,
-        warnings: Vec::new(),
-    };
+    let mut summary = sum_up(&workload, (args, path), &ended, (kind, calibration));
     summary.add_warnings(&warnings);
     finish(&workload, &ended, (files, stream), &summary, args)?;
     let misses: u64 = ended.done.iter().map(|tally| tally.misses).sum();
@@ -101,6 +78,18 @@ pub fn command(args: &RunArgs, path: &Path) -> Result<Exit, Error> {
         None if args.fail_on_miss && misses > 0 => Ok(Exit::NotHeld),
         None => Ok(Exit::Done),
     }
+}
+
+/// What the file says, and the options where they say otherwise.
+fn checked(args: &RunArgs, path: &Path) -> Result<Workload, Error> {
+    let mut workload = read::read(path).map_err(Error::Usage)?;
+    workload.duration = args.duration.or(workload.duration);
+    if let Some(duration) = args.duration {
+        plan::above_zero("--duration", duration)?;
+    }
+    plan::above_zero("--for", args.common.calibration.length)?;
+    plan::still_to_come(args.common.start_at)?;
+    Ok(workload)
 }
 
 /// The CPU for the calibration: the one that was asked for, the file's, one that a task runs on, or
@@ -160,6 +149,29 @@ fn play(
     let mut ended = crew::run(players.collect(), &policies, &stop, hours, signals, calls)?;
     let failure = ended.done.iter_mut().find_map(|tally| tally.failure.take());
     Ok((ended, failure))
+}
+
+/// The summary, without its warnings.
+fn sum_up(
+    workload: &Workload,
+    (args, path): (&RunArgs, &Path),
+    ended: &Ended<Tally>,
+    (work, calibration): (WorkKind, Calibration),
+) -> Summary {
+    let threads = workload.threads.iter().zip(&ended.done);
+    Summary {
+        tasks: threads.map(|(own, did)| summarise(own, did)).collect(),
+        rt_app: path.display().to_string(),
+        work,
+        cpu: args.common.cpu,
+        first_release_ns: ended.first_ns,
+        duration_ns: workload.duration.map(as_ns),
+        elapsed_ns: ended.end_ns.saturating_sub(ended.first_ns),
+        interrupted: ended.interrupted,
+        percentiles: "histogram",
+        calibration,
+        warnings: Vec::new(),
+    }
 }
 
 /// Writes the files and prints the summary, each also where another cannot be.

@@ -124,9 +124,12 @@ impl Files {
             phases.min().unwrap_or_default()
         };
         let feed = LoopFeed::new(workload.threads.iter().map(least));
+        let phases = workload.threads.iter().flat_map(|thread| &thread.phases);
+        let taken: Vec<u32> =
+            phases.flat_map(|phase| phase.cpus.iter().copied()).chain(pin).collect();
         let (labels, threads) = (labels.clone(), workload.threads.clone());
         let row = move |_first_ns, index: usize, cells| row(&labels, &threads[index], cells);
-        Stream::start(file, feed, pin, row).map(Some)
+        Stream::start(file, feed, &taken, row).map(Some)
     }
 
     /// Writes the histograms.

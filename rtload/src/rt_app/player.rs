@@ -11,7 +11,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    thread::yield_now,
+    thread::{sleep, yield_now},
     time::Duration,
 };
 
@@ -102,14 +102,7 @@ impl Member for Player<'_> {
 
     fn set_up(&self) -> Result<Tally, Error> {
         let [response, cpu, latency] = [0; 3].map(|_| Distribution::up_to(self.stage.longest_ns));
-        // All that it will be, so that what the kernel refuses is told before anybody begins.
-        for phase in self.thread.phases.iter().rev() {
-            self.move_to(&phase.cpus)?;
-        }
-        let later: Vec<Policy> = self.thread.policies().collect();
-        for &policy in later.iter().rev() {
-            self.adopt(policy)?;
-        }
+        self.rehearse()?;
         memory::touch_stack();
         // Code and clocks are paged in before they count.
         burn(1_000, self.stage.stop);
@@ -139,6 +132,42 @@ impl Member for Player<'_> {
 }
 
 impl Player<'_> {
+    /// Takes the CPUs and policies of all phases in the order in which it will, so that what the kernel
+    /// refuses is told before anybody begins; then those of the start.
+    fn rehearse(&self) -> Result<(), Error> {
+        let Thread { phases, policy: first, loops, .. } = self.thread;
+        self.move_to(&phases[0].cpus)?;
+        self.adopt(*first)?;
+        for phase in phases {
+            self.move_to(&phase.cpus)?;
+            phase.policy.map_or(Ok(()), |policy| self.adopt_again(policy))?;
+        }
+        if *loops != Some(1) {
+            // Under the policy of the last phase, up to the first that changes it.
+            let changes = phases.iter().position(|phase| phase.policy.is_some());
+            for phase in &phases[..=changes.unwrap_or(phases.len() - 1)] {
+                self.move_to(&phase.cpus)?;
+            }
+        }
+        // The kernel takes SCHED_DEADLINE only on all CPUs of a root domain.
+        if matches!(first, Policy::Deadline { .. }) {
+            self.move_to(&phases[0].cpus)?;
+            self.adopt_again(*first)
+        } else {
+            self.adopt(*first)?;
+            self.move_to(&phases[0].cpus)
+        }
+    }
+
+    /// What a thread has used of a reservation counts for some microseconds after it left: the kernel
+    /// would refuse it the same reservation in that time.
+    fn adopt_again(&self, policy: Policy) -> Result<(), Error> {
+        if matches!(policy, Policy::Deadline { .. }) {
+            sleep(Duration::from_millis(1));
+        }
+        self.adopt(policy)
+    }
+
     fn move_to(&self, cpus: &[u32]) -> Result<(), Error> {
         let cpus = if cpus.is_empty() { self.stage.cpus } else { cpus };
         affinity::set(SELF, cpus).map_err(|error| {
@@ -218,7 +247,10 @@ impl<'a> Show<'a> {
             if self.event(*event, &mut job).is_err() {
                 // A job that had done its work is one, also where the loop was cut short.
                 match job.filter(|_| last_work.is_some_and(|last| last < at)) {
-                    Some(job) => self.count(number, job, tally),
+                    Some(mut job) => {
+                        self.expire(&mut job, &phase.events[at..]);
+                        self.count(number, job, tally);
+                    }
                     None => tally.unfinished += u64::from(job.is_some()),
                 }
                 return Err(Stopped);
@@ -248,8 +280,7 @@ impl<'a> Show<'a> {
                 go_on(sleep_until(self.due_ns, stop))?;
             }
             Event::Timer { timer, period } => {
-                let timer = &self.player.stage.timers[timer];
-                let instant_ns = timer.next(self.begin_ns, as_ns(period));
+                let instant_ns = self.next_instant(timer, period);
                 if let Some(job) = job {
                     job.expiry_ns.get_or_insert(instant_ns);
                 }
@@ -258,12 +289,27 @@ impl<'a> Show<'a> {
                     self.due_ns = instant_ns;
                     go_on(sleep_until(instant_ns, stop))?;
                 } else {
-                    self.due_ns = timer.late(instant_ns, now_ns);
+                    self.due_ns = self.player.stage.timers[timer].late(instant_ns, now_ns);
                 }
             }
             Event::Yield => yield_now(),
         }
         Ok(())
+    }
+
+    /// Gives a job whose loop was cut short the deadline that a timer among the `rest` sets.
+    fn expire(&self, job: &mut Job, rest: &[Event]) {
+        let timer = rest.iter().find_map(|event| match *event {
+            Event::Timer { timer, period } => Some((timer, period)),
+            _ => None,
+        });
+        if job.expiry_ns.is_none() {
+            job.expiry_ns = timer.map(|(timer, period)| self.next_instant(timer, period));
+        }
+    }
+
+    fn next_instant(&self, timer: usize, period: Duration) -> u64 {
+        self.player.stage.timers[timer].next(self.begin_ns, as_ns(period))
     }
 
     fn begin(&self) -> Job {
