@@ -223,14 +223,8 @@ async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) ->
     WarmUp { requests: log.ended.get(), failures: log.failed.get() }
 }
 
-/// One repetition: all clients from the same start.
-async fn repeat(
-    config: &Config,
-    clients: &mut [Client<'_>],
-    number: u32,
-    log: &Log<'_>,
-    stop: &AtomicBool,
-) -> Result<Repetition, RunError> {
+/// The connections that clients open before a repetition begins.
+async fn connect_ahead(clients: &mut [Client<'_>], stop: &AtomicBool) {
     let ahead: FuturesUnordered<_> = clients
         .iter_mut()
         .map(async |client| {
@@ -239,16 +233,28 @@ async fn repeat(
         })
         .collect();
     let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
+}
+
+/// When the requests of a repetition are due; none in a closed loop.
+fn schedule(config: &Config, start_ns: u64, total: u64) -> Result<Option<Schedule>, RunError> {
+    let Some(rate) = config.rate else { return Ok(None) };
+    let alarm = Alarm::new().map_err(RunError::Setup)?;
+    Ok(Some(Schedule { rate, start_ns, total, next: Cell::new(0), alarm }))
+}
+
+/// One repetition: all clients from the same start.
+async fn repeat(
+    config: &Config,
+    clients: &mut [Client<'_>],
+    number: u32,
+    log: &Log<'_>,
+    stop: &AtomicBool,
+) -> Result<Repetition, RunError> {
+    connect_ahead(clients, stop).await;
     let total = u64::from(config.clients) * config.requests;
     let (started, ended, failed) = (log.started.get(), log.ended.get(), log.failed.get());
     let (start_ns, cpu_ns, wait_ns) = (monotonic_ns(), thread_cpu_ns(), waited_ns());
-    let schedule = match config.rate {
-        Some(rate) => {
-            let alarm = Alarm::new().map_err(RunError::Setup)?;
-            Some(Schedule { rate, start_ns, total, next: Cell::new(0), alarm })
-        }
-        None => None,
-    };
+    let schedule = schedule(config, start_ns, total)?;
     let all: FuturesUnordered<_> = clients
         .iter_mut()
         .map(async |client| match &schedule {

@@ -6,9 +6,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use model::{outfile::OutFile, sample};
@@ -17,6 +18,9 @@ use crate::{output::OutputError, record::Sample};
 
 /// Requests that may wait for the writer, 10 MB of them; the next one finds no room.
 const ROOM: usize = 65_536;
+
+/// How often the writer looks for samples.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Where the clients put their samples.
 #[derive(Debug)]
@@ -37,10 +41,11 @@ impl Feed {
 /// A file that gets a row for every request as it ends.
 #[derive(Debug)]
 pub struct Stream {
-    feed: Feed,
+    /// None after the end: the writer ends where nobody can put samples in.
+    feed: Option<Feed>,
     path: PathBuf,
     whole: Arc<AtomicBool>,
-    writer: JoinHandle<io::Result<()>>,
+    writer: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Stream {
@@ -55,29 +60,46 @@ impl Stream {
         let whole = Arc::new(AtomicBool::new(false));
         let ended_well = Arc::clone(&whole);
         let writer = thread::Builder::new().name("webload-writer".to_owned()).spawn(move || {
-            kernel::sched::step_aside(pin);
+            kernel::sched::step_aside(pin.as_slice());
             file.fill(|out| write(out, &incoming, experiment.as_deref(), &ended_well))
         })?;
-        Ok(Self { feed: Feed { samples, lost: AtomicU64::new(0) }, path, whole, writer })
+        let feed = Some(Feed { samples, lost: AtomicU64::new(0) });
+        Ok(Self { feed, path, whole, writer: Some(writer) })
     }
 
     /// Where the clients put their samples.
+    ///
+    /// # Panics
+    /// Never: there is a feed until the end.
     #[must_use]
     pub fn feed(&self) -> &Feed {
-        &self.feed
+        self.feed.as_ref().expect("only the end takes it")
     }
 
     /// Writes the rest, and puts the file in its place; returns the rows that were lost.
     ///
     /// # Errors
     /// [`OutputError::Write`].
-    pub fn finish(self) -> Result<u64, OutputError> {
-        let Self { feed, path, whole, writer } = self;
-        whole.store(true, Ordering::Release);
-        let lost = feed.lost.load(Ordering::Relaxed);
-        drop(feed);
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    pub fn finish(mut self) -> Result<u64, OutputError> {
+        self.whole.store(true, Ordering::Release);
+        let lost = self.feed().lost.load(Ordering::Relaxed);
+        let written = self.end();
+        let path = self.path.clone();
         written.map(|()| lost).map_err(|error| OutputError::Write { path, error })
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        drop(self.feed.take());
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _abandoned = self.end();
+        }
     }
 }
 
@@ -87,9 +109,21 @@ fn write(
     experiment: Option<&str>,
     whole: &AtomicBool,
 ) -> io::Result<()> {
-    let rows = incoming.iter().map(|sample| sample.row(experiment));
+    let rows = std::iter::from_fn(|| next(incoming)).map(|sample| sample.row(experiment));
     sample::write_rows(out, rows).map_err(io::Error::from)?;
     if whole.load(Ordering::Acquire) { Ok(()) } else { Err(io::Error::other("the run failed")) }
+}
+
+/// The next sample; none where no more come. It sleeps instead of waiting for one: a receiver that
+/// waits is woken by the client's thread, which costs that a system call for each request.
+fn next(incoming: &Receiver<Sample>) -> Option<Sample> {
+    loop {
+        match incoming.try_recv() {
+            Ok(sample) => return Some(sample),
+            Err(TryRecvError::Empty) => thread::sleep(LOOK),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -133,9 +167,10 @@ mod tests {
         fs::write(&path, "of another day").unwrap();
         let stream = Stream::start(OutFile::open(&path).unwrap(), None, None).unwrap();
         stream.feed().put(BLANK);
-        let Stream { feed, writer, .. } = stream;
-        drop(feed);
-        assert!(writer.join().unwrap().is_err());
+        drop(stream);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of another day");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["rows.csv"]);
     }
 }
