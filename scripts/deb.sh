@@ -1,13 +1,16 @@
 #!/bin/sh
 # Makes the Debian package of the built programs, and prints its path. Needs no root.
 #
-#   scripts/deb.sh [FOLDER]    where it is put; target/deb by default
+#   scripts/deb.sh [FOLDER [BIN]]    FOLDER: where it is put [default: target/deb]; BIN: the folder of
+#                                    the built programs [default: target/release]
 #
 # DEBFULLNAME and DEBEMAIL, as Debian's own tools read them, name the maintainer. The times in it are
 # those of the last commit (or SOURCE_DATE_EPOCH): the same programs make the same package.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-target/deb}
+built=${2:-target/release}
+umask 022
 for tool in dpkg-deb dpkg-shlibdeps strip; do
     command -v $tool >/dev/null || {
         echo "deb.sh: $tool is missing; install dpkg-dev and binutils" >&2
@@ -26,7 +29,7 @@ work=$(mktemp -d "$out/.new-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 root=$work/root
-scripts/stage.sh target/release "$root/usr"
+scripts/stage.sh "$built" "$root/usr"
 
 units=$root/usr/lib/systemd/system
 mkdir -p "$units" "$root/etc/$name" "$root/DEBIAN"
@@ -48,19 +51,27 @@ END
 # The libraries, and which release of each, that the programs are linked with.
 mkdir -p "$work/debian"
 printf 'Source: %s\n\nPackage: %s\nArchitecture: any\n' $name $name >"$work/debian/control"
-depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/* root/usr/libexec/$name/guest-agent |
-    sed -n 's/^shlibs:Depends=//p')
+# No pipes here: a shell does not tell that their left side failed.
+(cd "$work" && dpkg-shlibdeps -O root/usr/bin/* root/usr/libexec/$name/guest-agent >substvars)
+depends=$(sed -n 's/^shlibs:Depends=//p' "$work/substvars")
+if [ -z "$depends" ]; then
+    echo "deb.sh: dpkg-shlibdeps found no library that the programs depend on" >&2
+    exit 1
+fi
 for script in postinst prerm postrm; do
     install -m 755 "packaging/debian/$script" "$root/DEBIAN/"
 done
 echo "/etc/$name/reservations.toml" >"$root/DEBIAN/conffiles"
-(cd "$root" && find usr -type f | LC_ALL=C sort | xargs -d '\n' md5sum) >"$root/DEBIAN/md5sums"
+(cd "$root" && find usr -type f) >"$work/files"
+LC_ALL=C sort -o "$work/files" "$work/files"
+(cd "$root" && xargs -d '\n' md5sum) <"$work/files" >"$root/DEBIAN/md5sums"
+du -sk --apparent-size "$root/etc" "$root/usr" >"$work/sizes"
 cat >"$root/DEBIAN/control" <<END
 Package: $name
 Version: $version
 Architecture: $architecture
 Maintainer: $maintainer
-Installed-Size: $(du -sk --apparent-size "$root/etc" "$root/usr" | awk '{ sum += $1 } END { print sum }')
+Installed-Size: $(awk '{ sum += $1 } END { print sum }' "$work/sizes")
 Depends: $depends
 Recommends: qemu-system-x86, apache2-bin
 Suggests: libvirt-clients, libvirt-daemon-system

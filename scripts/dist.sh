@@ -20,7 +20,8 @@ scripts/stage.sh "$built" "$work/$name"
 install -m 644 LICENSE packaging/reservations.toml "$work/$name/"
 times=@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 file=target/dist/$name.tar.gz
-tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="$times" -cf - "$name" |
-    gzip -9n >"$work/tarball"
-mv "$work/tarball" "$file"
+tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="$times" \
+    -cf "$work/tarball" "$name"
+gzip -9n "$work/tarball"
+mv "$work/tarball.gz" "$file"
 echo "$file"

@@ -31,11 +31,14 @@ for program in orchestrator rtload webload rtplan reports; do
         "$run" completions "${shell%%:*}" >"$file"
     done
 done
+all=$(mktemp)
+trap 'rm -f "$all"' EXIT
 # A CGI program is not made larger for a page of its own: it is loaded once a request.
+COLUMNS=80 "$prefix/bin/cgi-rotate" --help >"$all"
 {
     printf '.TH cgi-rotate 1\n.SH NAME\ncgi\\-rotate \\- rotate a picture, by hand or as a CGI program\n'
     printf '.SH DESCRIPTION\n.nf\n'
-    COLUMNS=80 "$prefix/bin/cgi-rotate" --help | sed "s/\\\\/\\\\e/g; s/-/\\\\-/g; s/^[.']/\\\\\&&/"
+    sed "s/\\\\/\\\\e/g; s/-/\\\\-/g; s/^[.']/\\\\\&&/" "$all"
     printf '.fi\n'
 } >"$share/man/man1/cgi-rotate.1"
 gzip -9n "$share"/man/man1/*.1
@@ -46,5 +49,6 @@ install -m 644 README.md CHANGELOG.md "$share/doc/rt-vm-bench/"
 install -m 644 docs/*.md docs/*.json "$share/doc/rt-vm-bench/docs/"
 install -m 644 docs/figures/* "$share/doc/rt-vm-bench/docs/figures/"
 # Whose code is in the programs, and under which licence.
-cargo tree --locked --offline --workspace --edges normal --prefix none --format '{p} {l}' |
-    grep -v ' (/' | sed 's/ (\*)$//' | sort -u >"$share/doc/rt-vm-bench/crates.txt"
+cargo tree --locked --offline --workspace --edges normal --prefix none --format '{p} {l}' >"$all"
+sed -i '/ (\//d; s/ (\*)$//' "$all"
+sort -u "$all" >"$share/doc/rt-vm-bench/crates.txt"

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
+use crate::host::quoted;
+
 /// What a script is made of.
 #[derive(Debug, Clone)]
 pub struct Script<'a> {
@@ -29,6 +31,7 @@ impl Script<'_> {
     pub fn text(&self) -> String {
         let folder = self.folder.display().to_string();
         let file = format!("{folder}/job.sh");
+        let scratch = self.scratch.trim_end_matches('/');
         let mut text = "#!/bin/sh\n".to_owned();
         let mut line = |own: String| writeln!(text, "{own}").unwrap_or_default();
         line("# Written by `orchestrator submit`. By hand:".to_owned());
@@ -46,26 +49,31 @@ impl Script<'_> {
             "#SBATCH --output={}",
             quoted_option(&format!("{folder}/log/slurm-%A_%a.log"))
         ));
-        self.options.iter().for_each(|own| line(format!("#SBATCH {own}")));
+        self.options.iter().for_each(|own| line(format!("#SBATCH {}", option(own))));
         for (index, suite) in self.suites.iter().enumerate() {
             line(format!("# {index}: {suite}"));
         }
         line(String::new());
         line(format!("fleet={}", quoted(&folder)));
-        line(format!("scratch={}", quoted(&format!("{}/{}", self.scratch, self.name))));
+        line(format!("scratch={}", quoted(&format!("{scratch}/{}", self.name))));
         line(format!("orchestrator={}", quoted(&self.program.display().to_string())));
         text + BODY
     }
 }
 
-/// One word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+/// An option of sbatch with its value, where it has one, as one word.
+fn option(text: &str) -> String {
+    match text.split_once('=') {
+        Some((name, value)) => format!("{name}={}", quoted_option(value)),
+        None => text.to_owned(),
+    }
 }
 
-/// One word for sbatch's reading of `#SBATCH` lines, in which only double quotes join.
+/// One word for sbatch's reading of `#SBATCH` lines, in which only double quotes join; a text that
+/// has them stays as its author wrote it.
 fn quoted_option(text: &str) -> String {
-    if text.contains([' ', '\'']) { format!("\"{text}\"") } else { text.to_owned() }
+    let splits = text.contains([' ', '\t', '\'', '#']) && !text.contains('"');
+    if splits { format!("\"{text}\"") } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -82,7 +90,7 @@ mod tests {
             program,
             hosts: &["n1".to_owned(), "n2".to_owned()],
             suites: &["quick".to_owned(), "quick-kvm".to_owned()],
-            options: &["--partition=lab".to_owned()],
+            options: &["--partition=lab".to_owned(), "--comment=two words".to_owned()],
         }
         .text()
     }
@@ -106,12 +114,13 @@ mod tests {
         #SBATCH --open-mode=append
         #SBATCH --output="/shared/it's/log/slurm-%A_%a.log"
         #SBATCH --partition=lab
+        #SBATCH --comment="two words"
         # 0: quick
         # 1: quick-kvm
 
         fleet='/shared/it'\''s'
-        scratch='/s/f'
-        orchestrator='/opt/orchestrator'
+        scratch=/s/f
+        orchestrator=/opt/orchestrator
         "##);
     }
 
@@ -179,7 +188,7 @@ done
         assert!(!stand.path("scratch/f/n1/1").exists());
         let asked = stand.read("asked");
         let words: Vec<&str> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
-        assert_eq!(words, ["restore", "run", "restore"], "before, and behind");
+        assert_eq!(words, ["restore", "run", "restore"], "before and afterwards");
     }
 
     #[test]
@@ -224,6 +233,54 @@ done
     }
 
     #[test]
+    fn a_signal_while_the_host_is_restored_starts_no_suite() {
+        let stand = Stand::new("[ \"$1\" != restore ] || kill -TERM $PPID\n");
+        assert_eq!(stand.command().status().unwrap().code(), Some(130));
+        assert_eq!(stand.read("asked"), "restore\nrestore\n");
+        assert_eq!(stand.events(), ["7 started", "7 ended 130", "7 delivered"]);
+        // The same where a run that was killed would be gone on with.
+        let second = "[ \"$1\" != run ] || kill -9 $$\n\
+                      [ \"$(grep -c restore \"${0%/*}/asked\")\" != 2 ] || kill -TERM $PPID\n";
+        let stand = Stand::new(second);
+        assert_eq!(stand.command().status().unwrap().code(), Some(130));
+        let asked = stand.read("asked");
+        assert_eq!(asked.lines().filter(|line| line.starts_with("run")).count(), 1, "{asked}");
+    }
+
+    #[test]
+    fn a_scratch_folder_that_others_can_prepare_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        let refused = |stand: &Stand, why: &str| {
+            assert_eq!(stand.command().status().unwrap().code(), Some(3), "{why}");
+            let log = stand.read("fleet/log/n1-1.log");
+            assert!(log.contains(why) && log.contains("--scratch"), "{log}");
+            assert_eq!(stand.read("asked"), "");
+            assert_eq!(stand.events(), ["7 ended 3"]);
+        };
+        let stand = Stand::new("exit 0\n");
+        let scratch = stand.path("scratch");
+        std::fs::set_permissions(&scratch, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        refused(&stand, "can be written by all users");
+
+        let stand = Stand::new("exit 0\n");
+        std::fs::remove_dir(stand.path("scratch")).unwrap();
+        symlink(stand.path("fleet"), stand.path("scratch")).unwrap();
+        refused(&stand, "is not a folder of user");
+        assert!(!stand.path("fleet/f").exists());
+
+        let stand = Stand::new("exit 0\n");
+        std::fs::remove_dir(stand.path("scratch")).unwrap();
+        assert_eq!(stand.command().status().unwrap().code(), Some(0));
+        let made = std::fs::metadata(stand.path("scratch")).unwrap();
+        assert_eq!(made.permissions().mode() & 0o777, 0o700);
+        if nix::unistd::geteuid().is_root() {
+            let stand = Stand::new("exit 0\n");
+            chown(stand.path("scratch"), Some(65534), None).unwrap();
+            refused(&stand, "is not a folder of user");
+        }
+    }
+
+    #[test]
     fn a_host_that_does_not_see_the_fleets_folder_lacks_it() {
         let stand = Stand::new("exit 0\n");
         std::fs::remove_file(stand.path("fleet/suites/1.toml")).unwrap();
@@ -240,6 +297,51 @@ done
         command.args(["deliver", "1"]).env_remove("SLURM_ARRAY_TASK_ID");
         assert_eq!(command.status().unwrap().code(), Some(0));
         assert_eq!(stand.read("fleet/results/n1/1/quick-x/suite.toml"), "late");
-        assert!(stand.path("scratch/f/n1/1/quick-x").exists());
+        assert!(stand.path("scratch/f/n1/1/quick-x").exists(), "kept, to go on with");
+        // Of a suite that is done nothing has to stay; a job that has begun since is left alone.
+        for (state, stays) in [("t 7 ended 4\nt 8 started\n", true), ("t 7 ended 4\n", false)] {
+            std::fs::write(stand.path("fleet/state/n1-1"), state).unwrap();
+            assert_eq!(command.status().unwrap().code(), Some(0));
+            assert_eq!(stand.path("scratch/f/n1/1").exists(), stays, "{state}");
+        }
+    }
+
+    /// What the health check tells `scontrol` of a host whose `orchestrator check` does `check`.
+    fn drained(check: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let asked = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", dir.path().join("asked").display());
+        let check = format!("#!/bin/sh\n{check}\n");
+        for (name, text) in [("scontrol", asked), ("orchestrator", check)] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(dir.path().join(name), mode).unwrap();
+        }
+        let own = include_str!("../../../fleet/healthcheck.sh");
+        let path = format!("\nPATH={}:", dir.path().display());
+        let script = dir.path().join("healthcheck.sh");
+        std::fs::write(&script, own.replace("\nPATH=", &path)).unwrap();
+        let status = Command::new("sh").arg(script).env("SLURMD_NODENAME", "n1").status().unwrap();
+        assert!(status.success());
+        std::fs::read_to_string(dir.path().join("asked")).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_health_check_drains_a_host_that_lacks_something_or_the_program() {
+        assert_eq!(drained("exit 0"), "");
+        let table = "cat <<'END'; exit 3\n\
+                     CPUs     ok       2\n\
+                     QEMU     MISSING  not there\n         -> install it\n\
+                     tracefs  MISSING  not mounted\n\
+                     This host cannot run the suites: see the lines marked MISSING.\nEND";
+        assert_eq!(
+            drained(table),
+            "update nodename=n1 state=drain reason=orchestrator check: exit code 3: \
+             QEMU: not there;tracefs: not mounted\n"
+        );
+        let failed = drained("echo 'error: oops' >&2; exit 1");
+        assert!(failed.contains("exit code 1: error: oops"), "{failed}");
+        let absent = drained("echo 'orchestrator: not found' >&2; exit 127");
+        assert!(absent.contains("exit code 127: orchestrator: not found"), "{absent}");
     }
 }

@@ -120,11 +120,11 @@ impl<'a> Slurm<'a> {
         Ok(text.lines().filter_map(queued).collect())
     }
 
-    /// The same from the accounting; nothing where the cluster keeps none.
+    /// The same from the accounting; nothing where the cluster keeps none. `since` is in UTC.
     #[must_use]
     pub fn accounting(&self, name: &str, since: &str) -> Vec<Task> {
         let name = format!("--name={name}");
-        let since = format!("--starttime={}", since.trim_end_matches('Z'));
+        let since = format!("--starttime={}", day_before(since));
         let arguments =
             ["--noheader", "--parsable2", "--allocations", &name, &since, "--format=JobID,State"];
         let asked = self.runner.run("sacct", &arguments);
@@ -166,6 +166,17 @@ impl<'a> Slurm<'a> {
         }
         anyhow::bail!("{text}")
     }
+}
+
+/// sacct reads local time, and does not say which: a day earlier is early enough everywhere, and
+/// brings nothing else, since the job's name is unique.
+fn day_before(utc: &str) -> String {
+    let at: Option<jiff::Timestamp> = utc.parse().ok();
+    let earlier = at.and_then(|at| at.checked_sub(jiff::SignedDuration::from_hours(24)).ok());
+    earlier.map_or_else(
+        || utc.trim_end_matches('Z').to_owned(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+    )
 }
 
 fn known(text: &str) -> Option<String> {
@@ -214,13 +225,19 @@ pub(super) mod fake {
     #[derive(Default)]
     pub struct Fake {
         pub answers: HashMap<&'static str, (i32, &'static str)>,
+        /// Whatever has this argument fails.
+        pub refused: Option<&'static str>,
         pub asked: RefCell<Vec<String>>,
     }
 
     impl Runner for Fake {
         fn run(&self, program: &str, arguments: &[&str]) -> io::Result<Output> {
             self.asked.borrow_mut().push(format!("{program} {}", arguments.join(" ")));
-            let (code, text) = self.answers.get(program).ok_or(ErrorKind::NotFound)?;
+            let mut answer = self.answers.get(program).ok_or(ErrorKind::NotFound)?;
+            if self.refused.is_some_and(|refused| arguments.contains(&refused)) {
+                answer = &(1, "refused");
+            }
+            let (code, text) = answer;
             let (good, bad) = if *code == 0 { (*text, "") } else { ("", *text) };
             Ok(Output {
                 status: std::process::ExitStatus::from_raw(code << 8),
@@ -274,6 +291,10 @@ mod tests {
         let fake = with("sacct", (0, "7_0|COMPLETED\n7_1|CANCELLED by 0\n7_[2-3]|PENDING\n"));
         let tasks = Slurm::new(&fake).accounting("f", "2026-01-01T00:00:00Z");
         assert_eq!((tasks.len(), tasks[1].state.as_str()), (2, "CANCELLED"));
+        assert!(
+            fake.asked.borrow()[0].contains("--starttime=2025-12-31T00:00:00 "),
+            "a day earlier"
+        );
         let none = with("sacct", (1, "Slurm accounting storage is disabled"));
         assert!(Slurm::new(&none).accounting("f", "2026-01-01T00:00:00Z").is_empty());
     }

@@ -66,11 +66,17 @@ pub fn fetch(options: &Fetch, slurm: &Slurm) -> Result<Exit> {
     refresh(&mut folder, slurm)?;
     let script = folder.script().display().to_string();
     let name = format!("fetch-{}", folder.fleet.name);
+    let mut failed: Vec<&str> = Vec::new();
     for job in folder.fleet.jobs.iter().filter(|job| job.state.is_over() && job.folder.is_none()) {
+        // A host that did not answer is not waited for once more for each of its jobs.
+        if failed.contains(&job.host.as_str()) {
+            continue;
+        }
         let index = job.suite.to_string();
         let command = ["sh", &script, "deliver", &index];
         if let Err(error) = slurm.run_on(&job.host, &name, options.wait, &command) {
             model::say!("{} {}: {error:#}", job.host, job.name);
+            failed.push(&job.host);
         }
     }
     refresh(&mut folder, slurm)?;

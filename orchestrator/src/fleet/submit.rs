@@ -21,7 +21,7 @@ use super::{
     slurm::{Node, Slurm},
     status,
 };
-use crate::{error::Refusal, run::plan};
+use crate::{error::Refusal, host::quoted, run::plan};
 
 /// The arguments of `orchestrator submit`.
 #[derive(Debug, Clone, Args)]
@@ -32,7 +32,7 @@ pub struct Options {
     /// The hosts, separated by commas, by their names in the cluster
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["nodes", "resume"])]
     hosts: Vec<String>,
-    /// Any so many hosts of the cluster
+    /// Number of hosts; the first N usable ones
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     nodes: Option<usize>,
     /// Run variants: a key of the suites' TOML and its values, for example
@@ -49,13 +49,14 @@ pub struct Options {
     /// The folder in which the fleet's folder is made; every host must see it by the same path
     #[arg(long, default_value_os_t = plan::default_out())]
     out: PathBuf,
-    /// Where a host keeps results while it measures: on a disk of its own
-    #[arg(long, value_name = "DIR", default_value = "/var/tmp/rt-vm-bench")]
+    /// Where a host keeps results while it measures: on a disk of its own, in a folder of the user
+    /// whose job it is, in which others cannot write
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/rt-vm-bench")]
     scratch: String,
     /// This program on the hosts, where it lies elsewhere there
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Further options of sbatch, behind `--`: --partition, --account, --time, …
+    /// Further options of sbatch, after `--`: --partition, --account, --time, …
     #[arg(last = true, value_name = "SBATCH OPTION")]
     options: Vec<String>,
 }
@@ -83,7 +84,10 @@ pub fn submit(options: &Options, slurm: &Slurm) -> Result<Exit> {
     let hosts = match (nodes, options.print) {
         (Ok(nodes), _) => hosts(options, &nodes).map_err(Refusal::Usage)?,
         // What is only printed may be submitted elsewhere.
-        (Err(_), true) if !options.hosts.is_empty() => options.hosts.clone(),
+        (Err(_), true) if !options.hosts.is_empty() => {
+            sound(&options.hosts).map_err(Refusal::Usage)?;
+            options.hosts.clone()
+        }
         (Err(error), _) => return Err(error),
     };
     let program = match &options.program {
@@ -97,8 +101,9 @@ pub fn submit(options: &Options, slurm: &Slurm) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let script = folder.script().display().to_string();
-    for host in &hosts {
-        let array = slurm.submit(host, &script, None)?;
+    for (at, host) in hosts.iter().enumerate() {
+        let array = slurm.submit(host, &script, None);
+        let array = array.map_err(|error| after(error, at, hosts.len(), &folder))?;
         let own = folder.fleet.jobs.iter_mut().filter(|job| job.host == *host);
         own.for_each(|job| (job.array, job.state) = (Some(array), State::Waiting));
         // After each, so that none is forgotten where the next is refused.
@@ -107,6 +112,18 @@ pub fn submit(options: &Options, slurm: &Slurm) -> Result<Exit> {
     model::say!("submitted {} jobs to {} hosts", folder.fleet.jobs.len(), hosts.len());
     answer!("{}", folder.path.display())?;
     Ok(Exit::Done)
+}
+
+/// What sbatch refused, with what to do about the hosts that have no jobs, where others have theirs.
+fn after(error: anyhow::Error, submitted: usize, hosts: usize, folder: &Folder) -> anyhow::Error {
+    if submitted == 0 {
+        return error;
+    }
+    let path = quoted(&folder.path.display().to_string());
+    error.context(format!(
+        "submitted the jobs of {submitted} of {hosts} hosts; \
+         `orchestrator submit --resume {path}` submits the others"
+    ))
 }
 
 /// Every variant of every suite.
@@ -165,15 +182,33 @@ fn hosts(options: &Options, nodes: &[Node]) -> Result<Vec<String>, String> {
     if options.hosts.is_empty() {
         return Err(format!("--hosts or --nodes is missing; the cluster has {}", names()));
     }
-    for (at, host) in options.hosts.iter().enumerate() {
-        if options.hosts[..at].contains(host) {
+    sound(&options.hosts)?;
+    match options.hosts.iter().find(|host| !nodes.iter().any(|own| own.name == **host)) {
+        Some(host) => {
+            Err(format!("--hosts: `{host}` is not in the cluster, which has {}", names()))
+        }
+        None => Ok(options.hosts.clone()),
+    }
+}
+
+/// Whether each is one host's name, and there once: names become folders, and words of the script.
+fn sound(hosts: &[String]) -> Result<(), String> {
+    let is_plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    for (at, host) in hosts.iter().enumerate() {
+        if !is_plain(host) {
+            return Err(format!(
+                "--hosts: `{host}` is not the name of one host; separate names by commas, as in \
+                 `n1,n2`"
+            ));
+        }
+        if hosts[..at].contains(host) {
             return Err(format!("--hosts: `{host}` is there twice"));
         }
-        if !nodes.iter().any(|own| own.name == *host) {
-            return Err(format!("--hosts: `{host}` is not in the cluster, which has {}", names()));
-        }
     }
-    Ok(options.hosts.clone())
+    Ok(())
 }
 
 fn written(
@@ -230,8 +265,9 @@ fn again(path: &Path, slurm: &Slurm) -> Result<Exit> {
     }
     let script = folder.script().display().to_string();
     let mut jobs = 0;
-    for (host, indices) in &open {
-        let array = slurm.submit(host, &script, Some(&indices.join(",")))?;
+    for (at, (host, indices)) in open.iter().enumerate() {
+        let array = slurm.submit(host, &script, Some(&indices.join(",")));
+        let array = array.map_err(|error| after(error, at, open.len(), &folder))?;
         let own = folder.fleet.jobs.iter_mut();
         for job in own.filter(|job| job.host == *host && job.state.is_unfinished()) {
             (job.array, job.state, job.detail) = (Some(array), State::Waiting, None);

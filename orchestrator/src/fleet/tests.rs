@@ -19,6 +19,12 @@ struct Command {
     options: submit::Options,
 }
 
+#[derive(Parser)]
+struct Fetch {
+    #[command(flatten)]
+    options: status::Fetch,
+}
+
 const SUITE: &str = r#"
 name = "small"
 [[experiment]]
@@ -131,6 +137,59 @@ fn without_slurm_it_is_exit_code_3_and_print_works_all_the_same() {
     // Nothing was submitted, so Slurm is not asked.
     status::refresh(&mut folder, &Slurm::new(&stand.fake)).unwrap();
     assert_eq!(folder.fleet.jobs[0].state, State::Written);
+}
+
+#[test]
+fn without_slurm_hosts_are_checked_as_far_as_can_be() {
+    for (hosts, what) in [
+        ("n1,n1", "`n1` is there twice"),
+        ("n1; reboot", "`n1; reboot` is not the name of one host"),
+        ("../n1", "not the name of one host"),
+        ("n[1-3]", "not the name of one host"),
+        ("n1,", "`` is not the name of one host"),
+    ] {
+        let mut stand = Stand::new();
+        stand.fake.answers.clear();
+        let error = stand.submit(&["--hosts", hosts, "--print"]).unwrap_err();
+        assert!(error.to_string().contains(what), "{what}: {error}");
+        assert_eq!((exit_of(&error), stand.fleet()), (Exit::Usage, None), "{what}");
+    }
+}
+
+#[test]
+fn where_a_later_host_is_refused_it_is_told_how_to_submit_the_rest() {
+    let mut stand = Stand::new();
+    stand.fake.refused = Some("--nodelist=n2");
+    let error = stand.submit(&["--hosts", "n1,n2"]).unwrap_err();
+    let path = stand.fleet().unwrap().display().to_string();
+    let said = format!("{error:#}");
+    assert!(said.contains("1 of 2 hosts") && said.contains("refused"), "{said}");
+    assert!(said.contains(&format!("submit --resume {path}`")), "{said}");
+    assert_eq!(exit_of(&error), Exit::Failed);
+    let mut first = Stand::new();
+    first.fake.refused = Some("--nodelist=n1");
+    let error = first.submit(&["--hosts", "n1,n2"]).unwrap_err();
+    assert!(!format!("{error:#}").contains("--resume"), "{error:#}");
+}
+
+#[test]
+fn a_host_that_gives_nothing_back_is_asked_once() {
+    let mut stand = Stand::new();
+    stand.submit(&["--hosts", "n1,n2", "--matrix", "host.quiet=true,false"]).unwrap();
+    let path = stand.fleet().unwrap();
+    for job in ["n1-0", "n1-1", "n2-0", "n2-1"] {
+        fs::write(path.join("state").join(job), "t 7 started\nt 7 ended 0\n").unwrap();
+    }
+    stand.fake.answers.insert("srun", (0, ""));
+    stand.fake.refused = Some("--nodelist=n1");
+    let command = Fetch::try_parse_from(["fetch", path.to_str().unwrap()]).unwrap();
+    assert_eq!(status::fetch(&command.options, &Slurm::new(&stand.fake)).unwrap(), Exit::Failed);
+    let asked = stand.fake.asked.borrow();
+    let of = |host: &str| {
+        let node = format!("--nodelist={host} ");
+        asked.iter().filter(|own| own.starts_with("srun") && own.contains(&node)).count()
+    };
+    assert_eq!((of("n1"), of("n2")), (1, 2), "{asked:?}");
 }
 
 #[test]

@@ -42,10 +42,12 @@ pub(super) fn install(root: &Path, unit: &str) -> Result<()> {
         );
         return Err(Refusal::Lacking(text).into());
     }
-    let mut files = vec![(root.join(HOOK_FILE), HOOK, 0o755)];
+    // The hook last: where a write fails, no hook is left without its unit.
+    let mut files = Vec::new();
     if !root.join(PACKAGED).is_file() {
         files.push((root.join(UNIT_FILE), unit, 0o644));
     }
+    files.push((root.join(HOOK_FILE), HOOK, 0o755));
     let found = files.iter().map(|(path, ..)| ours(path)).collect::<Result<Vec<_>>>()?;
     for ((path, text, mode), before) in files.iter().zip(found) {
         if before.as_deref() == Some(text) {
@@ -185,6 +187,16 @@ mod tests {
         for path in [script, other, packaged] {
             assert_eq!(fs::read_to_string(path).unwrap(), "theirs");
         }
+    }
+
+    #[test]
+    fn where_the_unit_cannot_be_written_there_is_no_hook() {
+        let root = system();
+        // A link to nothing, below which no folder can be made.
+        std::os::unix::fs::symlink("/no/such/folder", root.path().join("etc/systemd")).unwrap();
+        let error = install(root.path(), UNIT).unwrap_err();
+        assert!(error.to_string().contains(UNIT_FILE), "{error:#}");
+        assert!(!root.path().join(HOOK_FILE).exists());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::owner;
 use crate::{
     error::Refusal,
     guest::{Qmp, vcpu_threads},
-    host::{Roots, Stop, output},
+    host::{Roots, Stop, output, quoted},
     mechanism::Vm,
 };
 
@@ -80,8 +80,10 @@ impl Target {
         let list = |numbers: &[String]| numbers.join(",");
         let mut text = match &self.machine {
             Machine { pid: Some(pid), .. } => format!("--pid {pid}"),
-            Machine { qmp: Some(socket), .. } => format!("--qmp {}", socket.display()),
-            Machine { domain: Some(name), .. } => format!("--domain {name}"),
+            Machine { qmp: Some(socket), .. } => {
+                format!("--qmp {}", quoted(&socket.display().to_string()))
+            }
+            Machine { domain: Some(name), .. } => format!("--domain {}", quoted(name)),
             Machine { tid, .. } => {
                 format!("--tid {}", list(&tid.iter().map(ToString::to_string).collect::<Vec<_>>()))
             }

@@ -37,8 +37,9 @@ if [ "$1" = after ]; then
   exit
 fi
 
-dpkg -i rt-vm-bench_*.deb > $work/log 2>&1 || cat $work/log
-echo "case package | exit $? | state $(dpkg-query -W -f '${db:Status-Status}' rt-vm-bench)"
+dpkg -i rt-vm-bench_*.deb > $work/log 2>&1; unpacked=$?
+[ $unpacked = 0 ] || cat $work/log
+echo "case package | exit $unpacked | state $(dpkg-query -W -f '${db:Status-Status}' rt-vm-bench)"
 cat > /etc/rt-vm-bench/reservations.toml <<'TOML'
 [domain.free]
 reservation = "10ms/50ms"

@@ -182,7 +182,7 @@ fn jobs_take_turns_on_a_host_and_killed_ones_leave_nothing() {
     });
     assert!(most <= 1, "{most} runs at once on one host");
     let fleet = stand.fleet(&folder);
-    let logs = || names.map(|_| stand.log(&folder, "n1-0.log")).join("\n");
+    let logs = || ["n1-0.log", "n1-1.log"].map(|name| stand.log(&folder, name)).join("\n");
     for job in &fleet.jobs {
         assert_eq!(job.state, State::Done, "{job:?} {}", logs());
         let manifest = manifest(&folder.join(job.folder.as_ref().unwrap()));

@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Actions, Journal, Undo, journal::Id, settings::Shared as Settings, unrestored};
+use super::{
+    Actions, Journal, Undo, journal::Id, quoted, settings::Shared as Settings, unrestored,
+};
 
 /// The environment variable that marks every process of a run.
 const MARK: &str = "RTVM_RUN";
@@ -171,13 +173,7 @@ impl Guard {
 /// The program and its arguments, as a shell would take them.
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let quoted = words.map(|word| match word.to_string_lossy() {
-        word if word.contains(|c: char| c.is_whitespace() || "'\"$;&|".contains(c)) => {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-        word => word.into_owned(),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 impl Drop for Guard {
