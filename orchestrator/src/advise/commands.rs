@@ -5,7 +5,10 @@ use rtplan::Cell;
 use serde::Serialize;
 
 use super::Options;
-use crate::{host::Roots, mechanism::Vm};
+use crate::{
+    host::{Roots, quoted},
+    mechanism::Vm,
+};
 
 /// One command each.
 #[derive(Debug, Serialize)]
@@ -29,6 +32,7 @@ pub(super) fn of(
 ) -> Option<Commands> {
     let Cell { period, budget: Some(budget) } = chosen? else { return None };
     let reservation = Reservation::new(budget, period).ok()?;
+    let domain = options.target.domain().map(quoted);
     let target = options.target.text();
     let mut reserve = format!("orchestrator reserve {target} --reservation {reservation}");
     if options.mechanism != Mechanism::Deadline {
@@ -40,7 +44,7 @@ pub(super) fn of(
     // Both take whole microseconds, and quotas of a millisecond or more.
     let period_us = period.as_micros().max(1000);
     let quota_us = budget.as_nanos().div_ceil(1000).max(1000);
-    let domain = options.target.domain().unwrap_or("DOMAIN");
+    let domain = domain.as_deref().unwrap_or("DOMAIN");
     let percent = 100.0 * reservation.bandwidth() * vm.vcpus.len() as f64;
     let unit = unit(&roots.proc.text(&format!("{}/cgroup", vm.pid)).unwrap_or_default());
     Some(Commands {
@@ -65,7 +69,7 @@ fn unit(cgroup: &str) -> Option<String> {
     let parts = cgroup.lines().flat_map(|line| line.rsplit('/'));
     let mut units = parts.filter(|part| part.ends_with(".scope") || part.ends_with(".service"));
     let unit = units.find(|unit| !unit.starts_with("session-") && !unit.starts_with("user@"))?;
-    Some(format!("'{unit}'"))
+    Some(quoted(unit))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const TOLERANCE_NS: u64 = 200_000;
 /// What the trace of a reservation shows.
 #[derive(Debug, Serialize)]
 pub struct Proof {
-    /// Whether no work was delayed by more than the latency, and there was work.
+    /// Whether no work was delayed by more than the latency; an idle machine's never is.
     pub held: bool,
     /// Busy intervals.
     pub intervals: usize,
@@ -80,8 +80,16 @@ impl Proof {
                 }
             }
         }
-        proof.held = proof.late == 0 && proof.flaw.is_none();
+        proof.judge(seen.vcpus.iter().any(|vcpu| vcpu.demand.work_ns() > 0));
         proof
+    }
+
+    /// Where there had been `work` while it was watched and none is seen now, nothing was proven.
+    fn judge(&mut self, work: bool) {
+        if self.flaw.is_none() && work && self.intervals == 0 {
+            self.flaw = Some("no busy interval began while it was traced".to_owned());
+        }
+        self.held = self.late == 0 && self.flaw.is_none();
     }
 
     fn add(&mut self, interval: &Segment, demand: &Demand, latency_ns: u64) {
@@ -118,6 +126,19 @@ fn added_ns(interval: &Segment, demand: &Demand) -> u64 {
 mod tests {
     use super::*;
 
+    fn empty() -> Proof {
+        Proof {
+            held: false,
+            intervals: 0,
+            late: 0,
+            beyond_demand: 0,
+            worst_added_delay_ns: 0,
+            longest_wait_ns: 0,
+            bound_ns: None,
+            flaw: None,
+        }
+    }
+
     fn interval(runs: &[(u64, u64)]) -> Segment {
         let to_ns = runs.last().map_or(0, |last| last.1);
         Segment { from_ns: 0, to_ns, runs: runs.to_vec() }
@@ -142,20 +163,31 @@ mod tests {
     fn late_work_and_work_beyond_the_demand_are_counted() {
         let ms = 1_000_000;
         let demand = Demand::of((0..9).map(|k| (k * 100 * ms, 40 * ms)));
-        let mut proof = Proof {
-            held: false,
-            intervals: 0,
-            late: 0,
-            beyond_demand: 0,
-            worst_added_delay_ns: 0,
-            longest_wait_ns: 0,
-            bound_ns: None,
-            flaw: None,
-        };
+        let mut proof = empty();
         for runs in [&[(0, 40 * ms)][..], &[(0, 20 * ms), (45 * ms, 65 * ms)], &[(0, 60 * ms)]] {
             proof.add(&interval(runs), &demand, 20 * ms);
         }
         assert_eq!((proof.intervals, proof.late, proof.beyond_demand), (3, 1, 1));
         assert_eq!((proof.worst_added_delay_ns, proof.longest_wait_ns), (25 * ms, 25 * ms));
+        proof.judge(true);
+        assert!(!proof.held && proof.flaw.is_none());
+    }
+
+    #[test]
+    fn without_a_busy_interval_only_an_idle_machine_holds() {
+        let demand = Demand::of([(0, 40), (100, 0)]);
+        for (work, intervals, flaw) in [
+            (true, 0, Some("no busy interval began while it was traced")),
+            (true, 1, None),
+            (false, 0, None),
+        ] {
+            let mut proof = empty();
+            (0..intervals).for_each(|_| proof.add(&interval(&[(0, 40)]), &demand, 20));
+            proof.judge(work);
+            assert_eq!((proof.flaw.as_deref(), proof.held), (flaw, flaw.is_none()), "{work}");
+        }
+        let mut lost = Proof { flaw: Some("the trace lost 3 events".to_owned()), ..empty() };
+        lost.judge(true);
+        assert_eq!(lost.flaw.as_deref(), Some("the trace lost 3 events"), "the cause stays");
     }
 }

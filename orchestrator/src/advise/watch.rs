@@ -16,7 +16,6 @@ use tempfile::TempDir;
 
 use super::{Advice, Options};
 use crate::{
-    error::Refusal,
     host::{Cpus, Linux, Roots, Stage, Stop, pause, state_dir},
     mechanism::{self, Request, Vm},
     reserve::record::{Purpose, Record},
@@ -64,7 +63,7 @@ pub(super) struct Seen {
 /// Traces the machine for as long as `options` say.
 ///
 /// # Errors
-/// [`Refusal`], and what tracefs refused.
+/// [`crate::error::Refusal`], and what tracefs refused.
 pub(super) fn watch(options: &Options, vm: &Vm, cpus: Cpus, stop: &Stop) -> Result<Seen> {
     let temporary = options.out.is_none().then(tempfile::tempdir).transpose()?;
     let path = temporary.as_ref().map(|folder| folder.path().join("advise"));
@@ -97,7 +96,8 @@ fn observe(length: Duration, vm: &Vm, roots: &Roots, stop: &Stop) -> Result<()> 
         let left = end.saturating_duration_since(Instant::now());
         ensure!(
             vm.vcpus.iter().all(|tid| roots.proc.thread_times(*tid).is_ok()),
-            Refusal::Usage(format!("the virtual machine (process {}) has ended", vm.pid))
+            "the virtual machine (process {}) has ended while it was watched",
+            vm.pid
         );
         if left.is_zero() {
             return Ok(());
@@ -195,6 +195,16 @@ mod tests {
             waited_ns: (cpu_ns > 0).then_some(waited * MS),
         };
         Vcpu::of("vcpu0".to_owned(), &rows.iter().map(row).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_machine_that_ends_meanwhile_is_no_wrong_input() {
+        // No thread has so high a number.
+        let vm = Vm { pid: i32::MAX, vcpus: vec![i32::MAX] };
+        let length = Duration::from_secs(60);
+        let error = observe(length, &vm, &Roots::default(), &Stop::default()).unwrap_err();
+        assert_eq!(crate::error::exit_of(&error), model::Exit::Failed, "{error}");
+        assert!(error.to_string().contains("has ended"), "{error}");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! length. It is the mirror image of the measured supply bound function ([`crate::segment`]).
 //!
 //! Work arrives at wake-ups: all that a busy interval takes is counted at its begin, which is never
-//! later than the VM asked for it. With the CPU to itself the VM would do work as it arrives, without
-//! a pause. Let R(t) be what it has then done by t. The demand bound function is the greatest
-//! R(t + Δ) − R(t) over all t observed, here α(Δ). In real-time calculus it is the arrival curve of
-//! the work (Thiele, Chakraborty and Naedele, *Real-time calculus for scheduling hard real-time
+//! later than the VM asked for it. That is exact where the VM did not have to wait; work that it asked
+//! for after a wait is missing in the windows that begin later than the interval. With the CPU to
+//! itself the VM would do work as it arrives, without a pause. Let R(t) be what it has then done by t.
+//! The demand bound function is the greatest R(t + Δ) − R(t) over all t observed, here α(Δ). In
+//! real-time calculus it is the arrival curve of the work (Thiele, Chakraborty and Naedele, *Real-time
+//! calculus for scheduling hard real-time
 //! systems*, ISCAS 2000).
 //!
 //! A *stretch* goes from the begin of one interval of work to the end of another; it has some idle

@@ -60,6 +60,7 @@ pub fn arrivals(rows: &[Supply], facts: &TraceFacts, vcpus: usize) -> Vec<Asked>
 
 /// The demand of each thread in a file: `demand.csv`, or a `jobs.csv`, whose jobs are work that
 /// arrives at their releases on one vCPU, that of their VM where one is named.
+/// Jobs that never finished have no row, and no part in the demand.
 ///
 /// # Errors
 /// [`SampleError`] with file, line and column.
@@ -67,7 +68,11 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Demand>, SampleError> {
     let mut threads: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
     if is_of_jobs(path)? {
         let jobs: Vec<Job> = read_csv(path)?;
+        let whose = |job: &Job| (job.experiment.clone(), job.repetition);
         for (line, job) in (2..).zip(&jobs) {
+            if whose(job) != whose(&jobs[0]) {
+                return Err(several(path, line));
+            }
             let cpu_ns = job.cpu_ns.ok_or_else(|| no_cpu_time(path, line))?;
             let machine = job.vm.clone().unwrap_or_else(|| "vcpu0".to_owned());
             let arrivals = threads.entry(machine).or_default();
@@ -88,6 +93,15 @@ fn is_of_jobs(path: &Path) -> Result<bool, SampleError> {
         .read_until(b'\n', &mut header)
         .map_err(failed)?;
     Ok(String::from_utf8_lossy(&header).split(',').any(|title| title.trim() == "release_ns"))
+}
+
+/// Each repetition begins at its own zero: work of two would be counted as asked for at once.
+fn several(path: &Path, line: u64) -> SampleError {
+    SampleError::Line {
+        path: path.display().to_string(),
+        line,
+        what: "another experiment or repetition than in line 2; give the jobs of one".to_owned(),
+    }
 }
 
 fn no_cpu_time(path: &Path, line: u64) -> SampleError {

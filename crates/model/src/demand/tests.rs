@@ -77,6 +77,12 @@ fn files_of_demand_and_of_jobs_are_read_and_bad_ones_refused_by_line_and_column(
             ", line 2, column `cpu_ns`".to_owned(),
         ),
         (
+            &format!(
+                "{jobs}\n,0,tau1,0,10,10,40,30,28,150,0,,,\n,1,tau1,0,10,10,40,30,28,150,0,,,\n"
+            ),
+            ", line 3: another experiment or repetition than in line 2".to_owned(),
+        ),
+        (
             "a,b\n1,2\n",
             ", line 1: the header is `a,b`; such a file begins with \
              `thread,woken_ns,cpu_ns,waited_ns`"
