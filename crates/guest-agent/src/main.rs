@@ -3,15 +3,15 @@
 
 use std::{env, process::ExitCode};
 
-use model::Exit;
+use model::{Exit, suite::Wild};
 use nix::unistd::getpid;
 
 /// What `--wild NAME` asks for, in a guest.
-fn wild() -> Option<guest_agent::wild::Wild> {
+fn wild() -> Option<Wild> {
     let mut arguments = env::args().skip(1);
     let asked = arguments.next().is_some_and(|argument| argument == "--wild");
     let name = arguments.next().filter(|_| asked && guest_agent::wild::is_guest())?;
-    guest_agent::wild::Wild::named(&name)
+    Wild::named(&name)
 }
 
 fn main() -> ExitCode {
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         guest_agent::init::run_as_service();
     } else if let Some(wild) = wild() {
         guest_agent::wild::run(wild);
-    } else if guest_agent::wild::is_guest() {
+    } else if env::args_os().nth(1).is_some_and(|argument| argument == "--nothing") {
         // What a wild guest starts ends at once.
         return Exit::Done.into();
     } else {

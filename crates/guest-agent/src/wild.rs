@@ -8,30 +8,11 @@ use std::{
     thread,
 };
 
+use model::suite::Wild;
+
 /// As many children at a time as no guest of ours can serve in time; bounded, since a guest that runs
 /// out of memory would end and be no neighbour any more.
 const FORKS: usize = 32;
-
-/// What a guest does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wild {
-    /// A process that never waits.
-    Spin,
-    /// Processes that start others, which end at once.
-    Forks,
-}
-
-impl Wild {
-    /// The one of this name in suites.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "spin" => Some(Self::Spin),
-            "forks" => Some(Self::Forks),
-            _ => None,
-        }
-    }
-}
 
 /// Whether process 1 is this program: in a guest, and on no host.
 #[must_use]
@@ -70,7 +51,5 @@ mod tests {
     #[test]
     fn a_host_is_no_guest() {
         assert!(!is_guest());
-        assert_eq!(Wild::named("spin"), Some(Wild::Spin));
-        assert_eq!(Wild::named("calm"), None);
     }
 }

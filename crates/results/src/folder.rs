@@ -107,7 +107,7 @@ impl Folder {
                 let rows = read_jobs(&jobs, owner, tasks, length)?;
                 Series::add_jobs(&mut found.series, tasks, length, attempt, rows);
             }
-            if let Some(requests) = requests {
+            if let (Some(requests), Some(_)) = (requests, workload.web()) {
                 let mut rows: Vec<Request> = sample::read_csv(&requests)?;
                 let text = |cell: &Option<String>| cell.clone().unwrap_or_default();
                 rows.retain(|row| owner.has(&text(&row.vm), &text(&row.service)));

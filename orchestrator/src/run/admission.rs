@@ -98,10 +98,13 @@ pub(super) fn check(experiment: &Experiment, sentinel: bool, limit: f64) -> Resu
     let parts: Vec<String> = shares.iter().map(Shares::parts).collect();
     let watch = if sentinel { format!("stall sentinel {least:.3}; ") } else { String::new() };
     Err(format!(
-        "experiment `{}`: {sum:.3} of the measured CPU is reserved, above the kernel's limit, \
-         {limit:.3} (sched_rt_runtime_us; the rest is left to ordinary threads): {watch}{}",
+        "experiment `{}`: {sum:.3} of the measured CPU is reserved, and the kernel admits {limit:.3} \
+         (sched_rt_runtime_us, less the fair server's share): {watch}{}; lower the budgets by {:.3} \
+         of the CPU in all",
         experiment.name,
-        parts.join("; ")
+        parts.join("; "),
+        // Rounded up, so that the advice is enough.
+        ((sum - limit) * 1e3).ceil() / 1e3
     ))
 }
 
@@ -144,7 +147,9 @@ mod tests {
         assert!(check(reserved, false, 0.95).is_ok());
         let error = check(reserved, true, 0.95).unwrap_err();
         assert!(
-            error.contains("0.951 of the measured CPU") && error.contains("46ms/50ms 0.920"),
+            error.contains("0.951 of the measured CPU")
+                && error.contains("46ms/50ms 0.920")
+                && error.ends_with("lower the budgets by 0.002 of the CPU in all"),
             "{error}"
         );
         assert!(check(suite.experiment("free").unwrap(), true, 0.95).is_ok());

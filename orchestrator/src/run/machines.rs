@@ -34,8 +34,9 @@ use crate::{
 /// What is logged by and around a guest.
 const LOGS: [&str; 3] = ["console.log", "qemu.log", "agent.log"];
 
-/// What a vCPU is kept busy with while its reservation is taken away.
-const PARTING: [&str; 6] = ["/bin/rtload", "calibrate", "--cpu", "0", "--for", "300ms"];
+/// For how long a vCPU is kept busy at least while its reservation is taken away, and for how much
+/// longer for each guest that is started after it.
+const PARTING: Duration = Duration::from_millis(300);
 
 /// A virtual machine of an experiment.
 pub(super) struct Machine {
@@ -150,9 +151,15 @@ impl Machine {
     /// Where the guest does not answer.
     pub fn begin(&mut self, roots: &Roots, stop: &Stop) -> Result<()> {
         let begin = self.booted.guest.clock_offset(stop.flag())?;
-        self.facts.guest_clock_offset_ns = Some(begin.offset_ns);
-        self.facts.guest_clock_uncertainty_ns = Some(begin.uncertainty_ns);
-        self.facts.guest_clock_drift = None;
+        // Of a machine that is kept, nothing of the repetition before may stand for this one.
+        self.facts = VmFacts {
+            vm: self.facts.vm.clone(),
+            boot_ns: self.facts.boot_ns,
+            ns_per_iteration: self.facts.ns_per_iteration,
+            guest_clock_offset_ns: Some(begin.offset_ns),
+            guest_clock_uncertainty_ns: Some(begin.uncertainty_ns),
+            ..VmFacts::default()
+        };
         self.begin = Some(begin);
         self.usage = self.booted.usage(roots);
         Ok(())
@@ -220,10 +227,13 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether the machines of `experiment` are kept.
+    /// Whether the machines of `experiment` are kept: those of web services alone. Where tasks are
+    /// measured a guest is part of the run, and each repetition boots its own.
     pub(super) fn wanted(experiment: &Experiment) -> bool {
-        let mut workloads = experiment.workloads().into_iter();
-        workloads.any(|own| own.vm.is_some() && own.web().is_some())
+        let in_guests: Vec<_> =
+            experiment.workloads().into_iter().filter(|own| own.vm.is_some()).collect();
+        in_guests.iter().any(|own| own.web().is_some())
+            && in_guests.iter().all(|own| own.tasks().is_empty())
     }
 
     /// Boots those of `experiment`; where that fails, their logs are in `folder`.
@@ -247,8 +257,11 @@ impl Kept {
                         &logs_of(folder, experiment, vm),
                     );
                 }
-                stage.guard.undo_to(mark)?;
-                Err(error)
+                // The boot's error is the one that is told first.
+                Err(match stage.guard.undo_to(mark) {
+                    Ok(()) => error,
+                    Err(also) => error.context(format!("and not undone: {also:#}")),
+                })
             }
         }
     }
@@ -296,8 +309,14 @@ impl Kept {
         }
         let stop = stage.stop.clone();
         let guests = || self.machines.iter().map(|machine| &machine.booted.guest);
-        let busy = guests().map(|guest| guest.start(&PARTING, &[], stop.flag()));
-        let busy = busy.collect::<Result<Vec<_>>>()?;
+        let mut busy = Vec::new();
+        for (at, guest) in guests().enumerate() {
+            // One after the other: the first has to be busy until the last is.
+            let length = PARTING * (self.machines.len() - at) as u32;
+            let length = format!("{}ms", length.as_millis());
+            let arguments = ["/bin/rtload", "calibrate", "--cpu", "0", "--for", &length];
+            busy.push(guest.start(&arguments, &[], stop.flag())?);
+        }
         std::thread::sleep(Duration::from_millis(100));
         stage.guard.undo_to(mark)?;
         for (guest, busy) in guests().zip(&busy) {
@@ -324,5 +343,24 @@ fn copy_logs(from: &Path, to: &Path) {
     let _ = fs::create_dir_all(to);
     for name in LOGS {
         let _ = fs::copy(from.join(name), to.join(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_with_tasks_are_part_of_their_repetition_and_not_kept() {
+        let kept = |services: &str| {
+            let text = format!(
+                "name = \"s\"\n[[experiment]]\nname = \"e\"\nduration = \"9s\"\n\
+                 [[experiment.vm]]\nname = \"a\"\nvcpus = [{{}}]\nservice = [{services}]\n"
+            );
+            Kept::wanted(&suite::parse(&text, "s.toml").unwrap().experiments[0])
+        };
+        assert!(kept("{ web = {} }"));
+        assert!(!kept("{ tasks = [\"1ms/9ms\"] }"));
+        assert!(!kept("{ web = {} }, { tasks = [\"1ms/9ms\"] }"));
     }
 }

@@ -120,6 +120,8 @@ impl HostBench {
         measured: &mut Measured,
     ) -> Result<()> {
         let stop = self.stage.stop.clone();
+        // What is known of the machines so far, should the rest of the preparation fail.
+        measured.take(Facts::default(), machines);
         measured.fixed = self.calibrate(machines, experiment, folder, measured)?;
         let around = self.start(machines, experiment, folder, measured)?;
         let roots = self.stage.roots.clone();

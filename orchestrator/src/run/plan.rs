@@ -295,15 +295,26 @@ fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
 fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible>> {
     let mut lacking = Vec::new();
     for experiment in &suite.experiments {
-        let name = experiment.name.clone();
-        let settings = experiment.vms.iter().filter_map(suite::Vm::reservation);
-        let mut each = settings.map(|own| mechanism::admit(own.mechanism, &own.into(), roots));
-        match each.find_map(Result::err) {
-            None => {}
-            Some(Refusal::Lacking(reason)) => {
-                lacking.push(Impossible { experiment: name, reason });
+        let name = &experiment.name;
+        let mut reasons = Vec::new();
+        for vm in &experiment.vms {
+            let whose = if experiment.vms.len() > 1 {
+                format!("vm `{}`: ", vm.name)
+            } else {
+                String::new()
+            };
+            let Some(own) = vm.reservation() else { continue };
+            match mechanism::admit(own.mechanism, &own.into(), roots) {
+                Ok(()) => {}
+                Err(Refusal::Lacking(reason)) => reasons.push(whose + &reason),
+                Err(other) => {
+                    Err(other).with_context(|| format!("{file}: experiment `{name}`: {whose}"))?;
+                }
             }
-            Some(other) => Err(other).with_context(|| format!("{file}: experiment `{name}`"))?,
+        }
+        if !reasons.is_empty() {
+            let reason = reasons.join("; ");
+            lacking.push(Impossible { experiment: name.clone(), reason });
         }
     }
     if let Some(Impossible { experiment, reason }) = lacking.first()

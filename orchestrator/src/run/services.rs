@@ -96,6 +96,22 @@ pub(super) struct Outcome {
     pub results: Vec<Result<()>>,
 }
 
+impl Outcome {
+    /// Enters what a service came to. Where it is not alone, its error and its warnings, those from
+    /// `known` on, say whose they are.
+    fn named(&mut self, workload: Workload, known: usize, result: Result<()>) {
+        if workload.experiment.only().is_some() {
+            return self.results.push(result);
+        }
+        let place = workload.vm.map_or("host", |vm| &vm.name);
+        let name = format!("{place}, {}", workload.service.map_or("", |service| &service.name));
+        for warning in &mut self.facts.warnings[known..] {
+            *warning = format!("{name}: {warning}");
+        }
+        self.results.push(result.context(name));
+    }
+}
+
 /// A service of tasks that runs.
 enum Going<'a> {
     Host(Background),
@@ -158,9 +174,10 @@ impl<'a> Ground<'a> {
             for ((workload, web), client) in clients {
                 let run: Result<_> =
                     client.join().unwrap_or_else(|_| Err(anyhow!("the clients panicked")));
+                let said = outcome.facts.warnings.len();
                 let kept = run
                     .and_then(|(config, run)| self.keep(workload, web, &config, run, &mut outcome));
-                outcome.results.push(kept);
+                outcome.named(workload, said, kept);
             }
             for wild in wild {
                 let ended = wild.and_then(|wild| {
@@ -206,7 +223,9 @@ impl<'a> Ground<'a> {
                     }
                 }
             });
-            outcome.results.push(said.map(|said| said.tell(&mut outcome.facts)));
+            let known = outcome.facts.warnings.len();
+            let said = said.map(|said| said.tell(&mut outcome.facts));
+            outcome.named(workload, known, said);
         }
         outcome
     }

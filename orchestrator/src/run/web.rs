@@ -79,10 +79,13 @@ pub(super) fn keep(
 pub(super) fn enough(run: &Run, max_failures: f64) -> Result<()> {
     let failed = run.rows.iter().filter(|row| row.error.is_some());
     let share = failed.clone().count() as f64 / run.rows.len().max(1) as f64;
-    if share <= max_failures && !run.rows.is_empty() {
+    if run.rows.is_empty() {
+        bail!("no request was answered before the end; give a longer `duration`");
+    }
+    if share <= max_failures {
         return Ok(());
     }
-    let first = failed.clone().find_map(|row| row.error.as_deref()).unwrap_or("none was sent");
+    let first = failed.clone().find_map(|row| row.error.as_deref()).unwrap_or_default();
     bail!(
         "{} of {} requests failed, more than {:.1} %; the first: {first}",
         failed.count(),

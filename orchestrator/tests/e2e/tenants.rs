@@ -7,7 +7,7 @@ use model::sample::{Job, Request, Supply, read_csv};
 
 use crate::{
     run::{built, lacks_qemu, manifest, place},
-    support::{stderr, stdout, turn},
+    support::{sibling, stderr, stdout, turn},
 };
 
 const SUITE: &str = r#"
@@ -86,6 +86,19 @@ fn two_guests_run_beside_each_other_each_under_its_own_reservation() {
     let ends = |rows: &[Request]| rows.iter().filter_map(|row| row.finish_ns).max().unwrap();
     let first = requests.iter().map(|row| row.start_ns).min().unwrap();
     assert!(ends(&requests) - first > 2_000_000_000, "the clients ended early");
+
+    // Each service has its own rows in the report, and no other's.
+    let table = std::process::Command::new(sibling("reports"))
+        .args(["table".as_ref(), folder.as_os_str(), "--format".as_ref(), "csv".as_ref()])
+        .output()
+        .unwrap();
+    let table = stdout(&table);
+    let of = |case: &str| -> Vec<&str> {
+        let rows = table.lines().filter_map(|line| line.strip_prefix(case)?.strip_prefix(','));
+        rows.filter_map(|row| row.split(',').next()).collect()
+    };
+    assert_eq!(of("two.control"), ["tau1", "tau2"], "{table}");
+    assert_eq!((of("two.shop.web"), of("two.shop.tasks")), (vec!["service"], vec!["tau1"]));
 
     // Two guests: facts of each, and logs of each.
     for (name, vms) in [("two", ["control", "shop"]), ("wild", ["control", "other"])] {

@@ -110,6 +110,15 @@ pub enum Wild {
 }
 
 impl Wild {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Spin, Self::Forks];
+
+    /// The one of this name in suites.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wild| wild.name() == name)
+    }
+
     /// The word in suites.
     #[must_use]
     pub fn name(self) -> &'static str {

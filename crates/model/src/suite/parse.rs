@@ -316,6 +316,15 @@ service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
                 ports(8080, 8083),
                 "needs ports 8083 to 8086, and service `web` of `a` has 8080 to 8083",
             ),
+            (TENANTS.replace("name = \"shop\"", "name = \"host\""), "stands for the host itself"),
+            (
+                TENANTS.replace("[{ budget = \"3ms\", period = \"20ms\" }]", "[{}]"),
+                "vm `shop`: key `mechanism` without a reservation",
+            ),
+            (
+                ports(8080, 8090).replace("name = \"e\"", "name = \"e\"\nduration = \"0s\""),
+                "key `duration` is 0",
+            ),
             (SMALL.replace("where = \"guest\"\n", ""), "key `tasks` belongs"),
             ("name = \"s\"\n[[experiment]]\nname = \"x\"\n".to_owned(), "key `where` is missing"),
             (SMALL.replace("\"guest\"", "\"host\""), "a reservation is for a VM"),

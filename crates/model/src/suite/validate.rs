@@ -58,6 +58,9 @@ fn name(key: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What the host is called in the names of files beside those of VMs.
+const HOST: &str = "host";
+
 pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
     name("name", &experiment.name)?;
     if experiment.repetitions == 0 {
@@ -78,6 +81,12 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
     services(&experiment.services, experiment)?;
     let mut seen = HashSet::new();
     for one in &experiment.vms {
+        if one.name == HOST {
+            return Err(format!(
+                "vm `{HOST}`: the name stands for the host itself in the names of files; give the VM \
+                 another"
+            ));
+        }
         if !seen.insert(&one.name) {
             return Err(format!("vm `{}` is there twice; names are unique", one.name));
         }
@@ -209,7 +218,16 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
             ));
         }
         match &service.kind {
-            ServiceKind::Web(own) => web(own)?,
+            ServiceKind::Web(own) => {
+                web(own)?;
+                if own.requests.is_none() && experiment.duration.is_zero() {
+                    return Err(
+                        "key `duration` is 0, and no `web.requests` ends the clients; give \
+                                one of them, for example `duration = \"20s\"`"
+                            .to_owned(),
+                    );
+                }
+            }
             ServiceKind::Wild(_) => {}
             ServiceKind::Tasks(tasks) => {
                 let longest = tasks.iter().map(|task| task.period()).max().unwrap_or_default();

@@ -316,6 +316,18 @@ impl TryFrom<VmTable> for Vm {
         if vcpus.is_empty() {
             return Err(format!("vm `{name}`: key `vcpus` is empty; give at least `[{{}}]`"));
         }
+        let wishes = [
+            ("mechanism", mechanism != deadline()),
+            ("burst", !burst.is_zero()),
+            ("placement", placement.is_some()),
+        ];
+        let wish = wishes.iter().find(|(_, given)| *given);
+        if let Some((key, _)) = wish.filter(|_| vcpus.iter().all(|own| own.reservation.is_none())) {
+            return Err(format!(
+                "vm `{name}`: key `{key}` without a reservation; give the vCPU `budget` and \
+                 `period`, or leave the key out"
+            ));
+        }
         Ok(Self { name, vcpus, emulator, memory_mib, services: service })
     }
 }
