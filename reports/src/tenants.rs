@@ -1,6 +1,6 @@
 //! VMs beside each other: which cases belong together.
 
-use model::suite::{Service, Workload};
+use model::suite::{Experiment, Vm, Workload};
 
 use crate::folder::{Case, Results};
 
@@ -17,16 +17,38 @@ pub fn quiet_twin<'a>(results: &'a Results, wild: &Case) -> Option<&'a Case> {
     if is_wild || !has_wild(own) {
         return None;
     }
-    let reservations = |one: Workload| -> Vec<_> {
-        one.experiment.vms.iter().map(|vm| (vm.name.clone(), vm.reservation().cloned())).collect()
-    };
     let same = |other: &&Case| {
         let other = other.workload();
         other.vm.map(|vm| &vm.name) == own.vm.map(|vm| &vm.name)
-            && other.service.map(Service::tasks) == own.service.map(Service::tasks)
-            && other.load() == own.load()
-            && reservations(other) == reservations(own)
+            && other.service == own.service
             && !has_wild(other)
+            && but_for_the_wild(other.experiment, own.experiment)
+                == but_for_the_wild(own.experiment, own.experiment)
     };
     results.cases.iter().find(same)
+}
+
+/// All that has to be the same: the experiment without its name and its number of repetitions, and
+/// without the services of the VMs that are wild in `wild`.
+fn but_for_the_wild(experiment: &Experiment, wild: &Experiment) -> Experiment {
+    let is_wild = |name: &str| {
+        let mut vms = wild.vms.iter().filter(|vm| vm.name == name);
+        vms.any(|vm| vm.services.iter().any(|service| service.wild().is_some()))
+    };
+    let mut own =
+        Experiment { name: String::new(), repetitions: 1, trace: None, ..experiment.clone() };
+    for vm in own.vms.iter_mut().filter(|vm| is_wild(&vm.name)) {
+        vm.services.clear();
+    }
+    own
+}
+
+/// Whether no wild neighbour has a shorter period, and with it deadlines that are often nearer: one
+/// that has goes first whenever it likes, and what it takes then is within what the analysis allows.
+#[must_use]
+pub fn stays_behind(wild: &Case) -> bool {
+    let own = wild.workload();
+    let period = own.reservation().map(|own| own.period);
+    let wild = own.neighbours().filter(|vm| vm.services.iter().any(|one| one.wild().is_some()));
+    wild.filter_map(Vm::reservation).all(|other| period.is_some_and(|own| other.period >= own))
 }

@@ -53,8 +53,7 @@ fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     if shared(measured) {
         return &[];
     }
-    let neighbour = matches!(measured.emulator(), Emulator::Reserved(_))
-        || measured.neighbours().any(has_deadline);
+    let neighbour = deadlines_beside(measured) > 0;
     if mechanism.is_deadline() {
         return match (neighbour, in_step(measured)) {
             (true, _) => &[TwoGap],
@@ -71,17 +70,27 @@ fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     if mechanism.caps() { &[OneGap, TwoGap] } else { &[Dedicated] }
 }
 
+/// Whether this model of the supply holds for `measured`.
+#[must_use]
+pub fn promises(measured: Measured, model: Model) -> bool {
+    let mechanism = measured.reservation().map_or(Mechanism::None, |own| own.mechanism);
+    models(measured, mechanism).contains(&model)
+}
+
 /// Whether other tasks with priorities of their own run in the same place: nothing here orders them.
 fn shared(measured: Measured) -> bool {
     let services = measured.vm.map_or(&measured.experiment.services, |vm| &vm.services);
     services.iter().filter(|service| !service.tasks().is_empty()).count() > 1
 }
 
-/// Whether it has a reservation that may go before others, its own or its emulator's.
+/// How many other reservations with deadlines may go before that of `measured`: its own emulator's,
+/// and its neighbours' vCPUs and emulators.
 #[must_use]
-pub fn has_deadline(vm: &Vm) -> bool {
-    matches!(vm.emulator, Emulator::Reserved(_))
-        || vm.reservation().is_some_and(|own| own.mechanism.is_deadline())
+pub fn deadlines_beside(measured: Measured) -> u32 {
+    let emulator = |own: Emulator| u32::from(matches!(own, Emulator::Reserved(_)));
+    let vcpu = |vm: &Vm| vm.reservation().is_some_and(|own| own.mechanism.is_deadline());
+    let beside = |vm: &Vm| u32::from(vcpu(vm)) + emulator(vm.emulator);
+    emulator(measured.emulator()) + measured.neighbours().map(beside).sum::<u32>()
 }
 
 /// Whether every release falls on the start of a server period: P divides every T, and all tasks

@@ -43,7 +43,7 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
         }
         .judged_by(|selection| slower(results, selection)),
         Statement {
-            id: "fig3-tau1-misses",
+            id: "fig3-tau1-many-missed",
             figure,
             says: "τ1 misses many deadlines there.",
             paper: "many",

@@ -3,7 +3,7 @@
 //! The rules go by what an experiment is, not by its name: they hold for any suite whose experiments
 //! have VMs with neighbours.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use model::{
     TaskSet,
@@ -28,7 +28,8 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
     let mut found = Vec::new();
     for case in results.cases.iter().filter(|case| is_tenant(case) && !results.is_swept(case)) {
         found.extend(promised(case).then(|| misses(case)));
-        if let Some(quiet) = tenants::quiet_twin(results, case) {
+        let quiet = tenants::quiet_twin(results, case).filter(|_| tenants::stays_behind(case));
+        if let Some(quiet) = quiet {
             let tasks = (0..case.tasks().len()).map(TaskSet::name);
             found.extend(tasks.map(|task| unmoved(quiet, case, &task)));
         }
@@ -102,12 +103,22 @@ fn least(results: &Results, sweep: &Sweep) -> Option<Claim> {
     let suite = &results.manifest.suite;
     let own = sweep.members(suite).find_map(|one| sweep.workload(one))?;
     own.neighbours().next()?;
-    let [lower, upper] = [Model::Aligned, Model::TwoGap].map(|model| enough(own, model));
+    let settings = own.reservation().filter(|own| own.mechanism.is_hard())?;
+    // Only what the analysis promises is a claim.
+    rtplan::experiment::promises(own, Model::TwoGap).then_some(())?;
+    let tick_ns = results.manifest.host.budget_tick_ns(settings.mechanism);
+    let costs = Costs {
+        tick: Duration::from_nanos(tick_ns?),
+        neighbours: rtplan::experiment::deadlines_beside(own),
+        ..Costs::default()
+    };
+    let lower = enough(own, Model::Aligned, Costs::default());
+    let upper = enough(own, Model::TwoGap, costs);
     let text = |ns: Option<u64>| ns.map_or_else(|| "none".to_owned(), in_ms);
     let rule = format!(
         "no budget below {} holds, the least of aligned supply, which is a VM's without neighbours; \
-         and none from {} on misses, the least of two-gap supply, which is that of any VM whose \
-         budgets end on time",
+         and none misses from {} on, the least of two-gap supply, with what the tick may take of \
+         this VM and its neighbours",
         text(lower),
         text(upper)
     );
@@ -124,11 +135,10 @@ fn least(results: &Results, sweep: &Sweep) -> Option<Claim> {
 }
 
 /// The least budget, in ns.
-fn enough(own: Workload, model: Model) -> Option<u64> {
+fn enough(own: Workload, model: Model, costs: Costs) -> Option<u64> {
     let workload = rtplan::Workload::of(own.tasks()).ok()?;
     let period = own.reservation()?.period;
-    let question =
-        Question { scheduler: Scheduler::RateMonotonic, model, costs: Costs::default(), period };
+    let question = Question { scheduler: Scheduler::RateMonotonic, model, costs, period };
     Some(as_ns(least_budget(&workload, &question).ok()??.least))
 }
 

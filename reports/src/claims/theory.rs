@@ -176,6 +176,7 @@ fn is_papers(case: &Case, period: Duration) -> bool {
     case.is_measured()
         && own.place() == Place::Guest
         && *own.tasks() == TaskSet::paper()
+        && own.neighbours().next().is_none()
         && own.load().is_some_and(|load| load.tasks == TaskSet::paper_load())
         && reserved.is_some_and(|own| own.period == period && own.mechanism == Mechanism::Deadline)
 }

@@ -1,6 +1,6 @@
 //! What differs between hosts: the value that most have, and who has another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::merged::Merged;
 
@@ -34,16 +34,16 @@ pub fn differing(merged: &Merged) -> Vec<Differing> {
 }
 
 fn of(merged: &Merged, there: &[usize], key: &str) -> Option<Differing> {
-    let mut values: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut values: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for at in there {
-        let value = merged.hosts[*at].facts.get(key).map_or(NONE, String::as_str);
+        let joined = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(" | ");
+        let value = merged.hosts[*at].facts.get(key).map_or_else(|| NONE.to_owned(), joined);
         values.entry(value).or_default().push(*at);
     }
     if values.len() < 2 {
         return None;
     }
-    let mut values: Vec<(String, Vec<usize>)> =
-        values.into_iter().map(|(value, hosts)| (value.to_owned(), hosts)).collect();
+    let mut values: Vec<(String, Vec<usize>)> = values.into_iter().collect();
     values.sort_by_key(|own| std::cmp::Reverse(own.1.len()));
     let (usual, hosts) = values.remove(0);
     let scattered = 2 * hosts.len() < there.len();

@@ -36,8 +36,8 @@ pub struct Host {
     pub name: String,
     /// What is missing or was gone on with, a clause each.
     pub states: Vec<String>,
-    /// What its manifests say of it; of two folders that differ, both.
-    pub facts: BTreeMap<String, String>,
+    /// What its manifests say of it; of folders that differ, each value once.
+    pub facts: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One task of one experiment over all hosts.
@@ -45,7 +45,9 @@ pub struct Host {
 pub struct Column {
     /// The suite.
     pub suite: String,
-    /// The experiment; with the suite before it where several suites have one of that name.
+    /// The experiment.
+    pub experiment: String,
+    /// The same, with the suite before it where several suites have one of that name.
     pub label: String,
     /// `tau1`, … or `service`.
     pub task: String,
@@ -143,11 +145,7 @@ impl Host {
     fn add(&mut self, own: &Summary) {
         self.states.extend(own.state.clone());
         for (key, value) in &own.facts {
-            let known = self.facts.entry(key.clone()).or_insert_with(|| value.clone());
-            if known != value && !known.split(" | ").any(|one| one == value) {
-                known.push_str(" | ");
-                known.push_str(value);
-            }
+            self.facts.entry(key.clone()).or_default().insert(value.clone());
         }
     }
 }
@@ -204,7 +202,8 @@ impl Shared {
     fn of(summaries: &[Summary]) -> Self {
         let mut names: HashMap<String, BTreeSet<String>> = HashMap::new();
         for own in summaries {
-            let experiments = own.experiments.iter().map(|one| &one.name);
+            let cases = own.cells.iter().map(|cell| &cell.experiment);
+            let experiments = own.experiments.iter().map(|one| &one.name).chain(cases);
             for name in experiments.chain(own.claims.iter().map(|one| &one.0)) {
                 names.entry(name.clone()).or_default().insert(own.suite.clone());
             }
@@ -228,6 +227,7 @@ fn columns(summaries: &[Summary], at: &HashMap<String, usize>, shared: &Shared) 
             let place = *places.entry(key).or_insert_with(|| {
                 columns.push(Column {
                     suite: own.suite.clone(),
+                    experiment: cell.experiment.clone(),
                     label: shared.label(&own.suite, &cell.experiment),
                     task: cell.task.clone(),
                     values: vec![Vec::new(); at.len()],

@@ -225,7 +225,7 @@ pub(super) fn cells(merged: &Merged) -> Grid {
 fn cell(host: &super::merged::Host, at: usize, own: &Column) -> Vec<String> {
     let finite = own.value(at).filter(|value| value.is_finite());
     let (jobs, missed) = own.counts[at].unwrap_or_default();
-    let experiment = own.label.rsplit('/').next().unwrap_or_default().to_owned();
+    let experiment = own.experiment.clone();
     vec![
         host.name.clone(),
         own.suite.clone(),

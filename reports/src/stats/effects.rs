@@ -63,9 +63,10 @@ pub fn spread(hosts: &[&[f64]]) -> Option<Spread> {
 
 /// The distance of each host's mean from the median of all, in robust standard deviations: the median
 /// absolute deviation (Hampel 1974; Davies and Gather 1993), or the standard error of the host's own
-/// mean where that is larger, so that a host does not stand out by the noise of its repetitions. None
-/// for all with fewer than [`LEAST_HOSTS`], and for a host without values. Infinite for a host whose
-/// mean is, and for one that differs where the others do not differ at all.
+/// mean where that is larger, so that a host does not stand out by the noise of its repetitions, nor
+/// hide another by it. Of a host with one repetition, that error is made of the median of the others'
+/// standard deviations. None for all with fewer than [`LEAST_HOSTS`], and for a host without values.
+/// Infinite for a host whose mean is, and for one that differs where the others do not differ at all.
 #[must_use]
 pub fn distances(hosts: &[&[f64]]) -> Vec<Option<f64>> {
     let means: Vec<Option<f64>> =
@@ -79,13 +80,22 @@ pub fn distances(hosts: &[&[f64]]) -> Vec<Option<f64>> {
         return vec![None; hosts.len()];
     }
     let robust = MAD_TO_SD * median(known.iter().map(|own| (own - center).abs()).collect());
-    let within = spread(hosts).map_or(0.0, |own| own.within);
+    let deviations: Vec<f64> = hosts.iter().filter_map(|own| deviation(own)).collect();
+    let usual = if deviations.is_empty() { 0.0 } else { median(deviations) };
     let distance = |(mean, own): (&Option<f64>, &&[f64])| {
         let away = (*mean)? - center;
+        let within = deviation(own).unwrap_or(usual);
         let scale = robust.max(within / (own.len() as f64).sqrt());
         Some(if away == 0.0 { 0.0 } else { away / scale })
     };
     means.iter().zip(hosts).map(distance).collect()
+}
+
+/// The standard deviation of a host's repetitions; none with fewer than two, or an infinite one.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let center = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - center).powi(2)).sum();
+    (values.len() > 1 && center.is_finite()).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }
 
 /// Whether such a distance makes an outlier.
@@ -186,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_noisy_does_not_hide_a_slow_one() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut hosts = fleet(&mut random, 20, 1.0, 0.5);
+        hosts[3] = vec![100.0, 10_000.0];
+        hosts[8].iter_mut().for_each(|value| *value += 200.0);
+        let found = distances(&slices(&hosts));
+        assert!(is_outlier(found[8]) && !is_outlier(found[3]), "{:?} {:?}", found[8], found[3]);
+        // Of one repetition, the others' noise is taken.
+        hosts[8].truncate(1);
+        assert!(is_outlier(distances(&slices(&hosts))[8]));
+    }
+
+    #[test]
     fn a_host_on_which_jobs_never_end_is_an_outlier() {
         let mut hosts = vec![vec![100.0, 101.0]; 9];
         hosts.push(vec![f64::INFINITY, 100.0]);
@@ -211,6 +234,7 @@ mod tests {
                 wrong += usize::from(distances(&slices(&own)).into_iter().any(is_outlier));
             }
             let rate = wrong as f64 / f64::from(fleets);
+            eprintln!("{hosts} hosts: {rate}");
             assert!(rate < most, "{hosts} hosts: {rate}");
         }
     }

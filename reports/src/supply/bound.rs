@@ -7,7 +7,8 @@
 //! is a *corner*, where a rising piece ends and a flat one begins, or, where the busy interval ends
 //! before that, its whole length. So in each busy interval f is below p somewhere exactly where it is
 //! at a corner or for the whole. The corners of (Q, P) are P apart. What a tick may take is subtracted
-//! from all of p (and p kept above 0), which moves no corner.
+//! from all of p (and p kept above 0), which moves no corner; what neighbours overrun delays every
+//! budget, and the corners with it.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub struct Promise {
     pub tick_ns: u64,
     /// Budgets come by the clock, so that two whole ones may follow each other.
     pub by_clock: bool,
-    /// Other VMs with deadlines, which may go first: a budget may be served late, and the next early;
-    /// and each may overrun its own by a tick.
+    /// Other reservations with deadlines, which may go first: a budget may be served late, and the next
+    /// early; and each may overrun its own by a tick.
     pub neighbours: u32,
 }
 
@@ -75,13 +76,18 @@ impl Promise {
         as_ns(Supply::one_gap(self.reservation).provided(Duration::from_nanos(length_ns)))
     }
 
-    /// The least that a window may get: the two-gap function less what the tick may take.
+    /// The least that a window may get: what is sure, with the tolerance taken off.
     #[must_use]
     pub fn least_ns(&self, length_ns: u64) -> u64 {
+        self.sure_ns(length_ns).saturating_sub(TOLERANCE_NS)
+    }
+
+    /// The two-gap function less what the tick may take, the server's own and its neighbours'.
+    fn sure_ns(&self, length_ns: u64) -> u64 {
         let (tick, neighbours) = (Duration::from_nanos(self.tick_ns), self.neighbours);
         let costs = Costs { tick, neighbours, ..Costs::default() };
         let supply = Supply::two_gap(self.reservation).with_costs(costs);
-        as_ns(supply.provided(Duration::from_nanos(length_ns))).saturating_sub(TOLERANCE_NS)
+        as_ns(supply.provided(Duration::from_nanos(length_ns)))
     }
 
     /// The most that a window of `periods` P may get where periods follow each other evenly: as many
@@ -112,11 +118,17 @@ impl Promise {
         ticks * self.tick_ns + TOLERANCE_NS
     }
 
-    /// The lengths at which the two-gap function has its corners, up to `longest_ns`.
+    /// The lengths at which the promised function has its corners, up to `longest_ns`: those of the
+    /// two-gap function, later by what neighbours may overrun; where that leaves no room for a tick in
+    /// a period, periods are longer by it (`docs/analysis.md`).
     pub fn corners(&self, longest_ns: u64) -> impl Iterator<Item = u64> + use<> {
         let (q, p) = (self.budget_ns(), self.period_ns());
-        let first = 2 * p - q;
-        (0..MOST_CORNERS).map(move |k| first + k * p).take_while(move |one| *one <= longest_ns)
+        let late = self.tick_ns * u64::from(self.neighbours);
+        let (first, step) = match late + self.tick_ns > p && late > 0 {
+            true => (2 * (p + late) - q, p + late),
+            false => (2 * p - q + late, p),
+        };
+        (0..MOST_CORNERS).map(move |k| first + k * step).take_while(move |one| *one <= longest_ns)
     }
 
     /// The shortest window that got less than promised, the earliest of its length.
@@ -293,7 +305,11 @@ mod tests {
     proptest! {
         /// Corners and the whole miss nothing: below the promise at any length means below it there.
         #[test]
-        fn corners_are_enough(gaps in prop::collection::vec((1_u64..9, 1_u64..9), 4..14)) {
+        fn corners_are_enough(
+            gaps in prop::collection::vec((1_u64..9, 1_u64..9), 4..14),
+            tick in 0_u64..4,
+            neighbours in 0_u32..3,
+        ) {
             let mut at = 0;
             let mut runs = Vec::new();
             for (gap, run) in gaps {
@@ -301,9 +317,9 @@ mod tests {
                 at += gap + run;
             }
             let segments = [Segment { from_ns: 0, to_ns: at, runs }];
-            let promised = promise("3ns/5ns");
+            let promised = Promise { tick_ns: tick, neighbours, ..promise("3ns/5ns") };
             let below = |length: u64| {
-                least(&segments, length).unwrap().supplied_ns < promised.two_gap_ns(length)
+                least(&segments, length).unwrap().supplied_ns < promised.sure_ns(length)
             };
             let found = promised.corners(at).chain([at]).any(below);
             prop_assert_eq!(found, (0..=at).any(below));

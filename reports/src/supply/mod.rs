@@ -205,8 +205,7 @@ fn differs(thread: &ThreadFacts) -> bool {
 /// Why it cannot be told: the tick is not known.
 pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, String>> {
     let settings = case.reservation()?;
-    let others = case.workload().neighbours().filter(|vm| rtplan::experiment::has_deadline(vm));
-    let neighbours = u32::try_from(others.count()).unwrap_or(u32::MAX);
+    let neighbours = rtplan::experiment::deadlines_beside(case.workload());
     let promised = || of_host(&manifest.host, settings).map(|own| Promise { neighbours, ..own });
     settings.mechanism.is_hard().then(promised)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use model::suite::Experiment;
 use reports::{
     Results,
     claims::{self, Verdict},
@@ -47,6 +46,7 @@ duration = "12s"
 [[experiment.vm]]
 name = "control"
 vcpus = [{ budget = "34ms", period = "50ms" }]
+mechanism = "timer-server"
 service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
 [[experiment.vm]]
 name = "urgent"
@@ -71,7 +71,7 @@ fn sabotages() -> Vec<Sabotage> {
             let reservation = own.vms[0].reservation().unwrap().reservation();
             bent.serve(Server::SoftCbs(reservation));
         }),
-        ("the neighbour gets 6 of every 20 ms", |bent, own, _| neighbour(bent, own, "6ms/20ms")),
+        ("the neighbour gets 6 of every 20 ms", |bent, _, _| neighbour(bent, "6ms/20ms")),
         ("the VM 4 ms later beside a wild one", |bent, own, _| {
             if own.name == "spins" {
                 bent.rows = |rows| rows.iter_mut().for_each(|job| later(job, 4_000_000));
@@ -86,7 +86,7 @@ fn sabotages() -> Vec<Sabotage> {
 }
 
 /// Another reservation for the neighbour.
-fn neighbour(bent: &mut Bent, _own: &Experiment, reservation: &str) {
+fn neighbour(bent: &mut Bent, reservation: &str) {
     bent.cpu.threads[1].server = hard(reservation);
 }
 
