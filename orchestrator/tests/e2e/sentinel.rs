@@ -97,10 +97,15 @@ fn on_an_emulated_host_the_sentinel_keeps_within_its_budget() {
     assert!(reserved.sentinel.budget_ns > 25_000, "{reserved:?}");
     // The budget of a real host is too small here: it must not be taken for a stalled machine. Above
     // 1 % held back a run says that stalls are not known.
-    let starved = watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "25us"]);
-    eprintln!("emulated, starved: {starved:?}");
-    assert!(starved.held_back() > 0.1, "{starved:?}");
-    assert!(reserved.held_back() < starved.held_back() / 4.0, "{reserved:?} {starved:?}");
-    assert!(starved.stalled() < reserved.stalled() + 0.05, "{starved:?}");
+    // What the machine stalls adds to either: the least of several is compared.
+    let starved: Vec<Said> = (0..3)
+        .map(|_| watch(&["--hog", "28ms/50ms", "--duration", "2s", "--most", "25us"]))
+        .inspect(|said| eprintln!("emulated, starved: {said:?}"))
+        .collect();
+    let least = |shares: &dyn Fn(&Said) -> f64| starved.iter().map(shares).fold(1.0, f64::min);
+    let (held_back, stalled) = (least(&Said::held_back), least(&Said::stalled));
+    assert!(held_back > 0.1, "{starved:?}");
+    assert!(reserved.held_back() < held_back / 4.0, "{reserved:?} {starved:?}");
+    assert!(stalled < reserved.stalled() + 0.05, "{starved:?}");
     guest.shutdown().unwrap();
 }
