@@ -32,6 +32,9 @@ const WATCHED: Purpose = Purpose {
 /// underestimated.
 const MUCH_WAITING: f64 = 0.05;
 
+/// A vCPU that is busy for so much of the time takes all that it gets.
+const ALWAYS_BUSY: f64 = 0.95;
+
 /// A vCPU that ran or could run so shortly before the end was busy then: it may just have waited.
 const NEAR_END_NS: u64 = 20_000_000;
 
@@ -44,6 +47,8 @@ pub(super) struct Vcpu {
     /// The most that it ran before it slept again.
     pub longest_ns: u64,
     pub waited_ns: u64,
+    /// From the first row to the last.
+    pub length_ns: u64,
     /// Since when it was busy without end, as the observation ended.
     pub busy_at_end_ns: u64,
 }
@@ -120,6 +125,7 @@ impl Vcpu {
             wake_ups: busy.len(),
             longest_ns: busy.iter().map(|row| row.cpu_ns).max().unwrap_or(0),
             waited_ns: busy.iter().map(waited).sum(),
+            length_ns: end_ns - own.first().map_or(end_ns, |row| row.woken_ns),
             busy_at_end_ns: last.map_or(0, |row| end_ns - row.woken_ns),
             name,
         }
@@ -144,7 +150,13 @@ impl Vcpu {
                 self.waited_share() * 100.0
             ));
         }
-        if self.busy_at_end_ns > 0 && self.busy_at_end_ns >= self.longest_ns {
+        let busy_ns = self.demand.work_ns() + self.waited_ns;
+        if busy_ns as f64 > ALWAYS_BUSY * self.length_ns as f64 {
+            all.push(format!(
+                "{name} was busy all the time: it takes all that it gets, and nobody knows for how \
+                 long it goes on; a budget limits it, and none keeps its work in time"
+            ));
+        } else if self.busy_at_end_ns > 0 && self.busy_at_end_ns >= self.longest_ns {
             all.push(format!(
                 "{name} was busy for the last {:.3} s, longer than ever before, and nobody knows for \
                  how long it goes on: the demand is underestimated; watch for longer",
@@ -219,6 +231,11 @@ mod tests {
         // One that happens to run at the end, as it did before.
         let at_end = vcpu(&[(0, 0, 0), (10, 100, 0), (950, 50, 0), (1000, 0, 0)]);
         assert_eq!(at_end.warnings(), [] as [&str; 0]);
+        // One that takes all it gets, whether it slept for a moment or not.
+        for rows in [&[(0, 0, 0), (1, 999, 0)][..], &[(0, 0, 0), (1, 600, 0), (602, 390, 7)]] {
+            let greedy = vcpu(&[rows, &[(1000, 0, 0)]].concat());
+            assert!(greedy.warnings()[0].contains("all the time"), "{:?}", greedy.warnings());
+        }
         let idle = vcpu(&[(0, 0, 0), (1000, 0, 0)]);
         assert_eq!((idle.wake_ups, idle.demand.work_ns(), idle.waited_share()), (0, 0, 0.0));
     }
