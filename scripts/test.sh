@@ -17,6 +17,8 @@ lap() { now=$(date +%s); took "$1" $((now - begun)); begun=$now; }
 
 step() { echo "== $*"; "$@"; }
 step cargo fmt --all --check
+python3 -m doctest scripts/circles.py
+step python3 scripts/circles.py
 # Of the profile that is built below: what runs in the compiler is then built once.
 step cargo clippy --release --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --release --workspace --no-deps --quiet

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::codecs::pnm::PnmDecoder;
 use image::{DynamicImage, ImageDecoder};
 
-use crate::picture::{PADDING, Picture, reserve};
-use crate::refusal::{Refusal, one_line};
+use crate::picture::{Admit, PADDING, Picture, flatten, reserve};
+use crate::refusal::{Refusal, damaged};
 use crate::{jpeg_in, png_in, pnm_in};
 
 /// The formats that are read.
@@ -35,10 +35,6 @@ impl Kind {
         }
     }
 }
-
-/// Asked before pixels are allocated, with width, height, and the bytes that decoding holds beside
-/// the picture.
-pub type Admit<'a> = dyn Fn(usize, usize, u64) -> Result<(), Refusal> + 'a;
 
 /// Decodes a whole file; what is transparent shows `background`.
 ///
@@ -101,28 +97,6 @@ fn through_image(
         decoded.into_rgb8().into_raw()
     };
     Picture::new(width, height, 0, rgb)
-}
-
-/// Lays red, green, blue and alpha over `background`, in place.
-#[must_use]
-pub fn flatten(mut bytes: Vec<u8>, background: [u8; 3]) -> Vec<u8> {
-    let pixels = bytes.len() / 4;
-    for pixel in 0..pixels {
-        let alpha = u32::from(bytes[pixel * 4 + 3]);
-        for (colour, behind) in background.into_iter().enumerate() {
-            let front = u32::from(bytes[pixel * 4 + colour]);
-            let mixed = (front * alpha + u32::from(behind) * (255 - alpha) + 127) / 255;
-            bytes[pixel * 3 + colour] = mixed as u8;
-        }
-    }
-    bytes.truncate(pixels * 3);
-    bytes
-}
-
-/// 400 for a file that its decoder refuses, with the decoder's words.
-pub fn damaged(name: &str, cause: &dyn std::fmt::Display) -> Refusal {
-    let cause = one_line(&cause.to_string());
-    Refusal::BadRequest(format!("the {name} image is damaged: {cause}"))
 }
 
 #[cfg(test)]

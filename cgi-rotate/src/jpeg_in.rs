@@ -6,10 +6,9 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::decode::{Admit, damaged};
 use crate::orientation::Orientation;
-use crate::picture::{PADDING, Picture, zeroed};
-use crate::refusal::Refusal;
+use crate::picture::{Admit, PADDING, Picture, zeroed};
+use crate::refusal::{Refusal, damaged};
 
 /// What a frame header (SOFn) says (ITU-T T.81, section B.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]

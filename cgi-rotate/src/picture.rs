@@ -114,3 +114,23 @@ pub fn zeroed(bytes: usize) -> Result<Vec<u8>, Refusal> {
     drop(reserve(bytes)?);
     Ok(vec![0; bytes])
 }
+
+/// Asked before pixels are allocated, with width, height, and the bytes that decoding holds beside
+/// the picture.
+pub type Admit<'a> = dyn Fn(usize, usize, u64) -> Result<(), Refusal> + 'a;
+
+/// Lays red, green, blue and alpha over `background`, in place.
+#[must_use]
+pub fn flatten(mut bytes: Vec<u8>, background: [u8; 3]) -> Vec<u8> {
+    let pixels = bytes.len() / 4;
+    for pixel in 0..pixels {
+        let alpha = u32::from(bytes[pixel * 4 + 3]);
+        for (colour, behind) in background.into_iter().enumerate() {
+            let front = u32::from(bytes[pixel * 4 + colour]);
+            let mixed = (front * alpha + u32::from(behind) * (255 - alpha) + 127) / 255;
+            bytes[pixel * 3 + colour] = mixed as u8;
+        }
+    }
+    bytes.truncate(pixels * 3);
+    bytes
+}

@@ -5,10 +5,9 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
-use crate::decode::{Admit, damaged, flatten};
 use crate::orientation::Orientation;
-use crate::picture::{PADDING, Picture, zeroed};
-use crate::refusal::Refusal;
+use crate::picture::{Admit, PADDING, Picture, flatten, zeroed};
+use crate::refusal::{Refusal, damaged};
 
 /// Most bytes that the decoder may hold beside the picture: rows and chunks.
 const BUFFERS: usize = 4 << 20;

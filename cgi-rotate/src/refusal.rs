@@ -69,6 +69,12 @@ fn cut(mut text: impl Iterator<Item = char>, longest: usize) -> String {
     shown
 }
 
+/// 400 for a file that its decoder refuses, with the decoder's words.
+pub fn damaged(name: &str, cause: &dyn std::fmt::Display) -> Refusal {
+    let cause = one_line(&cause.to_string());
+    Refusal::BadRequest(format!("the {name} image is damaged: {cause}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,10 +82,10 @@ enum Command {
         /// Print every repetition and an estimate of the time, and do nothing
         #[arg(long)]
         dry_run: bool,
-        /// Go on in this result folder: run what is missing
+        /// Continue in this result folder: run what is missing
         #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
         resume: Option<PathBuf>,
-        /// Go on although the host has been rebooted since
+        /// Continue although the host has been rebooted since
         #[arg(long, requires = "resume")]
         after_reboot: bool,
         /// End the run at the first job that misses its deadline, with exit code 4: the trace ends
@@ -101,11 +101,11 @@ enum Command {
     Soak {
         /// The suite, a TOML file
         suite: PathBuf,
-        /// Measured time in all; the experiments take turns, a round each
+        /// Total measured time; the experiments take turns, one round each
         #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
         length: Duration,
-        /// The response time that no job may exceed, for example 40us or 2ms; the deadline of each
-        /// task by default
+        /// The response time that no job may exceed, for example 40us or 2ms [default: the deadline
+        /// of each task]
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         limit: Option<Duration>,
         /// Length of a round; between two the guest is booted anew
@@ -142,14 +142,14 @@ enum Command {
         /// From one budget of a range to the next, for example 1ms
         #[arg(long, value_parser = duration::parse)]
         step: Option<Duration>,
-        /// How often under each budget; as the suite says by default
+        /// Repetitions for each budget [default: as in the suite]
         #[arg(long)]
         repetitions: Option<u32>,
-        /// How long each time; as the suite says by default
+        /// Duration of each run [default: as in the suite]
         #[arg(long, value_parser = duration::parse)]
         duration: Option<Duration>,
-        /// What is the same in every job: its CPU time, or its work, which shows what the guest
-        /// costs; as the suite says by default
+        /// What stays the same in every job: its CPU time, or its work, which shows what the guest
+        /// costs [default: as in the suite]
         #[arg(long, value_name = "paced|fixed", value_parser = Work::parse)]
         work: Option<Work>,
         /// The folder in which the result folder is made
@@ -190,18 +190,18 @@ enum Command {
         #[arg(long)]
         pid: Option<i32>,
     },
-    /// Make libvirt's domains come with their reservations: /etc/rt-vm-bench/reservations.toml says
-    /// which
+    /// Reserve CPU for libvirt domains whenever they start, as /etc/rt-vm-bench/reservations.toml
+    /// says
     #[command(after_help = example("orchestrator hook install"))]
     Hook {
         #[command(subcommand)]
         hook: Hook,
     },
-    /// Run a command in a lab host: a Linux host with KVM, emulated by QEMU, that has these programs
+    /// Run a command in a lab host: an emulated Linux host with KVM that has these programs
     #[command(after_help = LAB_HELP)]
     Lab(lab::Options),
-    /// Run suites on many hosts, as jobs of Slurm: one alone on its host for each suite and host;
-    /// prints the fleet's folder
+    /// Run suites on many hosts as Slurm jobs, one job at a time on a host; prints the fleet's
+    /// folder
     #[command(after_help = example("orchestrator submit quick.toml --nodes 10 --matrix guest.accelerator=kvm,tcg -- --partition=lab"))]
     Submit(fleet::submit::Options),
     /// Show what became of each job of a fleet

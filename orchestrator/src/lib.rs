@@ -9,6 +9,7 @@ pub mod cli;
 pub mod error;
 pub mod fleet;
 pub mod guest;
+pub mod guests;
 pub mod helper;
 mod hook;
 pub mod host;

@@ -58,10 +58,10 @@ enum Command {
         /// Lay it out like a table of the paper: a column for each experiment, in seconds
         #[arg(long, value_enum)]
         like: Option<Like>,
-        /// These experiments alone, in this order
+        /// Show only these experiments, in this order
         #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "like")]
         only: Vec<String>,
-        /// The paper's own columns beside ours
+        /// Show the paper's columns beside ours
         #[arg(long, requires = "like")]
         paper: bool,
     },
@@ -83,7 +83,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Hold the paper's statements against the results; exit code 4 if one fails
+    /// Check the paper's claims against the results; exit code 4 if one fails
     #[command(after_help = example("reports claims results/quick-20261123T150925Z --summary json"))]
     Claims {
         /// A result folder
@@ -92,27 +92,27 @@ enum Command {
         #[arg(long, value_enum)]
         summary: Option<Summary>,
     },
-    /// Show what the VM was supplied with, from the kernel's trace
+    /// Show the CPU time that the VM was supplied with, from the kernel's trace
     #[command(after_help = example("reports supply results/quick-20261123T150925Z --experiment fig4-loaded"))]
     Supply {
         /// A result folder
         dir: PathBuf,
-        /// This experiment alone
+        /// Show only this experiment
         #[arg(long)]
         experiment: Option<String>,
         /// How to write it; CSV is the measured supply bound function, length by length
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Write the schedule of a repetition for other eyes: a trace for Perfetto, or a Gantt chart
+    /// Export the schedule of one repetition, for Perfetto or as a Gantt chart
     #[command(after_help = example("reports export results/quick-20261123T150925Z --experiment fig4-loaded --format perfetto"))]
     Export(export::Arguments),
     /// Compare two result folders: what differs in their circumstances, then each response time
     #[command(after_help = example("reports compare results/before results/after --tolerance 5%"))]
     Compare {
-        /// The folder to compare with
+        /// The result folder to compare with, the baseline
         first: PathBuf,
-        /// The folder that is compared
+        /// The result folder that is compared with it
         second: PathBuf,
         /// How to write it: milliseconds for people, nanoseconds in CSV and JSON
         #[arg(long, value_enum, default_value_t)]

@@ -19,7 +19,7 @@ use crate::{
     error::ReportError,
     predict::Bounds,
     series::{Selection, Series},
-    supply::Traced,
+    traced::Traced,
 };
 
 /// Everything a report needs of a result folder.
@@ -107,7 +107,7 @@ impl Results {
     /// Whether `rtplan simulate` made these results, so that nothing was measured.
     #[must_use]
     pub fn simulated(&self) -> bool {
-        self.accelerator() == Some(rtplan::sim::suite::ACCELERATOR)
+        self.accelerator() == Some(rtplan::sim::ACCELERATOR)
     }
 
     /// Whether the case is drawn with a sweep that it belongs to.

@@ -32,6 +32,12 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// A table without notes.
+    pub(crate) fn plain(header: &[&str], texts: usize, rows: Vec<Vec<String>>) -> Self {
+        let header = header.iter().map(|title| (*title).to_owned()).collect();
+        Self { header, rows, texts, notes: Vec::new() }
+    }
+
     /// The table as text, with a newline at the end.
     #[must_use]
     pub fn write(&self, format: Format) -> String {
@@ -77,20 +83,26 @@ impl Grid {
         std::iter::once(&self.header).chain(&self.rows).map(line).collect()
     }
 
+    /// As narrow as it can be read: the paper's Table 1 beside ours has nine columns, and a column of
+    /// `article` is 345 points wide.
     fn latex(&self) -> String {
-        let line = |row: &Vec<String>| {
-            let cells: Vec<String> = row.iter().map(|cell| latex_escape(cell)).collect();
+        let line = |row: &[String], number: &dyn Fn(&str) -> String| {
+            let cell = |(column, cell): (usize, &String)| {
+                if column < self.texts { stacked(cell, 20, 'l') } else { number(cell) }
+            };
+            let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
             format!("{} \\\\\n", cells.join(" & "))
         };
         let numbers = self.header.len() - self.texts;
         let mut out = format!(
-            "\\begin{{tabular}}{{{}{}}}\n\\toprule\n{}\\midrule\n",
+            "\\begingroup\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}%\n\
+             \\begin{{tabular}}{{{}{}}}\n\\toprule\n{}\\midrule\n",
             "l".repeat(self.texts),
             "r".repeat(numbers),
-            line(&self.header)
+            line(&self.header, &|title| stacked(title, 9, 'r'))
         );
-        out.extend(self.rows.iter().map(line));
-        out.push_str("\\bottomrule\n\\end{tabular}\n");
+        out.extend(self.rows.iter().map(|row| line(row, &latex_escape)));
+        out.push_str("\\bottomrule\n\\end{tabular}\\endgroup\n");
         out.extend(self.notes.iter().map(|note| format!("% {note}\n")));
         out
     }
@@ -138,6 +150,25 @@ impl Grid {
     }
 }
 
+/// A cell in lines of at most `most` characters, where it has places to break: after spaces and hyphens.
+fn stacked(cell: &str, most: usize, side: char) -> String {
+    let mut lines = vec![String::new()];
+    for word in cell.split_inclusive([' ', '-']) {
+        let length = |text: &str| text.chars().count();
+        let last = lines.last_mut().expect("there is one");
+        if !last.is_empty() && length(last) + length(word.trim_end()) > most {
+            lines.push(word.to_owned());
+        } else {
+            last.push_str(word);
+        }
+    }
+    let lines: Vec<String> = lines.iter().map(|line| latex_escape(line.trim_end())).collect();
+    match &lines[..] {
+        [line] => line.clone(),
+        _ => format!("\\shortstack[{side}]{{{}}}", lines.join("\\\\")),
+    }
+}
+
 /// Escapes what LaTeX would take as markup, and writes the signs that it has no letter for.
 pub(crate) fn latex_escape(cell: &str) -> String {
     let mut out = String::new();
@@ -177,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn long_titles_are_stacked() {
+        assert_eq!(
+            stacked("table1-guest-loaded", 9, 'r'),
+            r"\shortstack[r]{table1-\\guest-\\loaded}"
+        );
+        assert_eq!(stacked("slow-down, avg", 20, 'l'), "slow-down, avg");
+        assert_eq!(
+            stacked("of the guest_s, avg", 12, 'l'),
+            r"\shortstack[l]{of the\\guest\_s, avg}"
+        );
+        assert_eq!(stacked("", 9, 'l'), "");
+    }
+
+    #[test]
     fn in_four_formats() {
         assert_snapshot!(grid().write(Format::Text), @"
         case        p90 ms    ±
@@ -200,6 +245,7 @@ mod tests {
         x,124.00,
         "#);
         assert_snapshot!(grid().write(Format::Latex), @r"
+        \begingroup\footnotesize\setlength{\tabcolsep}{3pt}%
         \begin{tabular}{lrr}
         \toprule
         case & p90 ms & $\pm$ \\
@@ -207,7 +253,7 @@ mod tests {
         fig\_1, a|b & 31.20 & 5 \% \\
         x & 124.00 & -- \\
         \bottomrule
-        \end{tabular}
+        \end{tabular}\endgroup
         % A note.
         ");
     }

@@ -28,6 +28,7 @@ pub mod sweep;
 pub mod table;
 pub mod table1;
 pub mod tenants;
+pub mod traced;
 pub mod units;
 
 pub use error::ReportError;

@@ -148,7 +148,7 @@ fn human_cells(row: &Row) -> Vec<String> {
 /// What the numbers are, how they came about, and what is missing.
 fn notes(results: &Results, rows: &[Row], selection: Selection) -> Vec<String> {
     let mut notes = vec![format!(
-        "Response times in milliseconds, of {}. A job is stalled where the machine ran nobody for \
+        "Response times in milliseconds, of {}. A job is stalled where the machine ran no thread for \
          more than {} since its busy period began.",
         match selection {
             Selection::All => "all jobs",

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use kernel::sched::SchedError;
+use kernel::{
+    affinity::{self, SELF},
+    sched::SchedError,
+};
 use model::Exit;
 use thiserror::Error;
 
@@ -65,6 +68,16 @@ impl Error {
             Self::Interrupted => Exit::Interrupted,
             Self::File { .. } | Self::System { .. } | Self::RowsLost { .. } => Exit::Failed,
         }
+    }
+
+    /// Why a thread cannot be bound to a CPU; `place` is the option or key that names it.
+    pub(crate) fn pin(place: &str, error: &io::Error) -> Self {
+        let allowed = affinity::get(SELF).map(|cpus| affinity::format_list(&cpus));
+        let allowed = allowed.unwrap_or_default();
+        Self::Usage(format!(
+            "{place}: no such CPU, or this process' cpuset excludes it ({error}); it may run on \
+             {allowed}"
+        ))
     }
 
     pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {

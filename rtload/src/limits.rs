@@ -3,7 +3,11 @@
 use kernel::procfs::Proc;
 use model::{TaskSet, duration::as_ns};
 
-use crate::{policy::PolicyKind, warning::Warning, work::WorkKind};
+use crate::{
+    policy::PolicyKind,
+    warning::{Kept, Warning},
+    work::WorkKind,
+};
 
 /// Below this execution time paced work is not within 1 %: reading the clock, and the last piece,
 /// cost up to a microsecond more than was asked for.
@@ -14,15 +18,6 @@ const FAIR_SERVER_SHARE: f64 = 0.05;
 
 /// The first kernel with a fair server in place of real-time throttling.
 const FAIR_SERVER_SINCE: (u32, u32) = (6, 12);
-
-/// What keeps real-time tasks from having a whole CPU.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Kept {
-    /// Its share of the CPU.
-    pub share: f64,
-    /// Its name.
-    pub by: &'static str,
-}
 
 /// What these tasks cannot get of `cpu`, or not exactly.
 #[must_use]

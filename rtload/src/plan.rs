@@ -1,6 +1,6 @@
 //! From what was asked to what will be done: checked before anything is touched.
 
-use std::{io, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use kernel::{
     affinity::{self, SELF},
@@ -153,15 +153,7 @@ pub fn usable(place: &str, cpu: u32) -> Result<(), Error> {
     thread::spawn(move || affinity::set(SELF, &[cpu]))
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        .map_err(|error| pin_error(place, &error))
-}
-
-/// Why a thread cannot be bound to a CPU.
-pub(crate) fn pin_error(place: &str, error: &io::Error) -> Error {
-    let allowed = affinity::get(SELF).map(|cpus| affinity::format_list(&cpus)).unwrap_or_default();
-    Error::Usage(format!(
-        "{place}: no such CPU, or this process' cpuset excludes it ({error}); it may run on {allowed}"
-    ))
+        .map_err(|error| Error::pin(place, &error))
 }
 
 /// Whether this machine has more than one CPU online; assumed where it does not tell.

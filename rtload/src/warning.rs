@@ -4,7 +4,14 @@ use std::{fmt, time::Duration};
 
 use model::duration;
 
-use crate::limits::Kept;
+/// What keeps real-time tasks from having a whole CPU.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kept {
+    /// Its share of the CPU.
+    pub share: f64,
+    /// Its name.
+    pub by: &'static str,
+}
 
 /// Something that the user should know about the data.
 #[derive(Debug, Clone, PartialEq)]

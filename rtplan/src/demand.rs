@@ -15,9 +15,9 @@ use std::time::Duration;
 use model::demand::Demand;
 
 use crate::{
-    budget::{BudgetError, Question},
     grid::Cell,
     ns::{FOREVER, Ns, duration},
+    question::{BudgetError, Question},
     supply::{Bound, Costs, Model, Supply},
     workload::Scheduler,
 };

@@ -11,8 +11,9 @@ use std::{
 
 use crate::{
     effort::{Effort, TooHard},
+    item::{Item, due},
     ns::{FOREVER, Ns, ceil_div, div_rem},
-    problem::{Item, Problem, cycle},
+    problem::{Problem, cycle},
     response::Response,
     supply::Bound,
     utilisation::Utilisation,
@@ -21,19 +22,6 @@ use crate::{
 
 /// So many deadlines are looked at before the end of the busy window is sought.
 const EARLY: usize = 1000;
-
-/// Work that must be done within [0, t] of a busy window, and the blocking it can suffer.
-pub(crate) fn demand(items: &[Item], t: Ns) -> Ns {
-    let (mut work, mut blocking) = (0, 0);
-    for item in items {
-        let jobs = item.deadlines(t);
-        if jobs > 0 {
-            work += jobs * item.execution;
-            blocking = item.blocking.max(blocking);
-        }
-    }
-    work + blocking
-}
 
 /// Whether every deadline holds.
 pub(crate) fn schedulable(problem: &Problem) -> Result<bool, TooHard> {
@@ -103,7 +91,7 @@ impl Search<'_> {
         let mut next = self.deadline_before(horizon + 1);
         while let Some(now) = next {
             effort.spend(2 * self.items.len())?;
-            let demand = demand(self.items, now);
+            let demand = due(self.items, now);
             if demand > self.bound.provided(now) {
                 return Ok(Some(now));
             }
@@ -137,7 +125,7 @@ impl Search<'_> {
         loop {
             effort.spend(2 * self.items.len())?;
             let end = now + stride;
-            if end < horizon && demand(self.items, end) <= self.bound.provided(now) {
+            if end < horizon && due(self.items, end) <= self.bound.provided(now) {
                 (now, stride) = (end, stride * 2);
                 continue;
             }

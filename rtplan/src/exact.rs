@@ -9,10 +9,10 @@ use std::fmt;
 use model::duration;
 
 use crate::{
-    budget::Question,
     edf,
     ns::{Ns, duration as of_ns, gcd},
     problem::Problem,
+    question::Question,
     supply::{Costs, Model},
     witness,
     workload::Scheduler,

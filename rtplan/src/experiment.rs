@@ -9,7 +9,8 @@ use model::{
 
 use crate::{
     analysis::schedulable,
-    budget::{Question, least_budget},
+    budget::least_budget,
+    question::Question,
     responses,
     supply::{Costs, Model, Supply},
     workload::{Scheduler, Workload},

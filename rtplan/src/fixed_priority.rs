@@ -8,8 +8,9 @@ use std::{cmp::Ordering, ops::ControlFlow};
 use crate::{
     effort::{Effort, TooHard},
     front::Front,
+    item::Item,
     ns::{FOREVER, Ns},
-    problem::{Item, Problem, Scenario, cycle},
+    problem::{Problem, Scenario, cycle},
     response::Response,
     utilisation::Utilisation,
 };

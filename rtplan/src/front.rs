@@ -8,8 +8,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
     effort::{Effort, TooHard},
+    item::Item,
     ns::{FOREVER, Ns},
-    problem::Item,
     supply::Bound,
 };
 

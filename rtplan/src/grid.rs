@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use crate::{
     analysis::AnalysisError,
-    budget::{BudgetError, Question, bisect},
+    budget::bisect,
     ns::duration,
     problem::Problem,
+    question::{BudgetError, Question},
     workload::Workload,
 };
 

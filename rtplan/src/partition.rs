@@ -12,7 +12,8 @@ use crate::{
 /// Larger sets are not dealt out: each task costs an analysis of those dealt out before.
 pub const MOST_TASKS: usize = 5000;
 
-/// Which of the vCPUs that a task fits on gets it.
+/// How tasks are placed on vCPUs: on the first that fits, or the one left with least (best) or most
+/// (worst) room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fit {
     /// The first.

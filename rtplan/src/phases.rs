@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    item::Item,
     ns::{Ns, gcd},
-    problem::Item,
     supply::Grid,
 };
 

@@ -4,8 +4,9 @@ use model::Reservation;
 
 use crate::{
     analysis::{Analysis, AnalysisError, TaskVerdict, analyse},
-    budget::{Budget, BudgetError, Question, least_budget},
+    budget::{Budget, least_budget},
     partition::{Fit, Partition, partition},
+    question::{BudgetError, Question},
     response::Response,
     supply::{Costs, Model, Supply},
     witness::Point,

@@ -1,10 +1,10 @@
 //! Evidence for a verdict: instants at which demand and supply can be compared by hand.
 
 use crate::{
-    edf,
     fixed_priority::Worst,
+    item::{Item, due},
     ns::Ns,
-    problem::{Item, Problem, Scenario},
+    problem::{Problem, Scenario},
 };
 
 /// So many instants a person can be asked to check.
@@ -162,7 +162,7 @@ pub(crate) fn tightest_deadline(problem: &Problem, rank: usize) -> Option<Witnes
     let jobs = if problem.items.len() > MOST_DEADLINES as usize { 1 } else { MOST_DEADLINES };
     let instants = (0..jobs).filter_map(|job| item.deadline_of(job.into()));
     let points = instants.flat_map(|at| {
-        let demand = edf::demand(&problem.items, at);
+        let demand = due(&problem.items, at);
         let supply = problem.scenarios.iter().map(move |scenario| scenario.bound.provided(at));
         supply.min().map(|supply| Point { at, demand, supply })
     });

@@ -29,7 +29,8 @@ use thiserror::Error;
 
 use crate::{
     Config, Rate, RunError, Summary, Target,
-    output::{OutputError, Outputs},
+    error::OutputError,
+    output::Outputs,
     run::{probe_cpu, run_into},
     stream::Stream,
     summary,
@@ -49,16 +50,17 @@ use crate::{
 pub struct Args {
     #[command(subcommand)]
     manual: Option<Manual>,
-    /// Where to (http only); given several times, client i uses URL number i modulo their count
+    /// The URL to request (http only); if given several times, client i uses URL number i modulo
+    /// their count
     #[arg(long = "url", value_name = "URL", required = true)]
     urls: Vec<String>,
-    /// Clients that ask at the same time
+    /// Number of concurrent clients
     #[arg(long, value_name = "N", default_value_t = 10)]
     clients: u32,
     /// Measured requests per client and repetition
     #[arg(long, value_name = "M", default_value_t = 10)]
     requests: u64,
-    /// How often the whole is repeated
+    /// Repetitions of the whole
     #[arg(long, value_name = "R", default_value_t = 1)]
     repetitions: u32,
     /// Open loop: constant rate of all clients together, as in 50/s; response times count from the

@@ -17,7 +17,7 @@ pub struct Config {
     /// Where to; client i uses the target i modulo their number, so that each client can have a
     /// forwarded port of its own. At least one.
     pub targets: Vec<Target>,
-    /// Clients that ask at the same time.
+    /// Number of concurrent clients.
     pub clients: u32,
     /// Measured requests per client and repetition; an open loop sends `clients` × `requests` in
     /// all, each by the first client that is free.

@@ -25,6 +25,7 @@ mod alarm;
 pub mod cli;
 mod client;
 pub mod config;
+pub mod error;
 mod exchange;
 pub mod failure;
 mod limits;
@@ -40,8 +41,9 @@ pub mod target;
 mod yielding;
 
 pub use config::Config;
+pub use error::{OutputError, RunError};
 pub use failure::Failure;
 pub use model::Rate;
-pub use run::{Repetition, Run, RunError, run, run_into};
+pub use run::{Repetition, Run, run, run_into};
 pub use summary::Summary;
 pub use target::Target;

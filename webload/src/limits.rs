@@ -3,7 +3,7 @@
 use model::stats;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::{Summary, run::RunError};
+use crate::{Summary, error::RunError};
 
 /// Files that a process has open beside the clients' connections: the standard streams, outputs, the
 /// event loop and its timer, and some room.

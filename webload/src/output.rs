@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -11,51 +11,8 @@ use model::{
     outfile::{self, OutFile},
     sample, spectrum,
 };
-use thiserror::Error;
 
-use crate::{Config, Run, account::Durations, stream::Stream};
-
-/// A file that cannot be written.
-#[derive(Debug, Error)]
-pub enum OutputError {
-    /// It cannot be opened, as tried before the run.
-    #[error("{option} {}: cannot be written: {error}", path.display())]
-    Open {
-        /// The option that names it.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the file system says.
-        #[source]
-        error: io::Error,
-    },
-    /// Two options name the same file.
-    #[error("{0}")]
-    Same(String),
-    /// It could not be written in the end.
-    #[error("cannot write {}: {error}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the file system says.
-        #[source]
-        error: io::Error,
-    },
-    /// Rows that found no room: the writer was too far behind.
-    #[error(
-        "{rows} of {requests} requests have no row in --out: it is written more slowly than the \
-         requests end (the summary counts all of them)"
-    )]
-    Lost {
-        /// Requests without a row.
-        rows: u64,
-        /// All of them.
-        requests: u64,
-    },
-    /// The histogram log could not be written; the text has its path.
-    #[error("{0}")]
-    Histogram(String),
-}
+use crate::{Config, Run, account::Durations, error::OutputError, stream::Stream};
 
 /// The files that were asked for, open from the start.
 #[derive(Debug)]

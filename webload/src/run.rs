@@ -20,14 +20,13 @@ use kernel::{
     procfs::Proc,
 };
 use model::sample::Request;
-use thiserror::Error;
 
 use crate::{
     Config,
     account::Account,
     alarm::Alarm,
     client::{Client, Schedule},
-    config::ConfigError,
+    error::RunError,
     limits,
     log::{Log, Store},
     stream::Feed,
@@ -35,39 +34,6 @@ use crate::{
 
 /// How soon a request to stop is noticed.
 const STOP_POLL: Duration = Duration::from_millis(20);
-
-/// Why a run could not take place; failed requests are no such reason.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The settings contradict each other.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The clients cannot be put on the CPU.
-    #[error("cannot run the clients on CPU {cpu}: {error}")]
-    Cpu {
-        /// The CPU asked for.
-        cpu: u32,
-        /// What the kernel says.
-        #[source]
-        error: io::Error,
-    },
-    /// More clients than the process may have connections.
-    #[error(
-        "{clients} clients need {needed} open files, and `ulimit -n` allows {limit}: raise it, or \
-         use fewer clients"
-    )]
-    Descriptors {
-        /// As configured.
-        clients: u32,
-        /// Their connections, and what the process has open beside them.
-        needed: u64,
-        /// The hard limit.
-        limit: u64,
-    },
-    /// No event loop, timer or thread.
-    #[error("cannot set up the clients: {0}")]
-    Setup(#[source] io::Error),
-}
 
 /// One repetition, when it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::{
 
 use model::{outfile::OutFile, sample};
 
-use crate::{output::OutputError, record::Sample};
+use crate::{error::OutputError, record::Sample};
 
 /// Requests that may wait for the writer, 10 MB of them; the next one finds no room.
 const ROOM: usize = 65_536;

@@ -125,7 +125,7 @@ pub struct RepetitionRecord {
     pub started_utc: String,
     /// How long it took, with preparation and teardown.
     pub elapsed_ns: u64,
-    /// The share of the measured time in which the measured CPU ran nobody; none where no sentinel
+    /// The share of the measured time in which the measured CPU ran no thread; none where no sentinel
     /// watched.
     pub stalled_share: Option<f64>,
     /// `stalled_share` is above `noise.max_stalled`.

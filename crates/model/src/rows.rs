@@ -2,14 +2,70 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
 use csv::{DeserializeErrorKind, ErrorKind, StringRecord};
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 
-use crate::sample::{Columns, SampleError};
+/// The header of a kind of row, so that an empty file still says what it would hold.
+pub trait Columns {
+    /// Column names in the order of the fields.
+    const COLUMNS: &'static [&'static str];
+}
+
+impl<T: Columns> Columns for &T {
+    const COLUMNS: &'static [&'static str] = T::COLUMNS;
+}
+
+/// What went wrong with a CSV file: always with its path, and the row where there is one.
+#[derive(Debug, Error)]
+pub enum SampleError {
+    /// The file cannot be opened or created.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        error: io::Error,
+    },
+    /// A cell does not hold what its column is for.
+    #[error("{path}, line {line}, column `{column}`: `{value}` {wrong}")]
+    Cell {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// The column's title.
+        column: String,
+        /// What stands there.
+        value: String,
+        /// What is wrong with it.
+        wrong: String,
+    },
+    /// A line is not a row of such a file.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A row cannot be read or written; the cause says where.
+    #[error("{path}: {error}")]
+    Row {
+        /// The file.
+        path: String,
+        /// The cause.
+        #[source]
+        error: csv::Error,
+    },
+}
 
 /// Reads all rows of a CSV file with a header.
 ///

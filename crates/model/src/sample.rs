@@ -7,11 +7,10 @@
 use std::{fs::File, io, path::Path};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
 
-pub use crate::rows::read_csv;
+pub use crate::rows::{Columns, SampleError, read_csv};
 
-/// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
+/// A job is *disturbed* where the machine ran no thread for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).
 pub const DISTURBED_NS: u64 = 500_000;
 
@@ -41,7 +40,7 @@ pub struct Job {
     /// 1 where the response time exceeds D, else 0.
     #[serde(with = "flag")]
     pub missed: bool,
-    /// Time in which the measured CPU ran nobody, from the start of the busy period that the job
+    /// Time in which the measured CPU ran no thread, from the start of the busy period that the job
     /// belongs to until its finish; empty where no sentinel watched.
     pub stalled_ns: Option<u64>,
     /// The VM that it ran in; none on the host, or for a program run on its own.
@@ -95,7 +94,7 @@ pub struct Request {
     pub service: Option<String>,
 }
 
-/// An interval in which the measured CPU ran nobody: a row of `stalls.csv`.
+/// An interval in which the measured CPU ran no thread: a row of `stalls.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
     /// When it began, on the host's clock.
@@ -146,53 +145,6 @@ pub struct Occupied {
     pub thread: String,
     /// Its id.
     pub tid: i32,
-}
-
-/// What went wrong with a CSV file: always with its path, and the row where there is one.
-#[derive(Debug, Error)]
-pub enum SampleError {
-    /// The file cannot be opened or created.
-    #[error("{path}: {error}")]
-    File {
-        /// The file.
-        path: String,
-        /// The cause.
-        #[source]
-        error: io::Error,
-    },
-    /// A cell does not hold what its column is for.
-    #[error("{path}, line {line}, column `{column}`: `{value}` {wrong}")]
-    Cell {
-        /// The file.
-        path: String,
-        /// The line, from 1.
-        line: u64,
-        /// The column's title.
-        column: String,
-        /// What stands there.
-        value: String,
-        /// What is wrong with it.
-        wrong: String,
-    },
-    /// A line is not a row of such a file.
-    #[error("{path}, line {line}: {what}")]
-    Line {
-        /// The file.
-        path: String,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A row cannot be read or written; the cause says where.
-    #[error("{path}: {error}")]
-    Row {
-        /// The file.
-        path: String,
-        /// The cause.
-        #[source]
-        error: csv::Error,
-    },
 }
 
 /// Writes all rows to a CSV file; `header` is written even where there are no rows.
@@ -264,16 +216,6 @@ impl CsvFile {
     fn failed(&self, error: csv::Error) -> SampleError {
         SampleError::Row { path: self.path.clone(), error }
     }
-}
-
-/// The header of a kind of row, so that an empty file still says what it would hold.
-pub trait Columns {
-    /// Column names in the order of the fields.
-    const COLUMNS: &'static [&'static str];
-}
-
-impl<T: Columns> Columns for &T {
-    const COLUMNS: &'static [&'static str] = T::COLUMNS;
 }
 
 impl Columns for Job {

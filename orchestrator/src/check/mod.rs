@@ -90,9 +90,6 @@ impl Report {
     }
 }
 
-/// A burst that takes this much longer after idle makes the quiet case the slower one.
-pub const COSTLY_IDLE: f64 = 0.05;
-
 /// Looks at everything. `measured_cpu` as in a suite.
 ///
 /// # Errors

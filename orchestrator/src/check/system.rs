@@ -2,10 +2,10 @@
 
 use model::suite::AcceleratorChoice;
 
-use super::{COSTLY_IDLE, Row, State};
+use super::{Row, State};
 use crate::{
-    host::{Cpus, Roots, Stop, line_of},
-    run::Guests,
+    guests::Guests,
+    host::{COSTLY_IDLE, Cpus, Roots, Stop, line_of},
     trace,
 };
 

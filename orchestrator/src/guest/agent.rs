@@ -23,7 +23,7 @@ use guest_agent::{
 use kernel::clock::monotonic_ns;
 use thiserror::Error;
 
-use super::{process::check, running::Running};
+use super::process::check;
 
 /// How often a wait looks at the stop flag.
 const SLICE: Duration = Duration::from_millis(50);
@@ -179,30 +179,6 @@ impl Agent {
                 Reply::File { last: false } => {}
                 other => bail!("the guest answered {other:?} instead of a file"),
             }
-        }
-    }
-
-    /// Starts a command in the folder `cwd`.
-    ///
-    /// # Errors
-    /// The guest's refusal, a time-out, or [`Closed`].
-    pub fn start(
-        &self,
-        cwd: &str,
-        argv: &[&str],
-        env: &[(&str, &str)],
-        limit: Duration,
-        stop: &AtomicBool,
-    ) -> anyhow::Result<Running<'_>> {
-        let request = Request::Run {
-            argv: argv.iter().map(|&word| word.to_owned()).collect(),
-            env: env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            cwd: Some(cwd.to_owned()),
-        };
-        let replies = self.ask(&request, &[])?;
-        match replies.next("the start of a command", limit, stop)?.reply()? {
-            Reply::Started { pid } => Ok(Running::of(self, replies, pid)),
-            other => bail!("the guest answered {other:?} instead of starting a command"),
         }
     }
 

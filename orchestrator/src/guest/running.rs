@@ -30,12 +30,33 @@ pub struct Running<'a> {
     pub pid: i32,
 }
 
-impl<'a> Running<'a> {
-    /// Process `pid`, started by the request that `replies` answer.
-    pub(super) fn of(agent: &'a Agent, replies: Replies<'a>, pid: i32) -> Self {
-        Self { agent, replies, pid }
+impl Agent {
+    /// Starts a command in the folder `cwd`.
+    ///
+    /// # Errors
+    /// The guest's refusal, a time-out, or [`Closed`].
+    pub fn start(
+        &self,
+        cwd: &str,
+        argv: &[&str],
+        env: &[(&str, &str)],
+        limit: Duration,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Running<'_>> {
+        let request = Request::Run {
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            env: env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            cwd: Some(cwd.to_owned()),
+        };
+        let replies = self.ask(&request, &[])?;
+        match replies.next("the start of a command", limit, stop)?.reply()? {
+            Reply::Started { pid } => Ok(Running { agent: self, replies, pid }),
+            other => bail!("the guest answered {other:?} instead of starting a command"),
+        }
     }
+}
 
+impl Running<'_> {
     /// Waits for the command's end; `on_output` sees what it writes as it comes. `limit` holds for
     /// the whole.
     ///

@@ -1,7 +1,6 @@
 //! Small processes that a run keeps beside it, most of them on the measured CPU. They are this
 //! program itself, under a hidden subcommand, so that each can be put into a cpuset, journalled and killed like any other.
 
-pub mod enforcer;
 pub mod hog;
 pub mod idle_cost;
 pub mod join;
@@ -19,6 +18,7 @@ use crate::{
         trial::{self, Past},
         watch::Watch,
     },
+    mechanism::timer_server::enforcer,
     sentinel,
     trace::recorder::Recorder,
 };

@@ -51,7 +51,7 @@ pub use quoted::quoted;
 pub use rehearsal::Rehearsal;
 pub use restore::{Restored, release, restore};
 pub use signals::{Stop, pause};
-pub use stage::{Stage, by_others, deadline_bandwidth_limit, isolated};
+pub use stage::{COSTLY_IDLE, Stage, by_others, deadline_bandwidth_limit, isolated};
 pub use state::state_dir;
 pub use topology::Topology;
 pub use undo::Undo;

@@ -24,6 +24,9 @@ use super::{
 };
 use crate::error::Refusal;
 
+/// A burst that takes this much longer after idle makes the quiet case the slower one.
+pub const COSTLY_IDLE: f64 = 0.05;
+
 /// What measuring the cost of idle may take; a second is usual.
 const IDLE_COST_LIMIT: Duration = Duration::from_secs(30);
 

@@ -18,7 +18,7 @@ pub mod placement;
 pub mod room;
 mod rt_group;
 mod starved;
-mod timer_server;
+pub(crate) mod timer_server;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use model::{
     suite::{Emulator, Experiment, ReservationSettings, Vm},
 };
 
-use crate::{helper::enforcer, sentinel};
+use crate::{mechanism::timer_server::enforcer, sentinel};
 
 /// A sum of shares is a little off; the kernel counts in units of 2^-20.
 const ROUNDING: f64 = 1e-6;

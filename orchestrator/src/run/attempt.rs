@@ -1,57 +1,27 @@
 //! One attempt at a repetition: prepare, load, measure, collect, tear down.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use model::{
     manifest::{Cleared, SentinelFacts},
     sample::{Job, Stall, read_csv, write_csv},
-    suite::{Experiment, GuestSettings},
+    suite::Experiment,
 };
 use serde::Serialize;
 
 use super::{
     admission,
     bench::{Attempted, Bench},
-    guests::Guests,
-    machines::Kept,
+    host_bench::HostBench,
     measure::Measured,
-    plan::StopAbove,
     services::{self, Part},
     stalls,
 };
 use crate::{
-    host::{Counters, Listener, Stage, deadline_bandwidth_limit},
+    host::{Counters, Listener, deadline_bandwidth_limit},
     sentinel::{self, Sentinel},
-    service::Apache,
 };
-
-/// The real host and its guests: what every attempt of a run needs.
-pub struct HostBench {
-    /// The prepared host.
-    pub stage: Stage,
-    /// How guests are made; none where no experiment has one.
-    pub guests: Option<Guests>,
-    /// The suite's settings of guests.
-    pub guest_settings: GuestSettings,
-    /// The web server; none where no experiment has a service.
-    pub apache: Option<Apache>,
-    /// The guests that are kept from attempt to attempt.
-    pub kept: Option<Kept>,
-    /// rtload's calibration for the measured CPU of the host.
-    pub calibration: PathBuf,
-    /// Whether a sentinel watches.
-    pub sentinel: bool,
-    /// What is missing for want of privileges.
-    pub without: Option<String>,
-    /// Whether the VMs' threads are traced; none: where that works.
-    pub trace: Option<bool>,
-    /// Where the first job that takes too long ends its attempt.
-    pub stop_above: Option<StopAbove>,
-}
 
 #[derive(Serialize)]
 struct BeforeAndAfter {

@@ -29,7 +29,7 @@ pub trait Bench {
 /// What an attempt came to.
 #[derive(Debug, Default)]
 pub struct Attempted {
-    /// Share of the measured time in which the measured CPU ran nobody.
+    /// Share of the measured time in which the measured CPU ran no thread.
     pub stalled_share: Option<f64>,
     /// For the manifest.
     pub facts: Facts,

@@ -20,12 +20,10 @@ use model::{
 use tempfile::TempDir;
 use webload::{Target, run::WarmUp};
 
-use super::{
-    guests::{Booted, Guests, Usage},
-    tasks,
-};
+use super::tasks;
 use crate::{
     guest::{ClockOffset, Network},
+    guests::{Booted, Guests, Usage},
     host::{Mark, Roots, Stage, Stop},
     mechanism::{self, Attached, Request, place_emulator},
     service::{self, Apache, Serving},

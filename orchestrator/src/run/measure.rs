@@ -12,15 +12,15 @@ use model::{
 };
 
 use super::{
-    attempt::HostBench,
     bench::first_error,
-    kvm,
+    host_bench::HostBench,
     machines::{self, Boot, Kept, Machine},
     services::{self, Ground, OnHost, Outcome, Part},
     tasks,
     work::{self, Before},
 };
 use crate::{
+    guests::kvm,
     host::Background,
     mechanism::Attached,
     service::HostService,

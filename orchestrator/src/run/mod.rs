@@ -4,10 +4,10 @@ mod admission;
 mod attempt;
 mod bench;
 pub mod folder;
-mod guests;
-mod kvm;
+mod host_bench;
 mod machines;
 mod measure;
+mod names;
 mod noise;
 pub mod plan;
 mod privilege;
@@ -30,15 +30,14 @@ use std::{
 use anyhow::Result;
 use model::{Manifest, manifest::KeepAwake};
 
-pub use guests::Guests;
 pub use resume::Resume;
 pub use soak::{Soak, Soaked};
 
-use self::{attempt::HostBench, folder::Folder, plan::Plan, resume::Begun};
+use self::{folder::Folder, host_bench::HostBench, plan::Plan, resume::Begun};
 use crate::{
-    check::COSTLY_IDLE,
     error::Refusal,
-    host::{Roots, Stage, Stop},
+    guests::Guests,
+    host::{COSTLY_IDLE, Roots, Stage, Stop},
     service, trace,
 };
 

@@ -7,8 +7,8 @@ use model::{
     manifest::{KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, Versions},
 };
 
-use super::{bench::Attempted, guests::Guests, plan::Plan};
-use crate::host::Roots;
+use super::{bench::Attempted, plan::Plan};
+use crate::{guests::Guests, host::Roots};
 
 /// The time now, RFC 3339 in UTC, whole seconds.
 #[must_use]

@@ -34,7 +34,7 @@ fn overlap(stalls: &[Stall], from: u64, to: u64) -> u64 {
         .sum()
 }
 
-/// The share of `from..to` in which the CPU ran nobody.
+/// The share of `from..to` in which the CPU ran no thread.
 #[must_use]
 pub fn share(stalls: &[Stall], from: u64, to: u64) -> f64 {
     overlap(stalls, from, to) as f64 / to.saturating_sub(from).max(1) as f64

@@ -12,8 +12,8 @@ use model::{
 use serde::Deserialize;
 
 use super::{
+    names::Names,
     plan::{DRAIN, StopAbove},
-    services::Names,
 };
 use crate::{
     guest::{Guest, Output, Running, Status},

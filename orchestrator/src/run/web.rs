@@ -10,7 +10,7 @@ use model::{
 };
 use webload::{Config, Run, Summary, Target, output::write_histograms, run::WarmUp};
 
-use super::services::Names;
+use super::names::Names;
 use crate::host::Stage;
 
 /// Requests a second that no service with a program of its own for each answers: room is kept for

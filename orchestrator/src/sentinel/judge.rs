@@ -18,7 +18,7 @@ pub(super) struct Look {
 /// What it tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// The CPU ran nobody.
+    /// The CPU ran no thread.
     pub stall: Option<Stall>,
     /// The sentinel was late by this much, and its own budget may be the reason.
     pub held_back_ns: u64,

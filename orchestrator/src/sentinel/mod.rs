@@ -1,4 +1,4 @@
-//! The sentinel: sees when the measured CPU ran nobody.
+//! The sentinel: sees when the measured CPU ran no thread.
 //!
 //! A SCHED_DEADLINE thread with a short deadline is first in the queue whenever it wakes, whatever
 //! reservation or real-time priority the others have. So when it wakes late, nobody ran: the

@@ -9,10 +9,10 @@ use plotters::{
 use super::schedule::Schedule;
 use crate::{
     figure::{
-        Color as Rgb,
-        build::{nth_color, pale},
-        draw::{Failure, GRID, INK, SCALE, TEXT, font_size, px, rgb, text},
+        Color as Rgb, SCALE,
+        draw::{Failure, GRID, INK, TEXT, font_size, px, rgb, text},
         export::Picture,
+        palette::{nth_color, pale},
     },
     supply::is_vcpu,
 };

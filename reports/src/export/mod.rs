@@ -1,4 +1,4 @@
-//! The schedule of a repetition for other eyes: a trace for Perfetto, or a Gantt chart.
+//! The schedule of one repetition, for Perfetto or as a Gantt chart.
 
 pub mod gantt;
 pub mod perfetto;

@@ -50,7 +50,7 @@ pub struct Schedule {
     pub host: Vec<Occupied>,
     /// The workload's jobs.
     pub jobs: Vec<JobSpan>,
-    /// When the machine ran nobody.
+    /// When the machine ran no thread.
     pub stalls: Vec<Stall>,
 }
 

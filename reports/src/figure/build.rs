@@ -2,7 +2,12 @@
 
 use model::sweep::Outcome;
 
-use super::{About, Bound, Color, Figure, Line, Panel, Stroke, sweep};
+use super::{
+    About, Bound, Color, Figure, Line, Panel, Stroke,
+    axis::round_up,
+    palette::{dark, nth_color, pale},
+    sweep,
+};
 use crate::{
     folder::{Case, Results},
     series::{Run, SERVICE, Selection, Series},
@@ -10,11 +15,6 @@ use crate::{
     table1, tenants,
     units::{count, short},
 };
-
-/// Blue, vermillion, green, purple, sky and orange of Okabe and Ito (2008): they stay apart for
-/// colour-blind readers.
-pub(crate) const COLORS: [Color; 6] =
-    [(0, 114, 178), (213, 94, 0), (0, 158, 115), (170, 68, 153), (86, 180, 233), (230, 159, 0)];
 
 /// The curve of all jobs beside that of the undisturbed ones.
 const STALLED_TOO: &str = "all jobs, stalled ones included";
@@ -166,20 +166,6 @@ fn curves<'a>(at: usize, case: &'a Case, cases: usize) -> Vec<Curve<'a>> {
     case.series.iter().filter(|series| !series.is_empty()).enumerate().map(of).collect()
 }
 
-pub(crate) fn nth_color(at: usize) -> Color {
-    COLORS[at % COLORS.len()]
-}
-
-pub(crate) fn pale((r, g, b): Color) -> Color {
-    let lighter = |part: u8| (f64::from(part) * 0.45 + 255.0 * 0.55).round() as u8;
-    (lighter(r), lighter(g), lighter(b))
-}
-
-pub(crate) fn dark((r, g, b): Color) -> Color {
-    let darker = |part: u8| (f64::from(part) * 0.45).round() as u8;
-    (darker(r), darker(g), darker(b))
-}
-
 /// `τ1 (30 ms, 150 ms)`, as the paper writes a task.
 fn task_label(case: &Case, name: &str) -> String {
     let Some(index) = name.strip_prefix("tau").and_then(|digits| digits.parse::<usize>().ok())
@@ -274,16 +260,6 @@ fn bound(curve: &Curve) -> Option<Bound> {
     let ns = curve.case.bound_ns(&curve.series.task)? as f64;
     let at = curve.case.series.iter().position(|own| own.task == curve.series.task)?;
     Some(Bound { x: ns / 1e6, label: plain(ns), color: nth_color(at) })
-}
-
-/// The next of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten.
-pub(crate) fn round_up(value: f64) -> f64 {
-    if value <= 0.0 {
-        return 1.0;
-    }
-    let power = 10_f64.powf(value.log10().floor());
-    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
-    steps.into_iter().map(|step| step * power).find(|end| *end >= value).unwrap_or(10.0 * power)
 }
 
 /// `Figure 3` for `fig3`; other names as they are.
@@ -392,15 +368,6 @@ fn run_points(run: &Run) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_end_at_round_numbers() {
-        for (value, end) in
-            [(0.0, 1.0), (1.0, 1.0), (86.4, 100.0), (133.9, 150.0), (11_664.0, 12_000.0)]
-        {
-            assert!((round_up(value) - end).abs() < 1e-9, "{value}");
-        }
-    }
 
     #[test]
     fn numbers_without_trailing_zeros() {

@@ -7,12 +7,9 @@ use plotters::{
 };
 
 use super::{
-    Bound, Color as Rgb, Figure, Line, Panel, Stroke,
+    Bound, Color as Rgb, Figure, Line, Panel, SCALE, Stroke,
     marker::{self, Shape},
 };
-
-/// Canvas pixels per unit of length below: fine enough that steps keep their place.
-pub const SCALE: u32 = 4;
 
 const PANEL_WIDTH: u32 = 440;
 const LEAST_WIDTH: u32 = 760;

@@ -6,8 +6,8 @@ use image::{ImageFormat, RgbImage, imageops};
 use plotters::prelude::*;
 
 use super::{
-    Figure,
-    draw::{self, Failure, SCALE},
+    Figure, SCALE,
+    draw::{self, Failure},
 };
 use crate::error::ReportError;
 
@@ -86,8 +86,8 @@ pub fn png(figure: &impl Picture) -> Result<Vec<u8>, ReportError> {
         put(figure, &root)?;
     }
     let fine = RgbImage::from_raw(fine_width, fine_height, pixels).expect("three bytes a pixel");
-    let filter = imageops::FilterType::CatmullRom;
-    let small = imageops::resize(&fine, width * PNG_SCALE, height * PNG_SCALE, filter);
+    // Each pixel is the mean of a square of fine ones: in integers, a tenth of the time of a filter.
+    let small = imageops::thumbnail(&fine, width * PNG_SCALE, height * PNG_SCALE);
     let mut bytes = Vec::new();
     small
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)

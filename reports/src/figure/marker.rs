@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{Color as Rgb, Line, Panel, Stroke, build::COLORS, draw::SCALE};
+use super::{Color as Rgb, Line, Panel, SCALE, Stroke, palette::COLORS};
 
 /// Where on a distribution they stand.
 const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];

@@ -3,12 +3,18 @@
 //! [`build`] decides what is shown; [`draw`] only puts it on a canvas; [`export`] writes SVG and
 //! PNG. So tests can ask a figure what it shows without reading pixels.
 
+pub(crate) mod axis;
 pub mod build;
 pub mod draw;
 pub mod export;
 pub mod marker;
+pub(crate) mod palette;
 pub mod sweep;
 pub mod tex;
+pub(crate) mod thin;
+
+/// Canvas pixels per unit of length: fine enough that steps keep their place.
+pub const SCALE: u32 = 4;
 
 /// A picture: panels side by side, and one legend below them.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,8 @@ use model::{
 
 use super::{
     About, Bound, Color, Figure, Line, Panel, Stroke,
-    build::{dark, nth_color, round_up},
+    axis::round_up,
+    palette::{dark, nth_color},
 };
 
 const GREY: Color = (90, 90, 90);

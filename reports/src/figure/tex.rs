@@ -1,7 +1,12 @@
 //! A figure for LaTeX: pgfplots with the data inside, to be read with `\input`.
 
-use super::{Bound, Color, Figure, Line, Panel, Stroke, build, marker::Shape};
-use crate::{grid::latex_escape, page::chart};
+use super::{
+    Bound, Color, Figure, Line, Panel, Stroke,
+    marker::Shape,
+    palette::{self, COLORS},
+    thin::few,
+};
+use crate::grid::latex_escape;
 
 /// The figure, a `tikzpicture` for each panel.
 #[must_use]
@@ -10,11 +15,11 @@ pub fn write(figure: &Figure) -> String {
         "% {}\n% \\usepackage{{pgfplots}} \\pgfplotsset{{compat=1.16}} \\usepackage{{textcomp}}\n",
         figure.title
     );
-    for (at, (r, g, b)) in build::COLORS.iter().enumerate() {
+    for (at, (r, g, b)) in COLORS.iter().enumerate() {
         out += &format!("\\definecolor{{rtvm{at}}}{{RGB}}{{{r},{g},{b}}}\n");
     }
     for panel in &figure.panels {
-        out += &picture(&chart::few(panel));
+        out += &picture(&few(panel));
     }
     out
 }
@@ -66,7 +71,7 @@ fn style(line: &Line) -> String {
 }
 
 fn name(color: Color) -> String {
-    chart::place(color).map_or_else(|| "gray".to_owned(), |at| format!("rtvm{at}"))
+    palette::place(color).map_or_else(|| "gray".to_owned(), |at| format!("rtvm{at}"))
 }
 
 fn curve(line: &Line, first: &str) -> String {

@@ -2,10 +2,7 @@
 
 use super::{Entry, History};
 use crate::{
-    figure::{
-        About, Bound, Figure, Line, Panel, Stroke,
-        build::{nth_color, round_up},
-    },
+    figure::{About, Bound, Figure, Line, Panel, Stroke, axis::round_up, palette::nth_color},
     units::count,
 };
 

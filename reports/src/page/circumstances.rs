@@ -2,7 +2,6 @@
 
 use model::stats::Summary;
 
-use super::content::grid;
 use crate::{
     folder::{Case, Results},
     grid::Grid,
@@ -34,7 +33,7 @@ pub fn execution(results: &Results) -> Grid {
         }));
     }
     let header = ["experiment", "task", "asked ms", "min", "p50", "p99", "p50 off", "p99 off"];
-    grid(&header, 2, rows)
+    Grid::plain(&header, 2, rows)
 }
 
 /// Attempts, failures and stalls of each experiment.
@@ -57,10 +56,10 @@ pub fn noise(results: &Results) -> Grid {
     };
     let header =
         ["experiment", "attempts", "failed", "noisy", "counted", "stalled, of the counted"];
-    let mut noise = grid(&header, 1, results.cases.iter().map(row).collect());
+    let mut noise = Grid::plain(&header, 1, results.cases.iter().map(row).collect());
     let settings = &results.manifest.suite.noise;
     noise.notes.push(format!(
-        "A repetition is noisy where the measured CPU ran nobody for more than {} of the time; it \
+        "A repetition is noisy where the measured CPU ran no thread for more than {} of the time; it \
          is tried again up to {}, and the quietest attempt counts.",
         percent(settings.max_stalled),
         count(settings.retries as usize, "time")
@@ -107,7 +106,7 @@ pub fn provenance(results: &Results) -> Grid {
     let finished = manifest.finished_utc.clone();
     rows.push(("finished", finished.unwrap_or_else(|| "not yet".to_owned())));
     let cells = rows.into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
-    grid(&["", ""], 2, cells)
+    Grid::plain(&["", ""], 2, cells)
 }
 
 fn yes_no(yes: bool) -> String {

@@ -107,7 +107,7 @@ fn lead(results: &Results) -> Vec<String> {
     if let Some(facts) = &manifest.accelerator {
         let why = brief(&facts.reason).sentence;
         lead.push(match facts.name.as_str() {
-            rtplan::sim::suite::ACCELERATOR => format!(
+            rtplan::sim::ACCELERATOR => format!(
                 "Nothing here was measured: these results were {why}. Where the text says \
                  measured, read simulated."
             ),
@@ -161,10 +161,4 @@ fn statistics(results: &Results) -> Vec<(&'static str, Grid)> {
         grids.push(("Jobs that no stall disturbed", grid(Selection::Undisturbed)));
     }
     grids
-}
-
-/// A table without notes.
-pub(super) fn grid(header: &[&str], texts: usize, rows: Vec<Vec<String>>) -> Grid {
-    let header = header.iter().map(|title| (*title).to_owned()).collect();
-    Grid { header, rows, texts, notes: Vec::new() }
 }

@@ -20,7 +20,7 @@ pub mod warnings;
 use crate::{
     claims::Claim,
     error::ReportError,
-    figure::{Figure, export},
+    figure::{Figure, export, thin},
     folder::Results,
     grid::Grid,
 };
@@ -43,7 +43,7 @@ impl Drawn {
     pub fn of(results: &Results, figure: Figure, claims: &[Claim]) -> Result<Self, ReportError> {
         let table = numbers::grid(results, &figure, claims);
         let few =
-            Figure { panels: figure.panels.iter().map(chart::few).collect(), ..figure.clone() };
+            Figure { panels: figure.panels.iter().map(thin::few).collect(), ..figure.clone() };
         Ok(Self { svg: export::svg(&few)?, figure, table })
     }
 }

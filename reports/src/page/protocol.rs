@@ -5,7 +5,6 @@ use model::{
     suite::{self, Emulator, EmulatorPlace, Workload},
 };
 
-use super::content::grid;
 use crate::{
     folder::{Case, Results},
     grid::Grid,
@@ -42,7 +41,7 @@ pub fn protocol(results: &Results) -> Grid {
         "times",
         "each",
     ];
-    grid(&header, 6, results.cases.iter().map(row).collect())
+    Grid::plain(&header, 6, results.cases.iter().map(row).collect())
 }
 
 fn workload(own: Workload) -> String {

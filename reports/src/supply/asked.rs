@@ -6,7 +6,8 @@ use super::is_vcpu;
 use crate::{
     figure::{
         About, Figure, Line, Panel, Stroke,
-        build::{nth_color, pale, round_up},
+        axis::round_up,
+        palette::{nth_color, pale},
     },
     folder::Case,
 };

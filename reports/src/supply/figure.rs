@@ -10,7 +10,8 @@ use super::{
 use crate::{
     figure::{
         About, Color, Figure, Line, Panel, Stroke,
-        build::{nth_color, pale, round_up},
+        axis::round_up,
+        palette::{nth_color, pale},
     },
     folder::Case,
     units::{count, short},

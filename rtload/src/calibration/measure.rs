@@ -12,7 +12,7 @@ use kernel::{
 use model::{duration::as_ns, stats::percentile};
 
 use super::{Calibration, SCHEMA_VERSION};
-use crate::{Error, plan::pin_error, work::burn};
+use crate::{Error, work::burn};
 
 /// Pieces that show the processor's own speed: many fit between two disturbances.
 const TINY_NS: u64 = 20_000;
@@ -60,7 +60,7 @@ pub fn measure(
     thread::scope(|scope| {
         let measuring = scope.spawn(|| {
             affinity::set(SELF, &[cpu])
-                .map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
+                .map_err(|error| Error::pin(&format!("--cpu {cpu}"), &error))?;
             let _as_ordinary_task_otherwise = sched::set(SELF, Policy::Fifo { priority: PRIORITY });
             memory::touch_stack();
             pieces(cpu, length, keep_going)

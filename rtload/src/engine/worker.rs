@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error,
-    plan::{Plan, PlannedTask, pin_error, releases},
+    plan::{Plan, PlannedTask, releases},
     policy::refused,
     traffic::Traffic,
     work::{Work, burn},
@@ -73,7 +73,7 @@ impl<'a> Member for Worker<'a> {
         let recorder = Recorder::new(self.plan.keep, self.jobs(), longest_ns, self.feed);
         if let Some(cpu) = self.plan.pin {
             affinity::set(SELF, &[cpu])
-                .map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
+                .map_err(|error| Error::pin(&format!("--cpu {cpu}"), &error))?;
         }
         // Thousands of pages are touched here: not as a real-time task.
         let traffic = self.planned.traffic.map(Traffic::new).transpose()?;

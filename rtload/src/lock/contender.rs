@@ -16,7 +16,6 @@ use crate::{
         Feed,
         crew::{Member, sleep_until},
     },
-    plan::pin_error,
     variation::mixed,
     work::{Work, burn},
 };
@@ -76,7 +75,7 @@ impl Member for Contender<'_> {
 
     fn set_up(&self) -> Result<Tally, Error> {
         affinity::set(SELF, &[self.cpu])
-            .map_err(|error| pin_error(&format!("--cpus {}", self.cpu), &error))?;
+            .map_err(|error| Error::pin(&format!("--cpus {}", self.cpu), &error))?;
         let [wait, hold] = [0; 2].map(|_| Distribution::up_to(self.arena.longest_ns));
         memory::touch_stack();
         burn(1_000, self.arena.stop);

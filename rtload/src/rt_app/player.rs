@@ -34,7 +34,6 @@ use crate::{
         Feed,
         crew::{Member, sleep_until},
     },
-    plan::pin_error,
     policy::refused,
     work::{WorkKind, burn},
 };
@@ -172,7 +171,7 @@ impl Player<'_> {
         let cpus = if cpus.is_empty() { self.stage.cpus } else { cpus };
         affinity::set(SELF, cpus).map_err(|error| {
             let place = format!("{}: cpus {}", self.thread.path, affinity::format_list(cpus));
-            pin_error(&place, &error)
+            Error::pin(&place, &error)
         })
     }
 

@@ -104,14 +104,16 @@ pub(super) struct Platform {
     /// `--tick` for two-gap and explicit-deadline; the other models hold beside none
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     neighbours: Option<u32>,
-    /// How many times slower work is here than where it was measured, for example `1.07`
+    /// Factor by which the same work takes longer here than where it was measured, for example
+    /// `1.07`
     #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, default_value_t = Ratio::default())]
     slow_down: Ratio,
     /// vCPUs, each with a reservation of its own; tasks are dealt out among them
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     vcpus: u16,
-    /// Which of the vCPUs that a task fits on gets it
+    /// How tasks are placed on vCPUs: on the first that fits, or the one left with least (best) or
+    /// most (worst) room
     #[arg(long, value_enum, default_value_t = FitName::First)]
     fit: FitName,
 }

@@ -10,10 +10,10 @@ use super::{
     write,
 };
 use crate::{
-    budget::{BudgetError, Question},
     grid,
     output::{Curve, csv, json, plot, text},
     partition::{Fit, MOST_TASKS},
+    question::{BudgetError, Question},
     study::{Answer, Study, Vcpus, answer, models, study, supplies},
     supply::{Model, Supply},
     workload::{Scheduler, TaskSpec, Workload},

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::{
     analysis::AnalysisError,
-    budget::BudgetError,
     output::plot::PlotError,
+    question::BudgetError,
     sim::{SimError, suite::SuiteRunError},
     supply::SupplyError,
     workload::WorkloadError,

@@ -17,7 +17,7 @@ use model::{
 
 pub use error::CliError;
 
-/// Says which reservation a task set needs, and why. Needs no privilege.
+/// Compute which reservation a task set needs, and why; needs no privilege.
 #[derive(Debug, Parser)]
 #[command(name = "rtplan", version, after_help = EXIT_HELP)]
 pub struct Cli {
@@ -27,14 +27,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Whether every deadline holds, and the worst-case response times
+    /// Compute worst-case response times, and whether every deadline is met
     #[command(after_help = example("rtplan analyse --task 30ms/150ms --task 50ms/200ms --reservation 28ms/50ms"))]
     Analyse(args::Analyse),
-    /// The least budget for a reservation period, or over a range of periods; for tasks, or for a
-    /// demand that was measured
+    /// Compute the least budget for a reservation period, or for a range of periods, from tasks or
+    /// from a measured demand
     #[command(after_help = example("rtplan budget --task 30ms/150ms --task 50ms/200ms --period 50ms"))]
     Budget(args::Budget),
-    /// Simulates tasks under a reservation, or a whole suite into a result folder
+    /// Simulate tasks under a reservation, or a whole suite into a result folder
     #[command(after_help = example("rtplan simulate --task 30ms/150ms --reservation 28ms/50ms --load 50ms/120ms --duration 60s"))]
     Simulate(Box<simulate::Simulate>),
     #[command(flatten)]

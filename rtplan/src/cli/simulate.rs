@@ -50,7 +50,8 @@ pub(super) struct Vm {
     #[arg(long, value_name = "N", default_value_t = ORDINARY_WEIGHT,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub weight: u32,
-    /// How many times slower work is here than where it was measured, for example `1.07`
+    /// Factor by which the same work takes longer here than where it was measured, for example
+    /// `1.07`
     #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, default_value_t = Ratio::default())]
     pub slow_down: Ratio,
     /// The guest's own work in each of its ticks, for example `20us/4ms`
@@ -64,7 +65,8 @@ pub(super) struct Vm {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub vcpus: u16,
-    /// Which of the vCPUs that a task fits on gets it
+    /// How tasks are placed on vCPUs: on the first that fits, or the one left with least (best) or
+    /// most (worst) room
     #[arg(long, value_enum, default_value_t = FitName::First)]
     pub fit: FitName,
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::words;
 use crate::{
-    budget::BudgetError,
     demand::{Wish, recommended},
     grid::Cell,
+    question::BudgetError,
 };
 
 /// The answer; serialised it is the JSON.

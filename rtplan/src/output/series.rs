@@ -3,7 +3,7 @@
 //! The only floating point of this crate that is not a label: pictures, never verdicts.
 
 use crate::{
-    edf,
+    item::due,
     ns::Ns,
     problem::Problem,
     supply::Supply,
@@ -69,7 +69,7 @@ pub(crate) fn demands(
         points
     };
     if scheduler == Scheduler::Edf {
-        let points = steps(&|t| edf::demand(&problem.items, t));
+        let points = steps(&|t| due(&problem.items, t));
         return Ok(vec![Line { name: "demand (EDF)".to_owned(), points }]);
     }
     let ranks = problem.items.len().saturating_sub(MOST_TASKS)..problem.items.len();

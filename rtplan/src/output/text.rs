@@ -6,8 +6,8 @@ use model::TaskSet;
 
 use super::{Curve, reading, words};
 use crate::{
-    budget::Question,
     grid::cheapest,
+    question::Question,
     study::{Answer, Study},
     workload::{Scheduler, Workload},
 };

@@ -60,7 +60,7 @@ impl Measured {
     pub fn read(folder: &Path) -> Result<Self, CalibrateError> {
         let folder = Folder::open(folder)?;
         let manifest = &folder.manifest;
-        if manifest.accelerator.as_ref().is_some_and(|own| own.name == super::suite::ACCELERATOR) {
+        if manifest.accelerator.as_ref().is_some_and(|own| own.name == super::ACCELERATOR) {
             return Err(CalibrateError::Simulated(folder.path));
         }
         let mut traced = Vec::new();

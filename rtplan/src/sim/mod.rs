@@ -41,6 +41,9 @@ pub use observe::{Count, Done, Observer, Outcome, ThreadOutcome};
 pub use record::{JobWriter, Label, Listener, Recorder, TaskTally};
 pub use setup::{Cpu, Entry, MOST_EVENTS, ORDINARY_WEIGHT, Server, SimError, Task, Thread, Tick};
 
+/// What the manifest of simulated results names as accelerator.
+pub const ACCELERATOR: &str = "simulation";
+
 /// Simulates `cpu`. The same set-up and seed give the same jobs, to the nanosecond.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use model::{Reservation, duration::as_ns};
 pub(super) const NEVER: u64 = u64::MAX;
 
 /// The period of the controlling thread that ends the budgets of `timer-server` by preempting: it has
-/// the earlier deadline only so long before the server's (`orchestrator::helper::enforcer`).
+/// the earlier deadline only so long before the server's (`orchestrator::mechanism::timer_server`).
 fn looks(reservation: Reservation) -> Duration {
     let slack = (reservation.period() - reservation.budget()) / 2;
     slack.clamp(Duration::from_micros(500), Duration::from_millis(2))

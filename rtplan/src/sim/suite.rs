@@ -20,6 +20,7 @@ use model::{
 use thiserror::Error;
 
 use super::{
+    ACCELERATOR,
     calibrate::{CalibrateError, Measured},
     chance::{StallSource, Stalls, generator},
     experiment::{self, Conditions, Phases},
@@ -28,9 +29,6 @@ use super::{
     setup::{Cpu, SimError, Tick},
     simulate,
 };
-
-/// What the manifest of simulated results names as accelerator.
-pub const ACCELERATOR: &str = "simulation";
 
 /// What is to be done with a suite.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ pub struct Web {
     pub program: Option<PathBuf>,
     /// The query of every request.
     pub query: String,
-    /// Clients that ask at the same time.
+    /// Number of concurrent clients.
     pub clients: u32,
     /// Requests of each client in a repetition, one after the other; until the experiment's
     /// `duration` has passed where absent (in the short form: 10).

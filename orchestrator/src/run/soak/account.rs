@@ -24,7 +24,7 @@ pub struct Over {
     pub job: u64,
     /// From the scheduled release to the finish.
     pub response_ns: u64,
-    /// Time in which the measured CPU ran nobody meanwhile; none where that is not known.
+    /// Time in which the measured CPU ran no thread meanwhile; none where that is not known.
     pub stalled_ns: Option<u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use model::sample::Stall;
 
-use super::segment::Segment;
+use model::segment::Segment;
 
 /// The times in which the machine may have run nobody, and `after_ns` more: what a stall delays goes
 /// on being late. The sentinel looks every `interval_ns`, so a stall may have begun that much before

@@ -27,7 +27,7 @@ use kernel::{
 use model::{Reservation, duration::as_ns};
 use serde::{Deserialize, Serialize};
 
-use crate::mechanism::READY;
+use super::super::READY;
 
 /// Its own reservation. Its deadline has to come before the deadlines of those it serves as their
 /// budgets end, P − Q before: half of that is its period. A look takes 20 to 75 µs, and there may be

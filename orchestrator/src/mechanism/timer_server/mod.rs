@@ -1,7 +1,7 @@
 //! SCHED_DEADLINE whose budget ends on time, on kernels that alone would end it at the next tick.
 //!
 //! The vCPU threads are under `deadline`. Beside them, on the measured CPU, a small controlling
-//! thread ([`crate::helper::enforcer`]) wakes at the earliest instant at which a budget can be used
+//! thread ([`enforcer`]) wakes at the earliest instant at which a budget can be used
 //! up. Its waking is what ends the budget: the kernel accounts for the thread that it preempts, and
 //! throttles it there and then.
 //!
@@ -10,6 +10,8 @@
 //! lost, because none is waited for. A server that moves the thread between SCHED_FIFO and
 //! SCHED_IDLE itself has neither property: `docs/mechanisms.md` has the measurements.
 
+pub(crate) mod enforcer;
+
 use std::{env, fs, time::Duration};
 
 use anyhow::{Context, Result};
@@ -17,10 +19,10 @@ use kernel::deadline_state::DeadlineState;
 use model::{Reservation, duration};
 use tempfile::TempDir;
 
+use self::enforcer::Report;
 use super::{Attached, Enforce, Request, Vm, deadline::Deadline, room};
 use crate::{
     error::Refusal,
-    helper::enforcer::Report,
     host::{Background, Roots, Stage},
 };
 

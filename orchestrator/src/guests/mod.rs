@@ -1,4 +1,6 @@
-//! The guests of a run.
+//! The guests that a run boots, and what their threads use.
+
+pub(crate) mod kvm;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +15,6 @@ use model::{
     suite::{self, AcceleratorChoice, GuestSettings},
 };
 
-use super::kvm;
 use crate::{
     guest::{
         Accelerator, Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
