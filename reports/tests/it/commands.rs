@@ -42,7 +42,7 @@ fn table_in_every_format() {
     fig4-loaded    tau1           200        2       0           0   51.30    51.70       –       0.93    51.62     51.84     51.90     60.82     60.82     60.82     52.00
     fig4-loaded    tau2           150        2       0           0   72.11   106.47       –      24.06   123.20    123.55    123.60    132.25    132.25    132.25    124.00
 
-    Response times in milliseconds, of all jobs. A job is stalled where the machine ran nobody for more than 500 µs since its busy period began.
+    Response times in milliseconds, of all jobs. A job is stalled where the machine ran no thread for more than 500 µs since its busy period began.
     No confidence interval of a mean: none over a single repetition, nor where jobs never finished.
     ");
     insta::assert_snapshot!(output(&["table", dir, "--format", "markdown"]), @"
@@ -58,7 +58,7 @@ fn table_in_every_format() {
     | fig4-loaded | tau1 | 200 | 2 | 0 | 0 | 51.30 | 51.70 | – | 0.93 | 51.62 | 51.84 | 51.90 | 60.82 | 60.82 | 60.82 | 52.00 |
     | fig4-loaded | tau2 | 150 | 2 | 0 | 0 | 72.11 | 106.47 | – | 24.06 | 123.20 | 123.55 | 123.60 | 132.25 | 132.25 | 132.25 | 124.00 |
 
-    Response times in milliseconds, of all jobs. A job is stalled where the machine ran nobody for more than 500 µs since its busy period began.
+    Response times in milliseconds, of all jobs. A job is stalled where the machine ran no thread for more than 500 µs since its busy period began.
 
     No confidence interval of a mean: none over a single repetition, nor where jobs never finished.
     ");
@@ -92,7 +92,7 @@ fn table_in_every_format() {
         fig4-loaded & tau2 & 148 & 2 & 0 & 0 & 72.11 & 106.47 & -- & 24.04 & 123.20 & 123.55 & 123.60 & 123.60 & 123.60 & 123.60 & 124.00 \\
         \bottomrule
         \end{tabular}
-        % Response times in milliseconds, of the jobs that no stall disturbed. A job is stalled where the machine ran nobody for more than 500 µs since its busy period began.
+        % Response times in milliseconds, of the jobs that no stall disturbed. A job is stalled where the machine ran no thread for more than 500 µs since its busy period began.
         % No confidence interval of a mean: none over a single repetition, nor where jobs never finished.
         "#
     );
