@@ -9,7 +9,6 @@
 //! A buffer as large as the last cache throws out of it what others have there.
 
 use std::{
-    fs,
     path::Path,
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
@@ -21,7 +20,7 @@ use kernel::{clock::thread_cpu_ns, procfs::Proc};
 use model::duration::as_ns;
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, caches};
 
 /// What a load keeps busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
@@ -122,7 +121,7 @@ fn in_mib(bytes: u64) -> String {
 }
 
 /// The bytes that the kernel can give without swapping; none where it does not tell.
-fn available(proc: &Proc) -> Option<u64> {
+pub(crate) fn available(proc: &Proc) -> Option<u64> {
     let text = proc.text("meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
@@ -130,15 +129,7 @@ fn available(proc: &Proc) -> Option<u64> {
 
 /// The size of the last cache of `cpu`.
 fn last_cache(sys: &Path, cpu: u32) -> Option<Bytes> {
-    let folder = sys.join(format!("devices/system/cpu/cpu{cpu}/cache"));
-    let read = |index: u32, name: &str| -> Option<String> {
-        let path = folder.join(format!("index{index}")).join(name);
-        Some(fs::read_to_string(path).ok()?.trim().to_owned())
-    };
-    let level = |index| read(index, "level")?.parse::<u32>().ok();
-    let last = (0..8).filter_map(|index| Some((level(index)?, index))).max()?.1;
-    // The kernel writes 32768K for 32 MiB.
-    read(last, "size")?.strip_suffix('K').and_then(|size| format!("{size}KiB").parse().ok())
+    caches::data(sys, cpu).into_values().next_back()
 }
 
 /// What was moved.
@@ -233,6 +224,8 @@ fn next_line(line: usize, lines: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -300,18 +293,5 @@ mod tests {
         let text = "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   2000 kB\n";
         fs::write(root.path().join("meminfo"), text).unwrap();
         assert_eq!(available(&Proc::at(root.path())), Some(2_048_000));
-    }
-
-    #[test]
-    fn the_last_cache_is_the_one_of_the_highest_level() {
-        let sys = tempfile::tempdir().unwrap();
-        for (index, level, size) in [(0, 1, "32K"), (1, 3, "32768K"), (2, 2, "512K")] {
-            let folder = sys.path().join(format!("devices/system/cpu/cpu1/cache/index{index}"));
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("level"), format!("{level}\n")).unwrap();
-            fs::write(folder.join("size"), format!("{size}\n")).unwrap();
-        }
-        assert_eq!(last_cache(sys.path(), 1), Some(Bytes(32 << 20)));
-        assert_eq!(last_cache(sys.path(), 0), None);
     }
 }

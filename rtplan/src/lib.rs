@@ -31,6 +31,7 @@ mod ns;
 pub mod output;
 mod partition;
 mod phases;
+pub mod predict;
 mod problem;
 mod response;
 pub mod sim;

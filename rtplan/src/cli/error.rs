@@ -9,6 +9,7 @@ use crate::{
     analysis::AnalysisError,
     budget::BudgetError,
     output::plot::PlotError,
+    predict::PredictError,
     sim::{SimError, suite::SuiteRunError},
     supply::SupplyError,
     workload::WorkloadError,
@@ -62,6 +63,9 @@ pub enum CliError {
     /// A suite that was not simulated.
     #[error(transparent)]
     SuiteRun(#[from] SuiteRunError),
+    /// No prediction.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// Samples that cannot be read.
     #[error(transparent)]
     Samples(#[from] SampleError),
