@@ -9,8 +9,8 @@ use model::{
 };
 
 use crate::{
-    Error, calibration, load, lock,
-    options::{CalibrateArgs, LoadArgs, LockArgs, RunArgs},
+    Error, calibration, characterise, load, lock,
+    options::{CalibrateArgs, CharacteriseArgs, LoadArgs, LockArgs, RunArgs},
     output, plan, rt_app, run,
     signals::Signals,
 };
@@ -42,6 +42,10 @@ pub enum Command {
     /// Measure how much work an execution time is, and store it
     #[command(after_help = example("rtload calibrate --cpu 1 --save calibration.json"))]
     Calibrate(CalibrateArgs),
+    /// Measure what elementary operations cost on this host, so that `rtplan predict` can carry
+    /// execution times to and from it; in a guest for what runs in a guest
+    #[command(after_help = example("rtload characterise --cpu 1 --out host.json"))]
+    Characterise(CharacteriseArgs),
     /// About the program itself.
     #[command(flatten)]
     Manual(Manual),
@@ -60,6 +64,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         Command::Load(args) => load::command(&args),
         Command::Lock(args) => lock::command(&args),
         Command::Calibrate(args) => calibrate(&args),
+        Command::Characterise(args) => characterise::command(&args),
         Command::Manual(manual) => {
             output::answer(&manual.text::<Cli>().map_err(Error::Usage)?).map(|()| Exit::Done)
         }

@@ -2,11 +2,14 @@
 //!
 //! [`run`] measures a task set, [`rt_app`] one that a file of rt-app describes, [`load`] keeps a CPU,
 //! its caches or its memory busy in the background, [`lock`] contends for a lock, [`calibration`] finds
-//! out how much work an execution time is. The commands of the program call exactly these.
+//! out how much work an execution time is, [`characterise`] what the host's elementary operations cost. The commands of the program call exactly these.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod bytes;
+pub mod caches;
 pub mod calibration;
+pub mod characterise;
 pub mod cli;
 pub mod engine;
 pub mod error;

@@ -7,10 +7,11 @@ use model::{duration, load::Backlog};
 use serde::Serialize;
 
 use crate::{
+    bytes::Bytes,
     calibration::{self, Look},
     plan::{MOST_RECORDS, StopAbove},
     policy::PolicyKind,
-    traffic::{Bytes, LoadKind},
+    traffic::LoadKind,
     variation::TaskArg,
     work::WorkKind,
 };
@@ -318,6 +319,23 @@ pub struct CalibrateArgs {
     pub save: Option<PathBuf>,
     /// CPU time to measure
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "3s")]
+    pub length: Duration,
+    /// Form of the summary on standard output
+    #[arg(long, default_value = "text")]
+    pub summary: Format,
+}
+
+/// `rtload characterise`.
+#[derive(Debug, Clone, Args)]
+pub struct CharacteriseArgs {
+    /// The CPU to measure; by default the highest-numbered one allowed
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+    /// Write the vector to this file (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Time to measure, about; at least ten batches of 10 ms of each operation are taken
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "5s")]
     pub length: Duration,
     /// Form of the summary on standard output
     #[arg(long, default_value = "text")]

@@ -9,9 +9,7 @@
 //! A buffer as large as the last cache throws out of it what others have there.
 
 use std::{
-    fs,
     path::Path,
-    str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -21,7 +19,7 @@ use kernel::{clock::thread_cpu_ns, procfs::Proc};
 use model::duration::as_ns;
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, bytes::Bytes, caches};
 
 /// What a load keeps busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
@@ -36,35 +34,6 @@ pub enum LoadKind {
     /// Memory: from one end to the other, by default of 64MiB
     Memory,
 }
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Bytes(pub u64);
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || {
-            format!(
-                "`{text}` is no size; write a number and KiB, MiB, GiB or TiB, for example `64MiB`"
-            )
-        };
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-        let (number, shift) = units
-            .iter()
-            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
-            .ok_or_else(wrong)?;
-        let number: u64 = number.trim().parse().map_err(|_not_a_number| wrong())?;
-        let bytes = number.checked_mul(1 << shift).filter(|bytes| (LEAST..=MOST).contains(bytes));
-        bytes.map(Self).ok_or_else(|| format!("`{text}`: a size lies from 4KiB to 1024TiB"))
-    }
-}
-
-/// The least buffer, and more than any machine has.
-const LEAST: u64 = 4 << 10;
-const MOST: u64 = 1 << 50;
 
 /// Larger than most caches, and there also on small machines.
 const MEMORY: Bytes = Bytes(64 << 20);
@@ -122,7 +91,7 @@ fn in_mib(bytes: u64) -> String {
 }
 
 /// The bytes that the kernel can give without swapping; none where it does not tell.
-fn available(proc: &Proc) -> Option<u64> {
+pub(crate) fn available(proc: &Proc) -> Option<u64> {
     let text = proc.text("meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
@@ -130,15 +99,7 @@ fn available(proc: &Proc) -> Option<u64> {
 
 /// The size of the last cache of `cpu`.
 fn last_cache(sys: &Path, cpu: u32) -> Option<Bytes> {
-    let folder = sys.join(format!("devices/system/cpu/cpu{cpu}/cache"));
-    let read = |index: u32, name: &str| -> Option<String> {
-        let path = folder.join(format!("index{index}")).join(name);
-        Some(fs::read_to_string(path).ok()?.trim().to_owned())
-    };
-    let level = |index| read(index, "level")?.parse::<u32>().ok();
-    let last = (0..8).filter_map(|index| Some((level(index)?, index))).max()?.1;
-    // The kernel writes 32768K for 32 MiB.
-    read(last, "size")?.strip_suffix('K').and_then(|size| format!("{size}KiB").parse().ok())
+    caches::data(sys, cpu).into_values().next_back()
 }
 
 /// What was moved.
@@ -233,16 +194,9 @@ fn next_line(line: usize, lines: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn sizes_are_read_and_nonsense_is_refused() {
-        assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
-        assert_eq!("4 KiB".parse(), Ok(Bytes(4096)));
-        for wrong in ["", "64", "64MB", "-1MiB", "1KiB", "1025TiB", "99999999999999999999GiB"] {
-            assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn every_line_of_a_cache_is_visited_once_before_any_comes_again() {
@@ -300,18 +254,5 @@ mod tests {
         let text = "MemTotal:       8000 kB\nMemFree:        1000 kB\nMemAvailable:   2000 kB\n";
         fs::write(root.path().join("meminfo"), text).unwrap();
         assert_eq!(available(&Proc::at(root.path())), Some(2_048_000));
-    }
-
-    #[test]
-    fn the_last_cache_is_the_one_of_the_highest_level() {
-        let sys = tempfile::tempdir().unwrap();
-        for (index, level, size) in [(0, 1, "32K"), (1, 3, "32768K"), (2, 2, "512K")] {
-            let folder = sys.path().join(format!("devices/system/cpu/cpu1/cache/index{index}"));
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("level"), format!("{level}\n")).unwrap();
-            fs::write(folder.join("size"), format!("{size}\n")).unwrap();
-        }
-        assert_eq!(last_cache(sys.path(), 1), Some(Bytes(32 << 20)));
-        assert_eq!(last_cache(sys.path(), 0), None);
     }
 }

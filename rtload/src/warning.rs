@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use model::duration;
+use model::{costs::Component, duration};
 
 /// What keeps real-time tasks from having a whole CPU.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +78,11 @@ pub enum Warning {
     OtherLoop {
         /// Nanoseconds.
         ns: i64,
+    },
+    /// There is too little memory for a component of the vector of costs.
+    NoRoomFor {
+        /// Which.
+        component: Component,
     },
     /// Jobs were released, but not finished when the run had to end.
     Unfinished {
@@ -162,6 +167,12 @@ impl fmt::Display for Warning {
                 f,
                 "global.calibration: {ns} ns is what rt-app's loop takes; rtload's loop is another, \
                  and was measured; give \"CPU0\", or a measured one with --calibration"
+            ),
+            Self::NoRoomFor { component } => write!(
+                f,
+                "{component} was not measured: {} MiB are more than half of the memory that is \
+                 available; free some and measure again",
+                component.size_bytes().unwrap_or(0) >> 20
             ),
             Self::Unfinished { jobs } => write!(
                 f,

@@ -32,6 +32,7 @@ mod ns;
 pub mod output;
 mod partition;
 mod phases;
+pub mod predict;
 mod problem;
 mod question;
 mod response;

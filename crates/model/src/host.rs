@@ -16,7 +16,27 @@ pub enum Platform {
     Emulated,
 }
 
+/// What QEMU's emulator answers to CPUID leaf 0x4000_0000.
+const TCG: &str = "TCGTCGTCGTCG";
+
 impl Platform {
+    /// The kind of a machine whose processor names the hypervisor `signature` (CPUID leaf
+    /// 0x4000_0000) and which calls its processor `cpu_model`.
+    #[must_use]
+    pub fn under(signature: &str, cpu_model: Option<&str>) -> Self {
+        if signature == TCG || cpu_model.is_some_and(Self::is_emulated_processor) {
+            Self::Emulated
+        } else {
+            Self::VirtualMachine
+        }
+    }
+
+    /// `QEMU TCG CPU version 2.5+` is the model of `-cpu max` under emulation.
+    #[must_use]
+    pub fn is_emulated_processor(cpu_model: &str) -> bool {
+        cpu_model.contains("QEMU TCG")
+    }
+
     /// Its name in the manifest.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod busy;
 pub mod clock;
+pub mod costs;
 pub mod demand;
 pub mod duration;
 pub mod exit;

@@ -4,20 +4,17 @@ use model::manifest::Platform;
 
 use super::{Roots, line_of};
 
-/// What QEMU's emulator answers to CPUID leaf 0x4000_0000.
-const TCG: &str = "TCGTCGTCGTCG";
-
 /// The kind of the host below `roots`, whose processor names the hypervisor `signature` (CPUID leaf
 /// 0x4000_0000, [`kernel::cpuid::hypervisor`]). Where the processor names none, the names of
 /// processor and machine tell, as QEMU can hide the signature (`-cpu …,tcg-cpuid=off`); none where
 /// `/proc` says nothing of the processor.
 #[must_use]
 pub fn platform(roots: &Roots, signature: Option<&str>) -> Option<Platform> {
+    let model = roots.cpuinfo("model name");
     if let Some(signature) = signature {
-        let emulated = signature == TCG || roots.has_emulated_processor();
-        return Some(if emulated { Platform::Emulated } else { Platform::VirtualMachine });
+        return Some(Platform::under(signature, model.as_deref()));
     }
-    if roots.has_emulated_processor() {
+    if model.as_deref().is_some_and(Platform::is_emulated_processor) {
         return Some(Platform::Emulated);
     }
     let flags = roots.cpuinfo("flags")?;
@@ -27,11 +24,6 @@ pub fn platform(roots: &Roots, signature: Option<&str>) -> Option<Platform> {
 }
 
 impl Roots {
-    /// `QEMU TCG CPU version 2.5+` is the model of `-cpu max` under emulation.
-    fn has_emulated_processor(&self) -> bool {
-        self.cpuinfo("model name").is_some_and(|model| model.contains("QEMU TCG"))
-    }
-
     /// Whether the firmware names a machine that only hypervisors have.
     fn is_named_as_virtual_machine(&self) -> bool {
         const MACHINES: [&str; 7] =
@@ -48,6 +40,8 @@ mod tests {
 
     use super::*;
     use crate::host::topology::tests::tree;
+
+    const TCG: &str = "TCGTCGTCGTCG";
 
     /// The kind of a made-up host.
     fn kind(signature: Option<&str>, model: &str, flags: &str, vendor: &str) -> Option<Platform> {

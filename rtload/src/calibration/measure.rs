@@ -109,7 +109,8 @@ fn guess() -> f64 {
     warm.cost(10.0)
 }
 
-fn cpu_model() -> Option<String> {
+/// The processor's name, where /proc/cpuinfo tells.
+pub(crate) fn cpu_model() -> Option<String> {
     let text = Proc::default().text("cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, name)| name.trim().to_owned())

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::work::{Work, WorkKind};
 
 pub use check::compare;
+pub(crate) use measure::cpu_model;
 pub use measure::measure;
 pub use obtain::{Options, obtain, renew};
 pub use store::{cache_path, load, save, save_to};

@@ -1,5 +1,6 @@
 //! What a run leaves behind: files, and a summary.
 
+mod costs;
 mod cyclictest;
 mod files;
 mod stream;
@@ -12,6 +13,7 @@ use model::{
 };
 use serde::Serialize;
 
+pub use costs::print_costs;
 pub(crate) use files::open;
 pub use files::{Labels, Outputs, jobs};
 pub use stream::Stream;

@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::{Labels, answer, files::task_jobs, print_json, print_warnings, text};
 use crate::{
     Error,
+    bytes::Bytes,
     calibration::Calibration,
     engine::{Histograms, Outcome, TaskOutcome},
     options::{Format, TaskArgs},
     plan::{Keep, Plan},
     policy::PolicyKind,
-    traffic::{self, Bytes, LoadKind, Moved},
+    traffic::{self, LoadKind, Moved},
     warning::Warning,
     work::WorkKind,
 };

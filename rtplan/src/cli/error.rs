@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     analysis::AnalysisError,
     output::plot::PlotError,
+    predict::PredictError,
     question::BudgetError,
     sim::{SimError, suite::SuiteRunError},
     supply::SupplyError,
@@ -62,6 +63,9 @@ pub enum CliError {
     /// A suite that was not simulated.
     #[error(transparent)]
     SuiteRun(#[from] SuiteRunError),
+    /// No prediction.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// Samples that cannot be read.
     #[error(transparent)]
     Samples(#[from] SampleError),

@@ -2,9 +2,11 @@
 
 pub mod args;
 mod ask;
+mod chosen;
 mod demand;
 mod error;
 mod play;
+mod predict;
 mod simulate;
 mod write;
 
@@ -37,6 +39,9 @@ enum Command {
     /// Simulate tasks under a reservation, or a whole suite into a result folder
     #[command(after_help = example("rtplan simulate --task 30ms/150ms --reservation 28ms/50ms --load 50ms/120ms --duration 60s"))]
     Simulate(Box<simulate::Simulate>),
+    /// What the tasks of a suite take on another host, and whether their deadlines hold there
+    #[command(after_help = example("rtplan predict --suite suite.toml --from here.json --to there.json"))]
+    Predict(predict::Predict),
     #[command(flatten)]
     Manual(Manual),
 }
@@ -52,6 +57,7 @@ pub fn execute(cli: &Cli) -> Result<Exit, CliError> {
         Command::Budget(args) if args.grid.is_some() => ask::grid(args),
         Command::Budget(args) => ask::budget(args),
         Command::Simulate(args) => play::simulate(args),
+        Command::Predict(args) => predict::predict(args),
         Command::Manual(manual) => {
             write::answer_text(&manual.text::<Cli>().map_err(CliError::Usage)?)?;
             Ok(Exit::Done)

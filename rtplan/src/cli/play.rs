@@ -7,13 +7,13 @@ use model::{
     duration::as_ns,
     outfile::Filling,
     sample::{Job, Stall, read_csv},
-    suite,
 };
 
 use super::{
     CliError,
     ask::{scheduler, usage, workload},
-    simulate::{ExecutionName, Simulate},
+    chosen,
+    simulate::{ExecutionName, Simulate, usual_fair_server},
     write,
 };
 use crate::{
@@ -217,20 +217,7 @@ fn finish(writer: JobWriter<Filling>) -> csv::Result<()> {
 // ---- a suite ----
 
 fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
-    let mut suite = suite::read(file)?;
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| CliError::File { path: file.to_owned(), source })?;
-    if let Some(unknown) = args.only.iter().find(|name| suite.experiment(name).is_none()) {
-        let names: Vec<&str> = suite.experiments.iter().map(|one| one.name.as_str()).collect();
-        return Err(usage(format!(
-            "{}: no experiment `{unknown}`; there are {}",
-            file.display(),
-            names.join(", ")
-        )));
-    }
-    if !args.only.is_empty() {
-        suite.experiments.retain(|one| args.only.contains(&one.name));
-    }
+    let (mut suite, text) = chosen::suite(file, &args.only)?;
     suite.experiments.retain(|experiment| {
         let refusal = refusal(experiment);
         if let Some(reason) = &refusal {
@@ -251,10 +238,7 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
         measured: measured.map_err(crate::sim::suite::SuiteRunError::from)?,
         tick: args.host.tick.or(settings.tick),
         switch_overhead: args.host.switch_overhead.unwrap_or(settings.switch_overhead),
-        fair_server: args
-            .host
-            .fair_server
-            .map_or_else(|| Some("50ms/1s".parse().expect("a valid reservation")), |fair| fair.0),
+        fair_server: args.host.fair_server.map_or_else(usual_fair_server, |fair| fair.0),
         seed: args.run.seed.unwrap_or(settings.seed),
         suite,
         text,

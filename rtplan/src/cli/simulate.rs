@@ -228,6 +228,11 @@ impl FromStr for FairName {
     }
 }
 
+/// What ordinary threads get of a host that nobody has looked at: the kernel's default.
+pub(super) fn usual_fair_server() -> Option<Reservation> {
+    Some("50ms/1s".parse().expect("a valid reservation"))
+}
+
 /// A stall's start and length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StallName(pub Duration, pub Duration);

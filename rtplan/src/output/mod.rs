@@ -4,6 +4,7 @@ pub mod csv;
 pub mod demand;
 pub mod json;
 pub mod plot;
+pub mod predicted;
 pub mod reading;
 pub mod series;
 pub mod simulated;

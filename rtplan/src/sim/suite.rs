@@ -186,8 +186,11 @@ fn save(folder: &Path, manifest: &Manifest) -> Result<(), SuiteRunError> {
 }
 
 impl Plan {
-    /// At least one.
-    fn conditions(
+    /// What `experiment` is played under: at least one, and what is not known.
+    ///
+    /// # Errors
+    /// [`SuiteRunError::Calibrate`].
+    pub fn conditions(
         &self,
         experiment: &Experiment,
     ) -> Result<(Vec<Conditions>, Vec<String>), SuiteRunError> {

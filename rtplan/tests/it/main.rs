@@ -3,6 +3,7 @@
 mod counter_examples;
 mod demand;
 mod oracle;
+mod predict;
 mod printing;
 mod program;
 mod properties;

@@ -1,0 +1,121 @@
+//! A vector of costs, printed.
+
+use std::fmt::Write;
+
+use model::costs::{Component, CostVector};
+use serde::Serialize;
+
+use super::{answer, print_json, print_warnings};
+use crate::{Error, options::Format, warning::Warning};
+
+/// A vector with what speaks against it.
+#[derive(Debug, Serialize)]
+struct CostsSummary<'a> {
+    #[serde(flatten)]
+    vector: &'a CostVector,
+    warnings: Vec<String>,
+}
+
+/// Prints a vector on standard output.
+///
+/// # Errors
+/// [`Error::System`] where it cannot be printed though somebody reads.
+pub fn print_costs(vector: &CostVector, warnings: &[Warning], format: Format) -> Result<(), Error> {
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    print_warnings(&warnings);
+    match format {
+        Format::Text => answer(&table(vector)),
+        Format::Json => print_json(&CostsSummary { vector, warnings }),
+    }
+}
+
+fn table(vector: &CostVector) -> String {
+    let host = &vector.host;
+    let unknown = "unknown".to_owned();
+    let mut text = format!(
+        "CPU {} of {} ({}, Linux {}, {}), policy {}\n\n{:<19}{:>12}{:>12}{:>12}  operation\n",
+        vector.cpu,
+        host.name.as_ref().unwrap_or(&unknown),
+        host.cpu_model.as_ref().unwrap_or(&unknown),
+        host.kernel.as_ref().unwrap_or(&unknown),
+        host.hypervisor.as_deref().unwrap_or("no hypervisor named"),
+        vector.policy,
+        "",
+        "ns",
+        "p10",
+        "p90",
+    );
+    for component in Component::ALL {
+        let figures = vector.cost(component).map_or(["–"; 3].map(str::to_owned), |cost| {
+            [cost.per_operation_ns, cost.low_ns, cost.high_ns].map(|ns| format!("{ns:.3}"))
+        });
+        let [cost, low, high] = figures;
+        let (name, what) = (component.name(), component.operation());
+        writeln!(text, "{name:<19}{cost:>12}{low:>12}{high:>12}  {what}")
+            .expect("a string takes it");
+    }
+    let ms = vector.batch_ns as f64 / 1e6;
+    let known = |ns: Option<f64>| ns.map_or_else(|| "–".to_owned(), |ns| format!("{ns:.3}"));
+    write!(
+        text,
+        "\nmedian, 10th and 90th percentile of batches of {ms} ms; the loop around an operation takes \
+         {} ns, the clock around a batch {} ns\n",
+        known(vector.loop_ns),
+        known(vector.clock_read_ns)
+    )
+    .expect("a string takes it");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use model::costs::{Cost, MeasuredHost, SCHEMA_VERSION};
+
+    use super::*;
+
+    fn vector() -> CostVector {
+        let cost = |(at, component): (usize, Component)| {
+            let ns = 1.5 * (at as f64 + 1.0);
+            let cost = Cost {
+                per_operation_ns: ns,
+                low_ns: ns * 0.99,
+                high_ns: ns * 1.02,
+                batches: 38,
+                batch_operations: 1000,
+                size_bytes: component.size_bytes(),
+            };
+            (component, (component != Component::MemoryDram).then_some(cost))
+        };
+        CostVector {
+            schema_version: SCHEMA_VERSION,
+            measured_utc: "2026-11-26T15:00:00Z".to_owned(),
+            host: MeasuredHost {
+                name: Some("lab".to_owned()),
+                cpu_model: Some("An Example".to_owned()),
+                kernel: Some("6.1".to_owned()),
+                hypervisor: Some("KVMKVMKVM".to_owned()),
+                platform: Some(model::host::Platform::VirtualMachine),
+                cache_bytes: [(1, 32 << 10)].into(),
+            },
+            cpu: 1,
+            policy: "fifo".to_owned(),
+            loop_ns: Some(0.31),
+            clock_read_ns: None,
+            batch_ns: 10_000_000,
+            costs: Component::ALL.into_iter().enumerate().map(cost).collect(),
+        }
+    }
+
+    #[test]
+    fn a_table_for_people() {
+        insta::assert_snapshot!(table(&vector()));
+    }
+
+    #[test]
+    fn an_object_for_scripts() {
+        let warnings = vec![Warning::NoRoomFor { component: Component::MemoryDram }.to_string()];
+        let vector = vector();
+        let summary = CostsSummary { vector: &vector, warnings };
+        insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap());
+    }
+}
