@@ -30,8 +30,8 @@ impl FromStr for Bytes {
 }
 
 /// The least buffer, and more than any machine has.
-const LEAST: u64 = 4 << 10;
-const MOST: u64 = 1 << 50;
+pub(crate) const LEAST: u64 = 4 << 10;
+pub(crate) const MOST: u64 = 1 << 50;
 
 #[cfg(test)]
 mod tests {

@@ -197,6 +197,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::bytes::{LEAST, MOST};
 
     #[test]
     fn every_line_of_a_cache_is_visited_once_before_any_comes_again() {

@@ -27,14 +27,7 @@ use model::{
     outfile::{self, OutFile},
 };
 
-use crate::{
-    Error,
-    options::CharacteriseArgs,
-    output,
-    plan::{self, pin_error},
-    signals::Signals,
-    warning::Warning,
-};
+use crate::{Error, options::CharacteriseArgs, output, plan, signals::Signals, warning::Warning};
 
 /// How long a batch takes, roughly.
 pub const BATCH: Duration = Duration::from_millis(10);
@@ -82,7 +75,7 @@ pub fn measure(
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Result<(CostVector, Vec<Warning>), Error> {
     let measuring = || -> Result<_, Error> {
-        affinity::set(SELF, &[cpu]).map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
+        affinity::set(SELF, &[cpu]).map_err(|error| Error::pin(&format!("--cpu {cpu}"), &error))?;
         let granted = sched::set(SELF, Policy::Fifo { priority: PRIORITY }).is_ok();
         touch_stack();
         let measured_utc = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -201,10 +201,10 @@ mod tests {
             let mut text = written(|_| ()).into_bytes();
             let at = at % text.len();
             text[at] = byte;
-            if let Ok(text) = String::from_utf8(text) {
-                if let Ok(read) = CostVector::parse(&text) {
-                    proptest::prop_assert_eq!(read.schema_version, SCHEMA_VERSION);
-                }
+            if let Ok(text) = String::from_utf8(text)
+                && let Ok(read) = CostVector::parse(&text)
+            {
+                proptest::prop_assert_eq!(read.schema_version, SCHEMA_VERSION);
             }
         }
     }
