@@ -102,28 +102,6 @@ pub fn measure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::costs::Component;
-
-    #[test]
-    fn a_whole_vector_is_measured_and_its_order_is_that_of_every_processor() {
-        let cpu = plan::choose_cpu(None).unwrap();
-        let (vector, warnings) = measure(cpu, Duration::from_millis(1), &|| true).unwrap();
-        assert_eq!(warnings, [], "this machine has 64 MiB to spare");
-        let text = serde_json::to_string(&vector).unwrap();
-        assert_eq!(CostVector::parse(&text).unwrap(), vector);
-        let cost = |component| vector.cost(component).unwrap().per_operation_ns;
-        for component in Component::ALL {
-            assert!((0.05..1e6).contains(&cost(component)), "{component}: {}", cost(component));
-        }
-        // Whatever the processor: chains that wait cost more than chains side by side, memory more
-        // than the first cache, a switch more than a system call, and that more than a step.
-        assert!(cost(Component::IntegerThroughput) < cost(Component::IntegerLatency));
-        assert!(cost(Component::MemoryDram) > 2.0 * cost(Component::MemoryL1));
-        assert!(cost(Component::SystemCall) > 5.0 * cost(Component::IntegerLatency));
-        assert!(cost(Component::ContextSwitch) > 2.0 * cost(Component::SystemCall));
-        assert!(vector.loop_ns.unwrap() < cost(Component::IntegerLatency));
-        assert!(vector.clock_read_ns.unwrap() * 20.0 < vector.batch_ns as f64);
-    }
 
     #[test]
     fn a_measurement_that_is_stopped_is_none() {

@@ -1,5 +1,6 @@
 //! The program as scripts use it.
 
+mod characterise;
 mod common;
 mod input;
 mod load;

@@ -106,7 +106,7 @@ impl Report {
         }
         self.experiments.iter().for_each(|own| experiment(&mut text, own));
         if !self.experiments.is_empty() {
-            text += "\nC there: by the medians of both vectors, and the range that their 10th and 90th \
+            text += "\nTimes are in ms. C there: by the medians of both vectors, and the range that their 10th and 90th \
                      percentiles allow.\nWorst response times are calculated with the upper end of C, \
                      the simulation with the medians.\nThe host's load is paced: its CPU time is the \
                      same there.\n";

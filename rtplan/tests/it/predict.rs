@@ -175,7 +175,27 @@ fn a_suite_is_scaled_analysed_and_simulated() {
     let suite = ["--suite", "suite.toml", "--only", "host,reserved"];
     let output = predict(folder.path(), &suite);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap(), @r#"
+from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+
+execution times × 1.5000 (1.4559 to 1.5455)
+  integer_latency     100.0 % here, 100.0 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
+
+host, tasks: dedicated supply, every deadline holds
+  task      C here   C there               range         D     worst     jobs  misses unfinished       p50       max
+  tau1      30.000    45.000    43.676 to 46.364   150.000    46.364       40       0          0    45.000    45.000
+  tau2      50.000    75.000    72.794 to 77.273   200.000   123.636       30       0          0   120.000   120.000
+
+reserved, VM vm, tasks: aligned supply, every deadline holds
+  task      C here   C there               range         D     worst     jobs  misses unfinished       p50       max
+  tau1      10.000    15.000    14.559 to 15.455   150.000    15.455       40       0          0    15.000    15.000
+  tau2      20.000    30.000    29.118 to 30.909   200.000    68.364       30       0          0    67.000    67.000
+
+Times are in ms. C there: by the medians of both vectors, and the range that their 10th and 90th percentiles allow.
+Worst response times are calculated with the upper end of C, the simulation with the medians.
+The host's load is paced: its CPU time is the same there.
+"#);
     let answer = json(&predict(folder.path(), &[&suite[..], &["--summary", "json"]].concat()));
     let host = &answer["experiments"][0];
     let tasks = host["tasks"].as_array().unwrap();
@@ -204,7 +224,16 @@ fn another_mix_has_another_ratio_and_what_does_not_fit_is_exit_code_4() {
     assert_eq!(answer["execution"]["to_execution_ns"], 575_000_000);
     assert!((answer["mix"][1]["to_weight"].as_f64().unwrap() - 5.0 / 5.75).abs() < 1e-12);
     let text = predict(folder.path(), &rest[..4]);
-    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap());
+    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap(), @r#"
+from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+
+execution times × 5.7500 (5.5809 to 5.9242)
+  integer_latency      50.0 % here,  13.0 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
+  memory_l3            50.0 % here,  87.0 % there: 1.000 ns here, 10.000 ns there (× 10.0000)
+
+100.000 ms here take 575.000 ms there (558.088 to 592.424)
+"#);
 
     let rest = ["--suite", "suite.toml", "--only", "too-much", "--summary", "json"];
     let output = predict(folder.path(), &rest);
