@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 pub use crate::rows::read_csv;
+pub use clock::{ClockName, ClockRow, ClockWhat};
+
+mod clock;
 
 /// A job is *disturbed* where the machine ran nobody for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).
