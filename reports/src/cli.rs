@@ -14,7 +14,7 @@ use model::{
 };
 
 use crate::{
-    claims,
+    claims, clock,
     compare::{self, tolerance::Tolerance},
     error::ReportError,
     export,
@@ -104,6 +104,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Show what time looked like inside of guests with a probe of the clock: gaps, steps, timers
+    #[command(after_help = example("reports clock results/clock-20261126T150925Z"))]
+    Clock {
+        /// A result folder whose suite has a service `probe = "clock"`
+        dir: PathBuf,
+        /// Print one JSON object instead of text
+        #[arg(long, value_enum)]
+        summary: Option<Summary>,
+    },
     /// Export the schedule of one repetition, for Perfetto or as a Gantt chart
     #[command(after_help = example("reports export results/quick-20261123T150925Z --experiment fig4-loaded --format perfetto"))]
     Export(export::Arguments),
@@ -179,6 +188,21 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
         }
         Command::Supply { dir, experiment, format } => {
             (supplied(&dir, experiment.as_deref(), format)?, Exit::Done)
+        }
+        Command::Clock { dir, summary } => {
+            let results = Results::read(&dir)?;
+            let seen = clock::all(&results);
+            if seen.is_empty() {
+                return Err(ReportError::Nothing(format!(
+                    "{}: its suite has no probe of the clock; give a service `probe = \"clock\"`",
+                    dir.display()
+                )));
+            }
+            let text = match summary {
+                Some(Summary::Json) => clock::table::json(&results, &seen),
+                None => clock::table::text(&seen),
+            };
+            (text, Exit::Done)
         }
         Command::Export(arguments) => (export::run(&arguments)?, Exit::Done),
         Command::Compare { first, second, format, jobs, tolerance } => {

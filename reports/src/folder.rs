@@ -10,6 +10,7 @@ use model::{
     Manifest, TaskSet,
     analysis::ExperimentAnalysis,
     manifest::{RepetitionRecord, Status},
+    sample::ClockRow,
     suite::{Experiment, ReservationSettings, Sweep, Workload},
     sweep::{self, Outcome, Point},
 };
@@ -60,6 +61,8 @@ pub struct Case {
     pub point: Option<Point>,
     /// When the VM's threads ran in the attempts that count, where that was traced.
     pub traced: Vec<Traced>,
+    /// What its probe of the clock saw in each attempt that counts; empty without a probe.
+    pub clocks: Vec<(u32, Vec<ClockRow>)>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -168,8 +171,18 @@ impl Case {
             ..record.clone()
         };
         let counted: Vec<_> = folder.counted(&experiment.name).map(of_vm).collect();
-        let mut traced = Vec::new();
+        let (mut traced, mut clocks) = (Vec::new(), Vec::new());
         for record in &counted {
+            if workload.probe().is_some() {
+                let rows = results::clock::rows(&folder.path, record, workload)?;
+                if rows.is_none() {
+                    gaps.push(format!(
+                        "{}/rep-{:03} counts, but has no clock.csv",
+                        record.experiment, record.attempt
+                    ));
+                }
+                clocks.extend(rows.map(|rows| (record.attempt, rows)));
+            }
             traced.extend(Traced::read(&folder.place(record), record, vm)?);
         }
         let analysis = analyses.iter().find(|own| own.is_of(workload));
@@ -185,6 +198,7 @@ impl Case {
             series,
             load,
             traced,
+            clocks,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),

@@ -7,6 +7,7 @@
 
 pub mod claims;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod compare;
 pub mod error;

@@ -9,8 +9,8 @@ use model::{
 };
 
 use crate::{
-    Error, calibration, characterise, load, lock,
-    options::{CalibrateArgs, CharacteriseArgs, LoadArgs, LockArgs, RunArgs},
+    Error, calibration, characterise, clock, load, lock,
+    options::{CalibrateArgs, CharacteriseArgs, ClockArgs, LoadArgs, LockArgs, RunArgs},
     output, plan, rt_app, run,
     signals::Signals,
 };
@@ -39,6 +39,11 @@ pub enum Command {
     /// exit code 4 where two had it at once
     #[command(after_help = example("rtload lock --threads 2 --cpus 0,1 --kind ticket --share 0.3 --hold 50us --duration 10s --out lock.csv"))]
     Lock(LockArgs),
+    /// Probe the clocks of this system: gaps between reads, steps, how late timers wake a thread, the
+    /// clock source and steal time. In turn, in each second: reads in a tight loop (half of the time),
+    /// timers on an idle CPU and timers on a busy one (a quarter each)
+    #[command(after_help = example("rtload clock --cpu 1 --duration 10s --out clock.csv"))]
+    Clock(ClockArgs),
     /// Measure how much work an execution time is, and store it
     #[command(after_help = example("rtload calibrate --cpu 1 --save calibration.json"))]
     Calibrate(CalibrateArgs),
@@ -63,6 +68,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Error> {
         },
         Command::Load(args) => load::command(&args),
         Command::Lock(args) => lock::command(&args),
+        Command::Clock(args) => clock::command(&args),
         Command::Calibrate(args) => calibrate(&args),
         Command::Characterise(args) => characterise::command(&args),
         Command::Manual(manual) => {

@@ -53,6 +53,15 @@ pub enum Error {
         /// How many.
         rows: u64,
     },
+    /// Rows of a probe are missing.
+    #[error(
+        "{rows} rows are missing from --out, though the summary counts them: there were more gaps than \
+         could be written; raise --threshold or --period"
+    )]
+    EventsLost {
+        /// How many.
+        rows: u64,
+    },
     /// A signal came before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -66,7 +75,10 @@ impl Error {
             Self::Usage(_) => Exit::Usage,
             Self::Policy { .. } => Exit::Lacking,
             Self::Interrupted => Exit::Interrupted,
-            Self::File { .. } | Self::System { .. } | Self::RowsLost { .. } => Exit::Failed,
+            Self::File { .. }
+            | Self::System { .. }
+            | Self::RowsLost { .. }
+            | Self::EventsLost { .. } => Exit::Failed,
         }
     }
 

@@ -1,8 +1,9 @@
 //! Periodic tasks with constant execution time: the load of the micro benchmarks.
 //!
 //! [`run`] measures a task set, [`rt_app`] one that a file of rt-app describes, [`load`] keeps a CPU,
-//! its caches or its memory busy in the background, [`lock`] contends for a lock, [`calibration`] finds
-//! out how much work an execution time is, [`characterise`] what the host's elementary operations cost. The commands of the program call exactly these.
+//! its caches or its memory busy in the background, [`lock`] contends for a lock, [`clock`] probes the
+//! system's clocks, [`calibration`] finds out how much work an execution time is, [`characterise`] what
+//! the host's elementary operations cost. The commands of the program call exactly these.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -11,6 +12,7 @@ pub mod caches;
 pub mod calibration;
 pub mod characterise;
 pub mod cli;
+pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod limits;

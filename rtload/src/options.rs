@@ -308,6 +308,55 @@ pub struct LockArgs {
     pub calibration: CalibrationArgs,
 }
 
+/// Policies of the thread that probes the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockPolicy {
+    /// SCHED_FIFO: nothing ordinary of this system comes between two reads
+    #[default]
+    Fifo,
+    /// SCHED_OTHER: what an ordinary program sees
+    Other,
+}
+
+/// `rtload clock`.
+#[derive(Debug, Clone, Args)]
+pub struct ClockArgs {
+    /// The CPU to probe; by default the highest-numbered one allowed
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<u32>,
+    /// Scheduling policy of the thread that reads and waits for timers
+    #[arg(long, default_value = "fifo")]
+    pub policy: ClockPolicy,
+    /// Its priority, 1 to 98; for --policy fifo
+    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=98))]
+    pub priority: u8,
+    /// Probe for this long
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "10s")]
+    pub duration: Duration,
+    /// Tell gaps between two reads, and steps of a clock, above this
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "20us")]
+    pub threshold: Duration,
+    /// From timer to timer
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "1ms")]
+    pub period: Duration,
+    /// Begin at this instant of CLOCK_MONOTONIC, in nanoseconds; by default 0.1 s after the set-up
+    #[arg(long, value_name = "NS")]
+    pub start_at: Option<u64>,
+    /// Write a row for each gap, step and timer (CSV)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Fills the column `experiment`
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Fills the column `repetition`
+    #[arg(long, value_name = "N")]
+    pub repetition: Option<u32>,
+    /// Form of the summary on standard output
+    #[arg(long, default_value = "text")]
+    pub summary: Format,
+}
+
 /// `rtload calibrate`.
 #[derive(Debug, Clone, Args)]
 pub struct CalibrateArgs {

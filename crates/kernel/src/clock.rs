@@ -18,6 +18,20 @@ pub fn monotonic_ns() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
+/// CLOCK_MONOTONIC_RAW in nanoseconds: the clock source, never slewed.
+#[must_use]
+#[inline]
+pub fn monotonic_raw_ns() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC_RAW)
+}
+
+/// CLOCK_REALTIME in nanoseconds since 1970: slewed, and set.
+#[must_use]
+#[inline]
+pub fn realtime_ns() -> u64 {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 /// The wall-clock time of an instant of CLOCK_MONOTONIC that has passed.
 #[must_use]
 pub fn wall_of(instant_ns: u64) -> SystemTime {

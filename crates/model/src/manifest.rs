@@ -175,12 +175,38 @@ pub struct Facts {
     /// Each VM, where there are several; what stands above is of the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vms: Vec<VmFacts>,
+    /// What probes of the clock said beside their rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clocks: Vec<ClockFacts>,
     /// What the reservation's mechanism said of itself: how finely it enforces, what it counted.
     #[serde(default)]
     pub mechanism: Vec<String>,
     /// rtload's warnings and others', for the report.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// What a probe of the clock said beside its rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockFacts {
+    /// The VM that it was in; none on the host.
+    pub vm: Option<String>,
+    /// Its name.
+    pub service: String,
+    /// The clock source in use there.
+    pub clock_source: Option<String>,
+    /// All that could be used there.
+    pub clock_sources: Option<Vec<String>>,
+    /// Reads of the clocks.
+    pub reads: u64,
+    /// Time in which it read.
+    pub read_ns: u64,
+    /// Distances between reads above this are gaps.
+    pub threshold_ns: u64,
+    /// From timer to timer.
+    pub timer_period_ns: u64,
+    /// Steal time meanwhile, to 10 ms, as it is seen there.
+    pub steal_ns: Option<u64>,
 }
 
 /// Facts of one of several VMs.

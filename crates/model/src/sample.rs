@@ -9,6 +9,9 @@ use std::{fs::File, io, path::Path};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use crate::rows::{Columns, SampleError, read_csv};
+pub use clock::{ClockName, ClockRow, ClockWhat};
+
+mod clock;
 
 /// A job is *disturbed* where the machine ran no thread for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).

@@ -15,6 +15,7 @@ use super::{
     bench::{Attempted, Bench},
     host_bench::HostBench,
     measure::Measured,
+    probe,
     services::{self, Part},
     stalls,
 };
@@ -91,6 +92,8 @@ impl HostBench {
             let joined = join(&measured.parts, stalls.as_deref(), &folder.join("jobs.csv"));
             joined.map(|()| stalls)
         });
+        let clock_csv = folder.join("clock.csv");
+        attempted.fail(probe::join(&measured.seen, &measured.readings, &clock_csv));
         if let (Ok(Some(stalls)), Some((from, to))) = (&stalls, measured.window) {
             attempted.stalled_share = Some(stalls::share(stalls, from, to));
         }

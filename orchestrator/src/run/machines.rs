@@ -179,6 +179,11 @@ impl Machine {
         Some(ClockMap { offset_ns: begin.offset_ns, since_ns: begin.at_ns, drift })
     }
 
+    /// Its clock against the host's as the workload began, once it was read.
+    pub fn clock_at_begin(&self) -> Option<ClockOffset> {
+        self.begin
+    }
+
     /// Writes Apache's log beside the others; one that cannot be kept is no reason to lose the
     /// measurement.
     fn keep_error_log(&self, folder: &Path, stop: &Stop) {

@@ -15,6 +15,7 @@ use super::{
     bench::first_error,
     host_bench::HostBench,
     machines::{self, Boot, Kept, Machine},
+    probe::{Readings, Seen},
     services::{self, Ground, OnHost, Outcome, Part},
     tasks,
     work::{self, Before},
@@ -34,6 +35,10 @@ pub(super) struct Measured {
     pub window: Option<(u64, u64)>,
     /// The rows of services of tasks.
     pub parts: Vec<Part>,
+    /// The rows of probes of the clock.
+    pub seen: Vec<Seen>,
+    /// The clocks of the guests that they are in.
+    pub readings: Vec<Readings>,
     pub facts: Facts,
     /// The processor's speed before, where the work is fixed.
     fixed: Option<Before>,
@@ -137,11 +142,13 @@ impl HostBench {
             machines,
             host: &around.host,
         };
-        let outcome = ground.run();
+        let mut outcome = ground.run();
         let end = monotonic_ns();
         measured.window = Some((start, end));
         machines.iter_mut().for_each(|machine| machine.end(&roots, end - start, &stop));
         measured.parts = services::parts(experiment, folder, machines);
+        measured.seen = services::seen(experiment, folder, machines);
+        measured.readings = std::mem::take(&mut outcome.readings);
         self.finish(machines, experiment, folder, around, outcome, measured)
     }
 
@@ -271,6 +278,7 @@ impl Measured {
     fn take(&mut self, told: Facts, machines: &[Machine]) {
         self.facts.warnings.extend(told.warnings);
         (self.facts.web, self.facts.stopped) = (told.web, told.stopped);
+        self.facts.clocks = told.clocks;
         let vms: Vec<VmFacts> = machines.iter().map(|machine| machine.facts.clone()).collect();
         if let Some(first) = vms.first().cloned() {
             first.put_into(&mut self.facts);

@@ -11,6 +11,7 @@ mod names;
 mod noise;
 pub mod plan;
 mod privilege;
+mod probe;
 mod progress;
 pub(crate) mod record;
 mod repetitions;

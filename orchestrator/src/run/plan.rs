@@ -213,9 +213,16 @@ fn describe(experiment: &Experiment) -> String {
                 format!("{} clients for {}", web.clients, duration::format(experiment.duration))
             }
         },
-        None => match own.wild() {
-            Some(wild) => format!("goes wild ({})", wild.name()),
-            None => format!("{} for {}", list(own.tasks()), duration::format(experiment.duration)),
+        None => match (own.wild(), own.probe()) {
+            (Some(wild), _) => format!("goes wild ({})", wild.name()),
+            (_, Some(probe)) => format!(
+                "probe of the {} for {}",
+                probe.name(),
+                duration::format(experiment.duration)
+            ),
+            (None, None) => {
+                format!("{} for {}", list(own.tasks()), duration::format(experiment.duration))
+            }
         },
     };
     let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");

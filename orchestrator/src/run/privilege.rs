@@ -23,11 +23,13 @@ fn lacking(roots: &Roots) -> Option<String> {
 /// What of an experiment needs privileges.
 fn needs(experiment: &Experiment) -> Vec<&'static str> {
     let on_host = experiment.services.iter().any(|service| !service.tasks().is_empty());
+    let probed = experiment.services.iter().any(|service| service.probe().is_some());
     let reserved = experiment.vms.iter().any(|vm| vm.reservation().is_some());
     let housekeeping = Emulator::Place(EmulatorPlace::Housekeeping);
     let shared = experiment.vms.iter().any(|vm| vm.emulator != housekeeping);
     [
         (on_host, "its tasks run in SCHED_FIFO on the host"),
+        (probed, "its probe runs in SCHED_FIFO on the host"),
         (!experiment.loads.is_empty(), "its load runs in SCHED_FIFO"),
         (reserved, "it has a reservation"),
         (shared, "it places QEMU's own threads"),

@@ -21,6 +21,7 @@ use super::{
     machines::{Machine, Served},
     names::Names,
     plan::StopAbove,
+    probe::{self, AllReadings, Readings, Seen},
     tasks::{self, What},
     web,
 };
@@ -73,6 +74,8 @@ pub(super) struct Outcome {
     pub facts: Facts,
     /// The rows of all web services.
     pub requests: Vec<Request>,
+    /// The clocks of guests with a probe.
+    pub readings: Vec<Readings>,
     /// One for each service.
     pub results: Vec<Result<()>>,
 }
@@ -93,7 +96,7 @@ impl Outcome {
     }
 }
 
-/// A service of tasks that runs.
+/// A service of tasks or a probe that runs.
 enum Going<'a> {
     Host(Background),
     Guest(&'a Machine, Running<'a>),
@@ -103,12 +106,14 @@ enum Going<'a> {
 struct Ends<'a> {
     over: &'a AtomicBool,
     watching: &'a AtomicBool,
+    probing: &'a AtomicBool,
 }
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         self.watching.store(false, Ordering::Relaxed);
+        self.probing.store(false, Ordering::Relaxed);
     }
 }
 
@@ -123,9 +128,10 @@ impl<'a> Ground<'a> {
     pub fn run(&self) -> Outcome {
         let workloads = self.experiment.workloads();
         let (over, watching) = (AtomicBool::new(false), AtomicBool::new(true));
+        let (probing, readings) = (AtomicBool::new(true), AllReadings::default());
         let (over, watching, stop) = (&over, &watching, self.stage.stop.clone());
-        thread::scope(|scope| {
-            let _ends = Ends { over, watching };
+        let mut outcome = thread::scope(|scope| {
+            let _ends = Ends { over, watching, probing: &probing };
             let asked = workloads.iter().filter_map(|own| Some((*own, own.web()?)));
             let configs: Vec<_> = asked.map(|own| (own, self.config(own.0, own.1))).collect();
             let clients: Vec<_> = configs
@@ -150,8 +156,14 @@ impl<'a> Ground<'a> {
                     thread::sleep(LOOK);
                 }
             });
+            for machine in self.probed(&workloads) {
+                let (vm, guest) = (machine.name(), &machine.booted.guest);
+                let (probing, readings, stop) = (&probing, &readings, &self.stage.stop);
+                scope.spawn(move || readings.add(Readings::take(vm, guest, probing, stop)));
+            }
             let wild = self.go_wild(&workloads);
             let mut outcome = self.run_tasks(&workloads);
+            probing.store(false, Ordering::Relaxed);
             for ((workload, web), client) in clients {
                 let run: Result<_> =
                     client.join().unwrap_or_else(|_| Err(anyhow!("the clients panicked")));
@@ -168,7 +180,15 @@ impl<'a> Ground<'a> {
                 outcome.results.push(self.stage.stop.check().map_err(Into::into).and(ended));
             }
             outcome
-        })
+        });
+        outcome.readings = readings.into_inner();
+        outcome
+    }
+
+    /// The guests with a probe.
+    fn probed(&self, workloads: &[Workload<'a>]) -> Vec<&'a Machine> {
+        let with_probe = workloads.iter().filter(|own| own.probe().is_some());
+        with_probe.filter_map(|own| self.machine(*own).ok()).collect()
     }
 
     /// Has the guests go wild that are to.
@@ -189,26 +209,37 @@ impl<'a> Ground<'a> {
 
     fn run_tasks(&self, workloads: &[Workload<'a>]) -> Outcome {
         let mut outcome = Outcome::default();
-        let with_tasks = workloads.iter().filter(|workload| !workload.tasks().is_empty());
+        let with_tasks =
+            workloads.iter().filter(|own| !own.tasks().is_empty() || own.probe().is_some());
         let started: Vec<_> =
             with_tasks.map(|workload| (*workload, self.start(*workload))).collect();
         for (workload, going) in started {
-            let said = going.and_then(|going| {
-                let names = Names::of(self.folder, workload);
-                let what = self.what(workload);
-                match going {
-                    Going::Host(going) => tasks::finish_on_host(self.stage, what, going, &names),
-                    Going::Guest(machine, running) => {
-                        let (guest, stop) = (&machine.booted.guest, &self.stage.stop);
-                        tasks::finish_on_guest(guest, what, &running, &names, stop)
-                    }
-                }
-            });
             let known = outcome.facts.warnings.len();
-            let said = said.map(|said| said.tell(&mut outcome.facts));
+            let said = going.and_then(|going| self.finish(workload, going, &mut outcome.facts));
             outcome.named(workload, known, said);
         }
         outcome
+    }
+
+    /// Waits for the end of a service of tasks or a probe, and enters what it said.
+    fn finish(&self, workload: Workload<'a>, going: Going<'_>, facts: &mut Facts) -> Result<()> {
+        let (what, names) = (self.what(workload), Names::of(self.folder, workload));
+        let (stage, stop, probes) = (self.stage, &self.stage.stop, workload.probe().is_some());
+        match going {
+            Going::Host(going) if probes => {
+                probe::finish_on_host(stage, what, going, &names)?.tell(facts);
+            }
+            Going::Host(going) => tasks::finish_on_host(stage, what, going, &names)?.tell(facts),
+            Going::Guest(machine, running) => {
+                let guest = &machine.booted.guest;
+                if probes {
+                    probe::finish_on_guest(guest, what, &running, &names, stop)?.tell(facts);
+                } else {
+                    tasks::finish_on_guest(guest, what, &running, &names, stop)?.tell(facts);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn machine(&self, workload: Workload) -> Result<&'a Machine> {
@@ -218,14 +249,21 @@ impl<'a> Ground<'a> {
     }
 
     fn start(&self, workload: Workload<'a>) -> Result<Going<'a>> {
-        let what = self.what(workload);
+        let (what, probes) = (self.what(workload), workload.probe().is_some());
         if workload.vm.is_none() {
             let names = Names::of(self.folder, workload);
-            return tasks::start_on_host(self.stage, what, self.calibration, &names)
-                .map(Going::Host);
+            let started = match probes {
+                true => probe::start_on_host(self.stage, what, &names),
+                false => tasks::start_on_host(self.stage, what, self.calibration, &names),
+            };
+            return started.map(Going::Host);
         }
         let machine = self.machine(workload)?;
-        let running = tasks::start_on_guest(&machine.booted.guest, what, &self.stage.stop)?;
+        let (guest, stop) = (&machine.booted.guest, &self.stage.stop);
+        let running = match probes {
+            true => probe::start_on_guest(guest, what, stop)?,
+            false => tasks::start_on_guest(guest, what, stop)?,
+        };
         Ok(Going::Guest(machine, running))
     }
 
@@ -295,6 +333,21 @@ pub(super) fn parts(experiment: &Experiment, folder: &Path, machines: &[Machine]
     };
     let workloads = experiment.workloads().into_iter();
     workloads.filter(|workload| !workload.tasks().is_empty()).map(part).collect()
+}
+
+/// The rows of each probe of the clock, in `folder`.
+pub(super) fn seen(experiment: &Experiment, folder: &Path, machines: &[Machine]) -> Vec<Seen> {
+    let seen = |workload: Workload| {
+        let of = |vm: &suite::Vm| machines.iter().find(|machine| machine.name() == vm.name);
+        Seen {
+            file: Names::of(folder, workload).file("clock.csv"),
+            vm: workload.vm.map(|vm| vm.name.clone()),
+            service: workload.service.map_or_else(String::new, |own| own.name.clone()),
+            begin: workload.vm.and_then(of).and_then(Machine::clock_at_begin),
+        }
+    };
+    let workloads = experiment.workloads().into_iter();
+    workloads.filter(|workload| workload.probe().is_some()).map(seen).collect()
 }
 
 /// Removes the parts that stand in a file together.

@@ -218,7 +218,7 @@ pub(super) fn finish_on_host(
 /// host's work.
 const OWN_CALIBRATION: &str = "/tmp/calibration.json";
 const HOST_CALIBRATION: &str = "/tmp/calibration-host.json";
-const GUEST_RTLOAD: &str = "/bin/rtload";
+pub(super) const GUEST_RTLOAD: &str = "/bin/rtload";
 /// CPU time for a calibration in the guest: paced work needs it to a few per cent only.
 const GUEST_CALIBRATION: &str = "1s";
 
@@ -303,7 +303,7 @@ fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Res
 }
 
 /// What a command in the guest printed on standard output.
-fn printed(command: &str, output: Output) -> Result<Vec<u8>> {
+pub(super) fn printed(command: &str, output: Output) -> Result<Vec<u8>> {
     if output.status != Status::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr);
         let memory = match output.status {

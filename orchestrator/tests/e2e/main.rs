@@ -2,6 +2,7 @@
 //! reservations. One program, so that its tests can take turns on the host.
 
 mod advise;
+mod clock;
 mod cluster;
 mod faults_guest;
 mod faults_lab;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     claims::Claim,
+    clock,
     compare::Pair,
     folder::Results,
     grid::{Format, Grid},
@@ -51,6 +52,8 @@ pub struct Content<'a> {
     pub supplied: Grid,
     /// What its threads used, and on whose budget.
     pub threads: Grid,
+    /// What probes of the clock saw: gaps, and timers; empty where there was none.
+    pub clocks: Vec<(String, Grid)>,
     /// Attempts, failures and stalls.
     pub noise: Grid,
     /// Machine, programs, settings.
@@ -90,11 +93,23 @@ impl<'a> Content<'a> {
             execution: circumstances::execution(results),
             supplied: supply::table::supplied(results),
             threads: supply::table::threads(results),
+            clocks: clocks(results),
             noise: circumstances::noise(results),
             provenance: circumstances::provenance(results),
             warnings: warnings::warnings(results),
         }
     }
+}
+
+fn clocks(results: &Results) -> Vec<(String, Grid)> {
+    let seen = clock::all(results);
+    if seen.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        ("Gaps between reads of the clock".to_owned(), clock::table::gaps(&seen)),
+        ("Timers, steal time, drift".to_owned(), clock::table::timers(&seen)),
+    ]
 }
 
 fn lead(results: &Results) -> Vec<String> {

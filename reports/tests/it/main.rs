@@ -1,6 +1,7 @@
 //! Tests from a result folder to what a reader sees; one program, so that it is linked once.
 
 mod browser;
+mod clock;
 mod commands;
 mod comparing;
 mod earlier;

@@ -96,6 +96,10 @@ pub fn can_simulate(experiment: &Experiment) -> bool {
 /// Why the simulator cannot play this experiment, if so.
 #[must_use]
 pub fn refusal(experiment: &Experiment) -> Option<String> {
+    if let Some(probe) = experiment.workloads().iter().find_map(|own| own.probe()) {
+        let name = probe.name();
+        return Some(format!("a probe of the {name} cannot be simulated: it looks at a real one"));
+    }
     let played = experiment::played(experiment);
     if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());

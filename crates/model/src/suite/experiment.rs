@@ -96,6 +96,27 @@ pub enum ServiceKind {
     Web(Web),
     /// Nothing that is measured: it asks for all the CPU that its VM can get.
     Wild(Wild),
+    /// What its place looks like from inside.
+    Probe(Probe),
+}
+
+/// What is looked at from inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// Clocks and timers: `rtload clock`.
+    Clock,
+}
+
+impl Probe {
+    /// The word in suites.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+        }
+    }
 }
 
 /// How a guest goes wild.
@@ -136,13 +157,15 @@ impl Service {
     pub const WEB: &str = "web";
     /// The name of what goes wild, where it was given none.
     pub const WILD: &str = "wild";
+    /// The name of a probe that was given none.
+    pub const PROBE: &str = "probe";
 
     /// The periodic tasks; none of a web service.
     #[must_use]
     pub fn tasks(&self) -> &TaskSet {
         match &self.kind {
             ServiceKind::Tasks(tasks) => tasks,
-            ServiceKind::Web(_) | ServiceKind::Wild(_) => &NO_TASKS,
+            ServiceKind::Web(_) | ServiceKind::Wild(_) | ServiceKind::Probe(_) => &NO_TASKS,
         }
     }
 
@@ -150,8 +173,8 @@ impl Service {
     #[must_use]
     pub fn web(&self) -> Option<&Web> {
         match &self.kind {
-            ServiceKind::Tasks(_) | ServiceKind::Wild(_) => None,
             ServiceKind::Web(web) => Some(web),
+            _ => None,
         }
     }
 
@@ -160,7 +183,16 @@ impl Service {
     pub fn wild(&self) -> Option<Wild> {
         match self.kind {
             ServiceKind::Wild(wild) => Some(wild),
-            ServiceKind::Tasks(_) | ServiceKind::Web(_) => None,
+            _ => None,
+        }
+    }
+
+    /// What it looks at, if it is a probe.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        match self.kind {
+            ServiceKind::Probe(probe) => Some(probe),
+            _ => None,
         }
     }
 }
@@ -228,6 +260,12 @@ impl<'a> Workload<'a> {
     #[must_use]
     pub fn web(self) -> Option<&'a Web> {
         self.service?.web()
+    }
+
+    /// What is looked at from inside, if it is a probe.
+    #[must_use]
+    pub fn probe(self) -> Option<Probe> {
+        self.service?.probe()
     }
 
     /// Whether response times are measured.

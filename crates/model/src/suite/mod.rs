@@ -19,7 +19,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use experiment::{Experiment, Load, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
+pub use experiment::{Experiment, Load, Probe, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};

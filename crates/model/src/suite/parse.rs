@@ -262,7 +262,22 @@ service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
                 TENANTS.replace("[{ cpu = 1, budget = \"32ms\", period = \"50ms\" }]", "[]"),
                 "`vcpus`",
             ),
-            (TENANTS.replace("{ web = { clients = 4 } }", "{}"), "`tasks`, `web` or `wild`"),
+            (
+                TENANTS.replace("{ web = { clients = 4 } }", "{}"),
+                "`tasks`, `web`, `wild` or `probe`",
+            ),
+            (
+                TENANTS.replace("{ web = { clients = 4 } }", "{ web = {}, probe = \"clock\" }"),
+                "key `probe`: a service is one of",
+            ),
+            (TENANTS.replace("{ web = { clients = 4 } }", "{ probe = \"calendar\" }"), "calendar"),
+            (
+                TENANTS.replace(
+                    "{ web = { clients = 4 } }",
+                    "{ probe = \"clock\" }, { name = \"more\", probe = \"clock\" }",
+                ),
+                "one probe of the clock",
+            ),
             (TENANTS.replace("{ web = { clients = 4 } }", "{ tasks = [\"1ms/9ms\"] }"), "twice"),
             (
                 TENANTS.replace("name = \"two\"", "name = \"two\"\nwhere = \"guest\""),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Emulator, Experiment, Network, ReservationSettings, Service, ServiceKind, Suite, Vm, Web,
+    Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm, Web,
 };
 use crate::{Mechanism, Placement, Reservation};
 
@@ -67,9 +67,9 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         return Err("key `repetitions` is 0; it is at least 1".to_owned());
     }
     loads(experiment)?;
-    if !experiment.workloads().iter().any(|workload| workload.measures()) {
+    if !experiment.workloads().iter().any(|own| own.measures() || own.probe().is_some()) {
         return Err("key `tasks` is missing or empty; give at least one task, for example \
-                    `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`"
+                    `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`, or `probe = \"clock\"`"
             .to_owned());
     }
     if let Some(wild) = experiment.services.iter().find(|service| service.wild().is_some()) {
@@ -229,6 +229,7 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
                 }
             }
             ServiceKind::Wild(_) => {}
+            ServiceKind::Probe(own) => probe(*own, services, experiment)?,
             ServiceKind::Tasks(tasks) => {
                 let longest = tasks.iter().map(|task| task.period()).max().unwrap_or_default();
                 if experiment.duration < longest {
@@ -240,6 +241,22 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Two that read in a tight loop would be each other's gaps.
+fn probe(probe: Probe, services: &[Service], experiment: &Experiment) -> Result<(), String> {
+    if services.iter().filter(|service| service.probe() == Some(probe)).count() > 1 {
+        return Err(format!(
+            "key `probe`: a place has one probe of the {} at most; give the other a VM of its own",
+            probe.name()
+        ));
+    }
+    if experiment.duration.is_zero() {
+        return Err("key `duration` is 0: a probe would see nothing; give it some time, for \
+                    example `duration = \"10s\"`"
+            .to_owned());
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use serde::{
 };
 
 use super::{
-    Emulator, Experiment, Load, Place, ReservationSettings, Service, ServiceKind, Vcpu, Vm, Web,
-    Wild, Work,
+    Emulator, Experiment, Load, Place, Probe, ReservationSettings, Service, ServiceKind, Vcpu, Vm,
+    Web, Wild, Work,
 };
 use crate::{Mechanism, Placement, TaskSet, duration};
 
@@ -32,7 +32,10 @@ pub(super) struct Table {
     /// The service whose response times are measured, in place of tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     web: Option<Web>,
-    /// How long tasks are released, and clients go on that have no last request.
+    /// What is looked at from inside, in place of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probe: Option<Probe>,
+    /// How long tasks are released, a probe looks, and clients go on that have no last request.
     #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
     #[serde(default = "default_duration", with = "duration")]
     duration: Duration,
@@ -97,7 +100,8 @@ impl Table {
             web.requests.get_or_insert(Web::REQUESTS);
             web
         });
-        let services = one_service(None, &self.tasks, web.as_ref())?.into_iter().collect();
+        let services =
+            one_service(None, &self.tasks, web.as_ref(), self.probe)?.into_iter().collect();
         match (place, &self.reservation) {
             (Place::Host, Some(_)) => {
                 Err("key `reservation`: a reservation is for a VM; use `where = \"guest\"`"
@@ -122,6 +126,7 @@ impl Table {
         let short = [
             ("tasks", !self.tasks.is_empty()),
             ("web", self.web.is_some()),
+            ("probe", self.probe.is_some()),
             ("reservation", self.reservation.is_some()),
             ("emulator", self.emulator.is_some()),
         ];
@@ -147,6 +152,7 @@ impl From<Experiment> for Table {
             place: None,
             tasks: TaskSet::default(),
             web: None,
+            probe: None,
             duration: own.duration,
             repetitions: own.repetitions,
             load: Loads(own.loads),
@@ -165,14 +171,19 @@ fn one_service(
     name: Option<&str>,
     tasks: &TaskSet,
     web: Option<&Web>,
+    probe: Option<Probe>,
 ) -> Result<Option<Service>, String> {
-    let (usual, kind) = match (tasks.is_empty(), web) {
-        (false, Some(_)) => {
+    let (usual, kind) = match (tasks.is_empty(), web, probe) {
+        (true, None, None) => return Ok(None),
+        (false, None, None) => (Service::TASKS, ServiceKind::Tasks(tasks.clone())),
+        (true, Some(web), None) => (Service::WEB, ServiceKind::Web(web.clone())),
+        (true, None, Some(probe)) => (Service::PROBE, ServiceKind::Probe(probe)),
+        (false, Some(_), None) => {
             return Err("keys `tasks` and `web`: a service is one or the other".to_owned());
         }
-        (true, None) => return Ok(None),
-        (false, None) => (Service::TASKS, ServiceKind::Tasks(tasks.clone())),
-        (true, Some(web)) => (Service::WEB, ServiceKind::Web(web.clone())),
+        (.., Some(_)) => {
+            return Err("key `probe`: a service is one of `tasks`, `web` and `probe`".to_owned());
+        }
     };
     Ok(Some(Service { name: name.unwrap_or(usual).to_owned(), kind }))
 }
@@ -182,7 +193,7 @@ fn one_service(
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServiceTable {
-    /// Unique in its place; `tasks`, `web` or `wild` where absent.
+    /// Unique in its place; `tasks`, `web`, `wild` or `probe` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
@@ -194,36 +205,44 @@ pub(super) struct ServiceTable {
     /// Nothing that is measured: it takes all the CPU that its VM can get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wild: Option<Wild>,
+    /// What is looked at from inside: clocks and timers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probe: Option<Probe>,
 }
 
 impl TryFrom<ServiceTable> for Service {
     type Error = String;
 
     fn try_from(table: ServiceTable) -> Result<Self, String> {
-        let own = one_service(table.name.as_deref(), &table.tasks, table.web.as_ref())?;
+        let own =
+            one_service(table.name.as_deref(), &table.tasks, table.web.as_ref(), table.probe)?;
         let wild = table.wild.map(|wild| Self {
             name: table.name.clone().unwrap_or_else(|| Self::WILD.to_owned()),
             kind: ServiceKind::Wild(wild),
         });
         match (own, wild) {
             (Some(_), Some(_)) => {
-                Err("key `wild`: a service is one of `tasks`, `web` and `wild`".to_owned())
+                Err("key `wild`: a service is one of `tasks`, `web`, `wild` and `probe`".to_owned())
             }
-            (own, wild) => {
-                own.or(wild).ok_or_else(|| "a service has `tasks`, `web` or `wild`".to_owned())
-            }
+            (own, wild) => own
+                .or(wild)
+                .ok_or_else(|| "a service has `tasks`, `web`, `wild` or `probe`".to_owned()),
         }
     }
 }
 
 impl From<Service> for ServiceTable {
     fn from(own: Service) -> Self {
-        let (tasks, web, wild) = match own.kind {
-            ServiceKind::Tasks(tasks) => (tasks, None, None),
-            ServiceKind::Web(web) => (TaskSet::default(), Some(web), None),
-            ServiceKind::Wild(wild) => (TaskSet::default(), None, Some(wild)),
-        };
-        Self { name: Some(own.name), tasks, web, wild }
+        let name = Some(own.name);
+        let mut table =
+            Self { name, tasks: TaskSet::default(), web: None, wild: None, probe: None };
+        match own.kind {
+            ServiceKind::Tasks(tasks) => table.tasks = tasks,
+            ServiceKind::Web(web) => table.web = Some(web),
+            ServiceKind::Wild(wild) => table.wild = Some(wild),
+            ServiceKind::Probe(probe) => table.probe = Some(probe),
+        }
+        table
     }
 }
 

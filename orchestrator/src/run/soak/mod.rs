@@ -98,6 +98,12 @@ impl Soak {
                      leave it out with --only"
                 )));
             }
+            if workload.probe().is_some() {
+                return Err(Refusal::Usage(format!(
+                    "experiment `{name}` is a probe, which has no response times of jobs; leave it \
+                     out with --only"
+                )));
+            }
             let longest = workload.tasks().iter().map(|task| task.period()).max();
             if longest.is_some_and(|longest| longest > self.round) {
                 return Err(Refusal::Usage(format!(

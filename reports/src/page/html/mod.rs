@@ -100,6 +100,7 @@ fn body(content: &Content, figures: &[Drawn], timeline: Option<(&Timeline, Strin
         (grids("mechanisms", "Which mechanism isolates", &content.mechanisms, [].iter()))
         (supplied(content, figures.iter().filter(named("supply-"))))
         @if let Some((own, svg)) = timeline { (schedule(own, &svg)) }
+        (grids("clock", "What time it is in there", &content.clocks, [].iter()))
         (only_with_rows("joined", "Measured, simulated, calculated", &content.joined))
         section id="statistics" {
             h2 { "Response times of every task" }
