@@ -15,7 +15,7 @@ use model::{
     Mechanism,
     clock::ClockMap,
     manifest::VmFacts,
-    suite::{self, Experiment, GuestSettings, Web},
+    suite::{self, Experiment, GuestSettings, Server, Web},
 };
 use tempfile::TempDir;
 use webload::{Target, run::WarmUp};
@@ -60,6 +60,9 @@ pub(super) struct Served {
     pub targets: Vec<Target>,
     /// The requests that are no part of the measurement.
     pub warm_up: WarmUp,
+    /// The process of a program of the user's, in the guest.
+    pid: Option<i32>,
+    server: Server,
 }
 
 /// What booting takes.
@@ -95,8 +98,7 @@ impl Boot<'_> {
         let serving = web.map(|web| Serving::new(web, network)).transpose()?;
         let mut contents = self.guests.contents();
         if let Some(web) = web {
-            let apache = self.apache.context("the plan has no service")?;
-            contents = service::contents(contents, apache, web, network)?;
+            contents = service::contents(contents, self.apache, web, network)?;
         }
         let card = serving.as_ref().map_or(Network::None, |serving| serving.network.clone());
         let booted = self.guests.boot(stage, self.settings, vm, logs, contents, card)?;
@@ -111,7 +113,8 @@ impl Boot<'_> {
             None => None,
             Some((web, serving)) => {
                 let started = service::start(&booted.guest, &serving, web, &stage.stop)?;
-                Some(Served { targets: started.0, warm_up: started.1 })
+                let (targets, warm_up, pid) = (started.targets, started.warm_up, started.pid);
+                Some(Served { targets, warm_up, pid, server: web.server.clone() })
             }
         };
         let logs = logs.to_owned();
@@ -181,18 +184,33 @@ impl Machine {
         Some(ClockMap { offset_ns: begin.offset_ns, since_ns: begin.at_ns, drift })
     }
 
-    /// Writes Apache's log beside the others; one that cannot be kept is no reason to lose the
+    /// Writes the service's log beside the others; one that cannot be kept is no reason to lose the
     /// measurement.
     fn keep_error_log(&self, folder: &Path, stop: &Stop) {
-        if self.served.is_some() {
-            let text = service::error_log(&self.booted.guest, stop) + "\n";
-            let _ = fs::write(folder.join("apache-error.log"), text);
+        if let Some(Served { server, .. }) = &self.served {
+            let text = service::error_log(&self.booted.guest, server, stop) + "\n";
+            let _ = fs::write(folder.join(service::log_name(server)), text);
         }
+    }
+
+    /// Why its web service can no longer answer, where its guest or its program has ended.
+    ///
+    /// # Errors
+    /// That reason.
+    pub fn still_serves(&self, stop: &Stop) -> Result<()> {
+        let guest = &self.booted.guest;
+        guest.clock_offset(stop.flag())?;
+        self.program_runs(stop)
+    }
+
+    fn program_runs(&self, stop: &Stop) -> Result<()> {
+        let pid = self.served.as_ref().and_then(|own| own.pid);
+        service::still_runs(&self.booted.guest, pid, stop)
     }
 
     /// Whether the guest holds what `vm` needs; how it is reserved is of no account.
     fn fits(&self, vm: &suite::Vm) -> bool {
-        let service = |web: &Web| (web.program.clone(), web.query.clone(), web.clients, web.port);
+        let service = |web: &Web| (web.server.clone(), web.clients, web.port);
         let holds = |vm: &suite::Vm| {
             let tasks = vm.services.iter().any(|service| !service.tasks().is_empty());
             let web = vm.services.iter().find_map(suite::Service::web).map(service);
@@ -270,6 +288,11 @@ impl Kept {
     pub(super) fn fit(&self, experiment: &Experiment) -> bool {
         let mut pairs = self.machines.iter().zip(&experiment.vms);
         self.machines.len() == experiment.vms.len() && pairs.all(|(own, vm)| own.fits(vm))
+    }
+
+    /// Whether the user's programs in them still run; the guests do, and are not paused.
+    pub(super) fn serve(&self, stop: &Stop) -> bool {
+        self.machines.iter().all(|own| own.program_runs(stop).is_ok())
     }
 
     /// Lets them run, or pauses them.

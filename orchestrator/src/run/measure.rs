@@ -55,7 +55,14 @@ impl HostBench {
         if !Kept::wanted(experiment) {
             return self.kept.as_mut().map_or(Ok(()), |kept| kept.set_running(false, &stop));
         }
-        if self.kept.as_ref().is_some_and(|kept| !kept.fit(experiment)) {
+        let fits = match &mut self.kept {
+            Some(kept) if kept.fit(experiment) => {
+                kept.set_running(true, &stop)?;
+                kept.serve(&stop)
+            }
+            _ => false,
+        };
+        if !fits {
             self.end_guests()?;
         }
         if self.kept.is_none() {
@@ -188,7 +195,6 @@ impl HostBench {
         let mut host = Vec::new();
         for workload in experiment.workloads().into_iter().filter(|own| own.vm.is_none()) {
             let Some((service, web)) = workload.service.zip(workload.web()) else { continue };
-            let apache = self.apache.as_ref().context("the plan has no service")?;
             let logs = match experiment.only() {
                 Some(_) => folder.to_owned(),
                 None => folder.join(format!("host.{}", service.name)),
@@ -197,7 +203,7 @@ impl HostBench {
             let name = service.name.clone();
             host.push(OnHost {
                 name,
-                service: HostService::start(&self.stage, apache, web, &logs)?,
+                service: HostService::start(&self.stage, self.apache.as_ref(), web, &logs)?,
             });
         }
         Ok(host)

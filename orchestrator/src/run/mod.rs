@@ -97,6 +97,9 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
             Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
     }
+    for experiment in plan.possible() {
+        service::answers(experiment, stop)?;
+    }
     let guests = if plan.has_guest() {
         Some(Guests::prepare(plan.suite.guest.accelerator, stop)?)
     } else {
@@ -105,7 +108,7 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
     if let Some(advice) = guests.as_ref().and_then(Guests::advice) {
         model::say!("note: {advice}");
     }
-    let apache = plan.has_service().then(service::find).transpose()?;
+    let apache = plan.needs_apache().then(service::find).transpose()?;
     let now = record::begin(plan, guests.as_ref());
     let Begun { folder, mut manifest, resumed } = match resume {
         Some(resume) => resume::go_on(plan, resume, now)?,

@@ -286,12 +286,9 @@ impl<'a> Ground<'a> {
             row.service = workload.service.map(|service| service.name.clone());
             row
         }));
-        // Its guest's end explains every failed request.
+        // The end of its guest, or of its program there, explains every failed request.
         match (&enough, workload.vm) {
-            (Err(_), Some(_)) => {
-                let guest = &self.machine(workload)?.booted.guest;
-                guest.clock_offset(self.stage.stop.flag()).map(drop).and(enough)
-            }
+            (Err(_), Some(_)) => self.machine(workload)?.still_serves(&self.stage.stop).and(enough),
             _ => enough,
         }
     }

@@ -47,7 +47,7 @@ pub fn protocol(results: &Results) -> Grid {
 
 fn workload(own: Workload) -> String {
     match own.web() {
-        Some(web) => format!("{} clients; {}", web.clients, web.query),
+        Some(web) => format!("{} clients; {}", web.clients, web.server.asked()),
         None => match own.service.and_then(suite::Service::wild) {
             Some(wild) => format!("goes wild ({})", wild.name()),
             None => tasks(own.tasks()),

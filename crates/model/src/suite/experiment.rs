@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Emulator, Place, ReservationSettings, Web, Work,
-    written::{ServiceTable, Table, VmTable},
+    written::{ServiceTable, Table},
+    written_vm::VmTable,
 };
 use crate::{TaskSet, load::Backlog};
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Emulator, Experiment, Network, ReservationSettings, Service, ServiceKind, Suite, Vm, Web,
+    Emulator, Experiment, Network, ReservationSettings, Service, ServiceKind, Suite, Vm,
+    serving::{self, Where},
 };
 use crate::{Mechanism, Placement, Reservation};
 
@@ -34,7 +35,7 @@ pub(super) fn suite(suite: &Suite) -> Result<(), String> {
             return Err(format!("experiment `{}` is there twice; names are unique", one.name));
         }
         experiment(one)
-            .and_then(|()| reachable(one, &suite.guest.network))
+            .and_then(|()| serving::reachable(one, &suite.guest.network))
             .map_err(|message| format!("experiment `{}`: {message}", one.name))?;
     }
     Ok(())
@@ -78,7 +79,7 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
             wild.name
         ));
     }
-    services(&experiment.services, experiment)?;
+    services(&experiment.services, experiment, Where::Host)?;
     let mut seen = HashSet::new();
     for one in &experiment.vms {
         if one.name == HOST {
@@ -102,45 +103,6 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
                 one.name
             ));
         }
-    }
-    Ok(())
-}
-
-/// Every web service has ports, or an address, of its own.
-fn reachable(experiment: &Experiment, network: &Network) -> Result<(), String> {
-    let mut taken: Vec<(String, std::ops::Range<u32>)> = Vec::new();
-    let mut in_guests = 0;
-    for workload in experiment.workloads() {
-        let (Some(web), Some(service)) = (workload.web(), workload.service) else { continue };
-        in_guests += u32::from(workload.vm.is_some());
-        let place = workload.vm.map_or("host", |vm| &vm.name);
-        let own = format!("service `{}` of `{place}`", service.name);
-        let ports = web.ports().map(|ports| match workload.vm {
-            Some(_) => ports,
-            // The host's Apache is asked at one port by all clients.
-            None => ports.start..ports.start + 1,
-        });
-        let Some(ports) = ports else { continue };
-        let shared =
-            |other: &std::ops::Range<u32>| other.start < ports.end && ports.start < other.end;
-        if let Some((other, used)) = taken.iter().find(|(_, used)| shared(used)) {
-            return Err(format!(
-                "key `web.port`: {own} needs ports {} to {}, and {other} has {} to {}; give \
-                 another, or leave the key out for any that are free",
-                ports.start,
-                ports.end - 1,
-                used.start,
-                used.end - 1
-            ));
-        }
-        taken.push((own, ports));
-    }
-    if in_guests > 1 && matches!(network, Network::Tap(_)) {
-        return Err(
-            "key `guest.network`: all guests on a bridge would have the same address; use \
-                    `network = \"user\"` where several VMs have web services"
-                .to_owned(),
-        );
     }
     Ok(())
 }
@@ -181,7 +143,7 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
-    services(&vm.services, experiment)
+    services(&vm.services, experiment, Where::Guest)
 }
 
 fn reservation(settings: &ReservationSettings) -> Result<(), String> {
@@ -207,7 +169,7 @@ fn reservation(settings: &ReservationSettings) -> Result<(), String> {
 }
 
 /// The services of one place.
-fn services(services: &[Service], experiment: &Experiment) -> Result<(), String> {
+fn services(services: &[Service], experiment: &Experiment, place: Where) -> Result<(), String> {
     let mut seen = HashSet::new();
     for service in services {
         name("service.name", &service.name)?;
@@ -219,7 +181,7 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
         }
         match &service.kind {
             ServiceKind::Web(own) => {
-                web(own)?;
+                serving::web(own, place)?;
                 if own.requests.is_none() && experiment.duration.is_zero() {
                     return Err(
                         "key `duration` is 0, and no `web.requests` ends the clients; give \
@@ -240,44 +202,6 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
                 }
             }
         }
-    }
-    Ok(())
-}
-
-fn web(web: &Web) -> Result<(), String> {
-    let requests = web.requests.unwrap_or(u64::MAX);
-    let counts = [("clients", u64::from(web.clients)), ("requests", requests)];
-    if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-        return Err(format!("key `web.{key}` is 0; it is at least 1"));
-    }
-    if web.clients > Web::MOST_CLIENTS {
-        return Err(format!(
-            "key `web.clients` is {}; it is at most {}",
-            web.clients,
-            Web::MOST_CLIENTS
-        ));
-    }
-    if web.timeout.is_zero() {
-        return Err("key `web.timeout` is 0; every request would fail".to_owned());
-    }
-    if !(0.0..=1.0).contains(&web.max_failures) {
-        return Err(format!(
-            "key `web.max_failures` is {}; it is a share between 0 and 1",
-            web.max_failures
-        ));
-    }
-    let plain = |c: char| c.is_ascii_graphic() && c != '#';
-    if !web.query.chars().all(plain) {
-        return Err(format!(
-            "key `web.query` is `{}`; write it as in a URL: no spaces, no `#`, others as %XX",
-            web.query
-        ));
-    }
-    if web.port == Some(0) || web.ports().is_some_and(|ports| ports.end > 0x1_0000) {
-        return Err(format!(
-            "key `web.port` is {}; ports are 1 to 65535, and each client of a guest has one",
-            web.port.unwrap_or_default()
-        ));
     }
     Ok(())
 }
