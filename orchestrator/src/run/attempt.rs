@@ -17,7 +17,7 @@ use super::{
     admission,
     bench::{Attempted, Bench},
     guests::Guests,
-    machines::Kept,
+    kept::Kept,
     measure::Measured,
     plan::StopAbove,
     services::{self, Part},
@@ -69,6 +69,7 @@ impl Bench for HostBench {
         let mark = self.stage.guard.mark();
         self.watched(experiment, attempt, folder, &mut attempted);
         attempted.fail(self.stage.guard.undo_to(mark));
+        self.stage.forget_domain();
         attempted
     }
 

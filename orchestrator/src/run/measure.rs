@@ -14,8 +14,9 @@ use model::{
 use super::{
     attempt::HostBench,
     bench::first_error,
+    kept::Kept,
     kvm,
-    machines::{self, Boot, Kept, Machine},
+    machines::{self, Boot, Machine},
     services::{self, Ground, OnHost, Outcome, Part},
     tasks,
     work::{self, Before},
@@ -66,9 +67,8 @@ impl HostBench {
             self.end_guests()?;
         }
         if self.kept.is_none() {
-            let guests = self.guests.as_ref().context("the plan has no guests")?;
-            let (settings, apache) = (&self.guest_settings, self.apache.as_ref());
-            let boot = Boot { guests, settings, apache };
+            let (guests, apache) = (self.guests.as_ref(), self.apache.as_ref());
+            let boot = Boot { guests, settings: &self.guest_settings, apache };
             self.kept = Some(Kept::boot(&mut self.stage, &boot, experiment, folder)?);
         }
         self.kept.as_mut().map_or(Ok(()), |kept| kept.set_running(true, &stop))
@@ -111,9 +111,12 @@ impl HostBench {
         if experiment.vms.is_empty() {
             return Ok(Vec::new());
         }
-        let guests = self.guests.as_ref().context("the plan has no guests")?;
-        let (settings, apache) = (&self.guest_settings, self.apache.as_ref());
-        Boot { guests, settings, apache }.all(&mut self.stage, experiment, folder)
+        let (guests, apache) = (self.guests.as_ref(), self.apache.as_ref());
+        Boot { guests, settings: &self.guest_settings, apache }.all(
+            &mut self.stage,
+            experiment,
+            folder,
+        )
     }
 
     /// Runs the services of `experiment` on the host and in `machines`, under its loads and
@@ -164,8 +167,7 @@ impl HostBench {
         let fixed = work::before(&self.stage, experiment, folder)?;
         if let Some(before) = &fixed {
             measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
-            for machine in machines {
-                let guest = &machine.booted.guest;
+            for guest in machines.iter().filter_map(Machine::guest) {
                 tasks::give_calibration(guest, &before.file, &self.stage.stop)?;
             }
         }
@@ -222,7 +224,7 @@ impl HostBench {
         if wanted == Some(false) || machines.is_empty() {
             return Ok(None);
         }
-        let vms: Vec<_> = machines.iter().map(|own| (own.name(), own.booted.vm())).collect();
+        let vms: Vec<_> = machines.iter().map(|own| (own.name(), own.threads())).collect();
         let vms: Vec<_> = vms.iter().map(|(name, vm)| (*name, vm)).collect();
         match Tracer::start(&mut self.stage, &vms, folder) {
             Ok(tracer) => Ok(Some(tracer)),
@@ -253,6 +255,7 @@ impl HostBench {
             // Its end explains every failed request.
             results.extend(host.iter_mut().map(|own| own.service.check()));
         }
+        results.extend(machines.iter().map(|own| own.still_there(&self.stage.roots)));
         results.extend(outcome.results);
         for (machine, attached) in machines.iter_mut().zip(attached) {
             let said = attached.map(Attached::finish).transpose();

@@ -5,6 +5,7 @@ mod attempt;
 mod bench;
 pub mod folder;
 mod guests;
+mod kept;
 mod kvm;
 mod machines;
 mod measure;
@@ -19,6 +20,7 @@ mod services;
 pub mod soak;
 pub mod stalls;
 mod tasks;
+mod theirs;
 mod web;
 mod work;
 
@@ -39,7 +41,7 @@ use crate::{
     check::COSTLY_IDLE,
     error::Refusal,
     host::{Roots, Stage, Stop},
-    service, trace,
+    reserve, service, trace,
 };
 
 /// CPU time of the calibration at the start of a run, which paced work and the load go by.
@@ -87,15 +89,21 @@ pub fn soak(plan: &Plan, wanted: Soak, out: &Path, stop: &Stop) -> Result<Soaked
 }
 
 fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Ready> {
+    let roots = Roots::default();
     let without = privilege::admit(plan)?;
     if let Some(without) = &without {
         model::say!("note: {without}");
     }
     let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
     if wanted.any(|wanted| wanted == Some(true)) {
-        trace::available(&Roots::default()).map_err(|why| {
+        trace::available(&roots).map_err(|why| {
             Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
+    }
+    let unparted = theirs::without_partition(plan)?;
+    let theirs = theirs::admit(plan, unparted.is_none(), &roots, stop)?;
+    if let Some(why) = &unparted {
+        model::say!("note: {why}");
     }
     for experiment in plan.possible() {
         service::answers(experiment, stop)?;
@@ -109,12 +117,17 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         model::say!("note: {advice}");
     }
     let apache = plan.needs_apache().then(service::find).transpose()?;
-    let now = record::begin(plan, guests.as_ref());
+    let mut now = record::begin(plan, guests.as_ref());
+    if let Some(theirs) = theirs.filter(|_| now.accelerator.is_none()) {
+        now.accelerator = reserve::record::accelerator(&roots, theirs.vm.pid);
+    }
     let Begun { folder, mut manifest, resumed } = match resume {
         Some(resume) => resume::go_on(plan, resume, now)?,
         None => Begun::new(Folder::create(out, &plan.suite.name, &plan.text)?, now),
     };
+    let without = without.or(unparted.clone());
     let mut stage = match &without {
+        Some(_) if unparted.is_some() => Stage::beside(plan.cpus.clone(), stop.clone())?,
         Some(_) => Stage::unprivileged(plan.cpus.clone(), stop.clone())?,
         None => Stage::prepare(plan.cpus.clone(), stop.clone())?,
     };

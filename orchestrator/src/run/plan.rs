@@ -149,10 +149,10 @@ impl Plan {
         self.suite.experiments.iter().filter(move |one| !lacking(one))
     }
 
-    /// Whether any experiment runs in a guest.
+    /// Whether any guest is booted.
     #[must_use]
     pub fn has_guest(&self) -> bool {
-        self.suite.experiments.iter().any(|experiment| !experiment.vms.is_empty())
+        self.suite.experiments.iter().flat_map(|one| &one.vms).any(|vm| vm.found.is_none())
     }
 
     /// Whether any experiment measures Apache.
@@ -230,7 +230,10 @@ fn describe(experiment: &Experiment) -> String {
     // Of several VMs each is named with what is its own; the load is everybody's.
     let several = experiment.workloads().len() > 1;
     for vm in &experiment.vms {
-        let own = vm.reservation().map_or_else(String::new, reserved);
+        let mut own = vm.reservation().map_or_else(String::new, reserved);
+        if let Some(found) = &vm.found {
+            own += &format!(" ({found}, which runs already)");
+        }
         places.push(match several {
             true => format!("{}  {}{own}", vm.name, services(&vm.services)),
             false => format!("guest {}{loads}{own}", services(&vm.services)),
@@ -418,7 +421,8 @@ fn overhead(experiment: &Experiment) -> Duration {
         Work::Fixed => FIXED_WORK_OVERHEAD,
         Work::Paced => Duration::ZERO,
     };
-    let guests = u32::try_from(experiment.vms.len()).unwrap_or(u32::MAX);
+    let booted = experiment.vms.iter().filter(|vm| vm.found.is_none()).count();
+    let guests = u32::try_from(booted).unwrap_or(u32::MAX);
     let places = if guests == 0 { HOST_OVERHEAD } else { GUEST_OVERHEAD * guests };
     let drain = if drains { DRAIN } else { Duration::ZERO };
     drain + calibrations + places

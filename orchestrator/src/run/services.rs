@@ -24,7 +24,7 @@ use super::{
     web,
 };
 use crate::{
-    guest::Running,
+    guest::{Guest, Running},
     host::{Background, Stage},
     service::HostService,
 };
@@ -196,7 +196,7 @@ impl<'a> Ground<'a> {
             let wild = workload.service?.wild()?;
             Some(self.machine(*workload).and_then(|machine| {
                 let arguments = ["/init", "--wild", wild.name()];
-                machine.booted.guest.start(&arguments, &[], self.stage.stop.flag())
+                entered(machine)?.start(&arguments, &[], self.stage.stop.flag())
             }))
         };
         workloads.iter().filter_map(of).collect()
@@ -218,7 +218,7 @@ impl<'a> Ground<'a> {
                 match going {
                     Going::Host(going) => tasks::finish_on_host(self.stage, what, going, &names),
                     Going::Guest(machine, running) => {
-                        let (guest, stop) = (&machine.booted.guest, &self.stage.stop);
+                        let (guest, stop) = (entered(machine)?, &self.stage.stop);
                         tasks::finish_on_guest(guest, what, &running, &names, stop)
                     }
                 }
@@ -244,13 +244,13 @@ impl<'a> Ground<'a> {
                 .map(Going::Host);
         }
         let machine = self.machine(workload)?;
-        let running = tasks::start_on_guest(&machine.booted.guest, what, &self.stage.stop)?;
+        let running = tasks::start_on_guest(entered(machine)?, what, &self.stage.stop)?;
         Ok(Going::Guest(machine, running))
     }
 
     fn asked(&self, workload: Workload) -> Result<Asked<'_>> {
         if workload.vm.is_some() {
-            let Served { targets, warm_up } =
+            let Served { targets, warm_up, .. } =
                 self.machine(workload)?.served.as_ref().context("the service is not up")?;
             return Ok(Asked { targets, warm_up: *warm_up });
         }
@@ -288,10 +288,18 @@ impl<'a> Ground<'a> {
         }));
         // The end of its guest, or of its program there, explains every failed request.
         match (&enough, workload.vm) {
-            (Err(_), Some(_)) => self.machine(workload)?.still_serves(&self.stage.stop).and(enough),
+            (Err(_), Some(_)) => self
+                .machine(workload)?
+                .still_serves(&self.stage.roots, &self.stage.stop)
+                .and(enough),
             _ => enough,
         }
     }
+}
+
+/// The guest of a machine in which something is started.
+fn entered(machine: &Machine) -> Result<&Guest> {
+    machine.guest().context("the VM runs already, and there is no way into it")
 }
 
 /// The rows of each service of tasks, in `folder`.

@@ -146,7 +146,7 @@ pub fn start(guest: &Guest, serving: &Serving, web: &Web, stop: &Stop) -> Result
         still_runs(guest, pid, stop)
     };
     let warm_up =
-        ready(&targets, web, stop, alive).with_context(|| error_log(guest, &web.server, stop))?;
+        ready(&targets, web, stop, alive).with_context(|| said(guest, &web.server, stop))?;
     Ok(Started { targets, warm_up, pid })
 }
 
@@ -191,6 +191,14 @@ pub fn still_runs(guest: &Guest, pid: Option<i32>, stop: &Stop) -> Result<()> {
 fn last_line(guest: &Guest, stop: &Stop) -> String {
     let log = log_of(guest, OWN_LOG, stop);
     log.lines().next_back().unwrap_or("its log is empty").to_owned()
+}
+
+/// What its log says of a service that does not come up.
+fn said(guest: &Guest, server: &Server, stop: &Stop) -> String {
+    match server {
+        Server::Command(_) => format!("`web.command` in the guest: {}", last_line(guest, stop)),
+        Server::Cgi { .. } | Server::Url { .. } => log_of(guest, ERROR_LOG, stop),
+    }
 }
 
 /// The file that a service's log is kept in, beside a repetition's samples.

@@ -20,7 +20,7 @@ pub use in_guest::{Serving, contents, error_log, log_name, start, still_runs};
 pub use on_host::HostService;
 pub use own::program_of;
 pub use ports::{free, taken};
-pub use ready::{answers, check};
+pub use ready::{answers, asked_by_url, check};
 
 use crate::{error::Refusal, host::program};
 
@@ -45,8 +45,8 @@ fn targets(authorities: &[String], server: &Server) -> Result<Vec<Target>> {
 ///
 /// # Errors
 /// [`Refusal`] where there is none.
-pub fn cgi_program(program: Option<&Path>) -> Result<PathBuf, Refusal> {
-    match program {
+pub fn cgi_program(own: Option<&Path>) -> Result<PathBuf, Refusal> {
+    match own {
         None => program("cgi-rotate-static").or_else(|_| program("cgi-rotate")),
         Some(path) if path.is_file() => Ok(path.to_owned()),
         Some(path) => Err(Refusal::Usage(format!(

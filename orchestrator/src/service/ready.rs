@@ -34,6 +34,21 @@ pub(super) fn ready(
     warm_up(targets, web, stop)
 }
 
+/// Where a service by URL is asked, once it has answered and was warmed up. `alive` says why it can
+/// no longer answer.
+///
+/// # Errors
+/// Where no answer comes in time.
+pub fn asked_by_url(
+    web: &Web,
+    stop: &Stop,
+    alive: impl FnMut() -> Result<()>,
+) -> Result<(Vec<Target>, WarmUp)> {
+    let targets = targets(&[], &web.server)?;
+    let warm_up = ready(&targets, web, stop, alive)?;
+    Ok((targets, warm_up))
+}
+
 /// Refuses an experiment with a URL that nobody answers, before anything is touched.
 ///
 /// # Errors

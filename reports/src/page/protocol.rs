@@ -79,6 +79,8 @@ fn reservation(own: Workload) -> String {
 fn emulator(own: Workload) -> String {
     match (own.vm, own.emulator()) {
         (None, _) => UNKNOWN.to_owned(),
+        // It runs already, and its other threads are not placed.
+        (Some(vm), _) if vm.found.is_some() => "as it was".to_owned(),
         (_, Emulator::Place(EmulatorPlace::Housekeeping)) => "housekeeping CPUs".to_owned(),
         (_, Emulator::Place(EmulatorPlace::Shared)) => "measured CPU".to_owned(),
         (_, Emulator::Reserved(own)) => format!(

@@ -98,6 +98,9 @@ pub fn can_simulate(experiment: &Experiment) -> bool {
 /// Why the simulator cannot play this experiment, if so.
 #[must_use]
 pub fn refusal(experiment: &Experiment) -> Option<String> {
+    if let Some(vm) = experiment.vms.iter().find(|vm| vm.found.is_some()) {
+        return Some(format!("vm `{}` runs already, and what it does is not known", vm.name));
+    }
     let played = experiment::played(experiment);
     if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());

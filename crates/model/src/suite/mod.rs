@@ -5,6 +5,7 @@
 
 mod cpus;
 mod experiment;
+mod found;
 #[cfg(test)]
 mod mutated;
 mod network;
@@ -24,6 +25,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use experiment::{Experiment, Load, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
+pub use found::Found;
 pub use network::{Network, Tap, User, interface};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};

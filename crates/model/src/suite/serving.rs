@@ -48,11 +48,21 @@ pub(super) enum Where {
     Host,
     /// In a guest that is booted for the measurement.
     Guest,
+    /// In a VM that runs already.
+    Running,
 }
+
+/// Why nothing is started in a VM that runs already.
+pub(super) const NO_WAY_IN: &str = "the VM runs already, and there is no way into it: its services are those by URL, \
+     `web = { url = \"http://…\" }`; measure tasks and other services in a guest that is booted for \
+     it (without `libvirt`, `qmp` and `pid`)";
 
 pub(super) fn web(web: &Web, place: Where) -> Result<(), String> {
     clients(web)?;
     match &web.server {
+        Server::Cgi { .. } | Server::Command(_) if place == Where::Running => {
+            return Err(NO_WAY_IN.to_owned());
+        }
         Server::Cgi { query, .. } => plain("query", query)?,
         Server::Command(own) => command(own, web.port, place)?,
         Server::Url { .. } if place == Where::Guest => {

@@ -91,6 +91,13 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         if !seen.insert(&one.name) {
             return Err(format!("vm `{}` is there twice; names are unique", one.name));
         }
+        let same = |other: &&Vm| other.found.is_some() && other.found == one.found;
+        if let Some(first) = experiment.vms.iter().find(same).filter(|vm| vm.name != one.name) {
+            return Err(format!(
+                "vms `{}` and `{}` are the same that runs already; give it once",
+                first.name, one.name
+            ));
+        }
         // The only one of a short form is not named to its writer.
         let named = |message| match one.name == Vm::NAME && experiment.vms.len() == 1 {
             true => message,
@@ -138,15 +145,17 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
                     own"
         .to_owned());
     }
-    vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref()).try_for_each(reservation)?;
+    let reservations = vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref());
+    reservations.into_iter().try_for_each(|own| reservation(own, vm.found.is_some()))?;
     if let Emulator::Reserved(own) = vm.emulator {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
-    services(&vm.services, experiment, Where::Guest)
+    let place = if vm.found.is_some() { Where::Running } else { Where::Guest };
+    services(&vm.services, experiment, place)
 }
 
-fn reservation(settings: &ReservationSettings) -> Result<(), String> {
+fn reservation(settings: &ReservationSettings, runs_already: bool) -> Result<(), String> {
     Reservation::new(settings.budget, settings.period).map_err(|error| error.to_string())?;
     if settings.mechanism == Mechanism::None {
         return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
@@ -159,9 +168,9 @@ fn reservation(settings: &ReservationSettings) -> Result<(), String> {
             settings.mechanism
         ));
     }
-    if settings.placement == Some(Placement::Slice) {
+    if settings.placement == Some(Placement::Slice) && !runs_already {
         return Err("key `reservation.placement`: `slice` is for VMs that somebody else started \
-                    (`orchestrator reserve`); a guest of a suite has no slice of its own, leave \
+                    (`libvirt`, `qmp` or `pid`, or `orchestrator reserve`); a guest of a suite has no slice of its own, leave \
                     the key out"
             .to_owned());
     }
@@ -180,6 +189,9 @@ fn services(services: &[Service], experiment: &Experiment, place: Where) -> Resu
             ));
         }
         match &service.kind {
+            ServiceKind::Wild(_) | ServiceKind::Tasks(_) if place == Where::Running => {
+                return Err(format!("service `{}`: {}", service.name, serving::NO_WAY_IN));
+            }
             ServiceKind::Web(own) => {
                 serving::web(own, place)?;
                 if own.requests.is_none() && experiment.duration.is_zero() {

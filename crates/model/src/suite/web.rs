@@ -146,7 +146,8 @@ impl Web {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::parse, Ready, Server};
+    use super::super::parse;
+    use super::{Ready, Server};
 
     const SERVICE: &str = r#"
 name = "service"

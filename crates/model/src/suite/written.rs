@@ -108,6 +108,7 @@ impl Table {
                 let vcpu = Vcpu { cpu: None, reservation: reservation.clone() };
                 let vm = Vm {
                     name: Vm::NAME.to_owned(),
+                    found: None,
                     vcpus: vec![vcpu],
                     emulator: self.emulator.unwrap_or_default(),
                     memory_mib: None,

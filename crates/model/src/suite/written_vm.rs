@@ -1,10 +1,10 @@
 //! A virtual machine as it is written.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Emulator, ReservationSettings, Service, Vcpu, Vm};
+use super::{Emulator, Found, ReservationSettings, Service, Vcpu, Vm};
 use crate::{Mechanism, Placement, duration};
 
 /// A `[[experiment.vm]]`.
@@ -14,7 +14,16 @@ use crate::{Mechanism, Placement, duration};
 pub(super) struct VmTable {
     /// Unique in the experiment; letters, digits, `-` and `_`.
     name: String,
-    /// Its virtual CPUs: one.
+    /// A VM that runs already: the name of its libvirt domain. It is left as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    libvirt: Option<String>,
+    /// A VM that runs already: its QMP socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qmp: Option<PathBuf>,
+    /// A VM that runs already: its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    /// Its virtual CPUs: one, which tells of all that a VM has that runs already.
     vcpus: Vec<VcpuTable>,
     /// How the reservation is enforced.
     #[serde(default = "deadline", skip_serializing_if = "is_deadline")]
@@ -27,8 +36,8 @@ pub(super) struct VmTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<Placement>,
     /// Where QEMU's threads other than the vCPUs run.
-    #[serde(default)]
-    emulator: Emulator,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulator: Option<Emulator>,
     /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory_mib: Option<u32>,
@@ -72,12 +81,49 @@ pub(super) struct Length(
     pub Duration,
 );
 
+impl VmTable {
+    /// By what it is found, with nothing that only the bench's own guests have.
+    fn found(&self) -> Result<Option<Found>, String> {
+        let named = [
+            self.libvirt.clone().map(Found::Libvirt),
+            self.qmp.clone().map(Found::Qmp),
+            self.pid.map(Found::Pid),
+        ];
+        let mut named = named.into_iter().flatten();
+        let Some(found) = named.next() else { return Ok(None) };
+        let (name, key) = (&self.name, found.key());
+        if let Some(other) = named.next() {
+            let other = other.key();
+            return Err(format!(
+                "vm `{name}`: keys `{key}` and `{other}`: one finds the VM, give one"
+            ));
+        }
+        if matches!(&found, Found::Libvirt(domain) if domain.is_empty()) {
+            return Err(format!("vm `{name}`: key `libvirt` is empty; give a domain's name"));
+        }
+        if matches!(found, Found::Pid(pid) if pid < 2) {
+            return Err(format!(
+                "vm `{name}`: key `pid`: give the process of a VM, which is above 1"
+            ));
+        }
+        let own =
+            [("memory_mib", self.memory_mib.is_some()), ("emulator", self.emulator.is_some())];
+        if let Some((own, _)) = own.iter().find(|(_, given)| *given) {
+            return Err(format!(
+                "vm `{name}`: keys `{key}` and `{own}`: a VM that runs already keeps what it has; \
+                 leave `{own}` out"
+            ));
+        }
+        Ok(Some(found))
+    }
+}
+
 impl TryFrom<VmTable> for Vm {
     type Error = String;
 
     fn try_from(table: VmTable) -> Result<Self, String> {
-        let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, service } =
-            table;
+        let found = table.found()?;
+        let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, .. } = table;
         let vcpu = |own: VcpuTable| {
             let reservation = match (own.budget, own.period) {
                 (None, None) => None,
@@ -108,7 +154,8 @@ impl TryFrom<VmTable> for Vm {
                  `period`, or leave the key out"
             ));
         }
-        Ok(Self { name, vcpus, emulator, memory_mib, services: service })
+        let (emulator, services) = (emulator.unwrap_or_default(), table.service);
+        Ok(Self { name, found, vcpus, emulator, memory_mib, services })
     }
 }
 
@@ -120,13 +167,24 @@ impl From<Vm> for VmTable {
             budget: own.reservation.as_ref().map(|settings| Length(settings.budget)),
             period: own.reservation.as_ref().map(|settings| Length(settings.period)),
         };
+        let (mut libvirt, mut qmp, mut pid) = (None, None, None);
+        let emulator = own.found.is_none().then_some(own.emulator);
+        match own.found {
+            Some(Found::Libvirt(domain)) => libvirt = Some(domain),
+            Some(Found::Qmp(socket)) => qmp = Some(socket),
+            Some(Found::Pid(process)) => pid = Some(process),
+            None => {}
+        }
         Self {
             name: own.name,
+            libvirt,
+            qmp,
+            pid,
             vcpus: own.vcpus.iter().map(vcpu).collect(),
             mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
             burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),
             placement: settings.and_then(|own| own.placement),
-            emulator: own.emulator,
+            emulator,
             memory_mib: own.memory_mib,
             service: own.services,
         }
