@@ -45,13 +45,13 @@ test:
 
 lab-test:
 	@scripts/setup.sh test
-	@cargo test --release --workspace --test e2e --no-run --quiet
+	@cargo test --release --workspace --test e2e --examples --no-run --quiet
 	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test
-	@cargo test --release --workspace --test e2e --no-run --quiet
-	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ web:: soak:: travel:: --nocapture --test-threads 1
+	@cargo test --release --workspace --test e2e --examples --no-run --quiet
+	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ web:: running:: soak:: travel:: --nocapture --test-threads 1
 
 fuzz:
 	@cargo test --release --workspace --no-run --quiet

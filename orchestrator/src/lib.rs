@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod error;
 pub mod fleet;
+pub mod folder;
 pub mod guest;
 pub mod guests;
 pub mod helper;

@@ -282,7 +282,7 @@ fn services(cases: &[&Case]) -> Vec<String> {
             "A simulation: {} clients, {}, {pace}, {connection}; {}",
             web.clients,
             requests(web),
-            web.query
+            web.server.asked()
         ));
     }
     for workload in cases.iter().map(|case| case.workload()) {

@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-use hyper::Uri;
+use hyper::{
+    Uri,
+    http::uri::{Authority, PathAndQuery},
+};
 use thiserror::Error;
 
 /// A service's URL with the addresses behind it.
@@ -63,30 +66,44 @@ impl Target {
     /// # Errors
     /// One [`TargetError`] a rule; each quotes the URL.
     pub fn new(url: &str) -> Result<Self, TargetError> {
-        let form = || TargetError::Form(url.to_owned());
-        let uri: Uri =
-            url.parse().map_err(|error| TargetError::Malformed { url: url.to_owned(), error })?;
-        let scheme = uri.scheme_str().ok_or_else(form)?;
-        if scheme != "http" {
-            return Err(TargetError::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
-        }
-        let authority = uri.authority().ok_or_else(form)?;
-        let path = uri.path_and_query().ok_or_else(form)?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(form());
-        }
-        // `http` reads a port that is none (`:99999`) as if there were no port at all.
-        let port = authority.port_u16();
-        if port.is_none() && authority.as_str().len() > authority.host().len() {
-            return Err(form());
-        }
+        let (authority, path) = parts(url)?;
+        let port = authority.port_u16().unwrap_or(80);
         Ok(Self {
             url: url.to_owned(),
-            addresses: resolve(url, authority.host(), port.unwrap_or(80))?,
+            addresses: resolve(url, authority.host(), port)?,
             host: authority.to_string(),
-            path: Uri::from(path.clone()),
+            path: Uri::from(path),
         })
     }
+
+    /// Checks `url` without asking anybody for the addresses of its host.
+    ///
+    /// # Errors
+    /// Those of [`Target::new`] but [`TargetError::Resolve`].
+    pub fn check(url: &str) -> Result<(), TargetError> {
+        parts(url).map(drop)
+    }
+}
+
+/// Host with port, and path with query.
+fn parts(url: &str) -> Result<(Authority, PathAndQuery), TargetError> {
+    let form = || TargetError::Form(url.to_owned());
+    let uri: Uri =
+        url.parse().map_err(|error| TargetError::Malformed { url: url.to_owned(), error })?;
+    let scheme = uri.scheme_str().ok_or_else(form)?;
+    if scheme != "http" {
+        return Err(TargetError::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
+    }
+    let authority = uri.authority().ok_or_else(form)?;
+    let path = uri.path_and_query().ok_or_else(form)?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(form());
+    }
+    // `http` reads a port that is none (`:99999`) as if there were no port at all.
+    if authority.port_u16().is_none() && authority.as_str().len() > authority.host().len() {
+        return Err(form());
+    }
+    Ok((authority.clone(), path.clone()))
 }
 
 /// The addresses of `host` (an IPv6 one in brackets).
@@ -127,6 +144,9 @@ mod tests {
         for url in ["", "http://a b/", "http:///x"] {
             assert!(matches!(error(url), TargetError::Malformed { .. }), "{url}: {:?}", error(url));
         }
+        // A name that nobody knows is none of the form's business.
+        assert!(Target::check("http://no-such-host.invalid/").is_ok());
+        assert!(Target::check("https://127.0.0.1/").is_err());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ pub mod command;
 pub mod facts;
 pub mod files;
 pub mod init;
+pub mod logged;
 pub mod message;
 pub mod net;
 pub mod netlink;

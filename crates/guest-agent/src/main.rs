@@ -1,10 +1,18 @@
 //! The guest's first process, or (`guest-agent --service`) a service of a guest with another one.
 //! Not for use on a host.
 
-use std::{env, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use model::{Exit, suite::Wild};
 use nix::unistd::getpid;
+
+/// What `--log FILE PROGRAM ARGUMENT…` asks for, in a guest.
+fn logged() -> Option<(PathBuf, Vec<OsString>)> {
+    let mut arguments = env::args_os().skip(1);
+    let asked = arguments.next().is_some_and(|argument| argument == "--log");
+    let file = arguments.next().filter(|_| asked && guest_agent::wild::is_guest())?;
+    Some((file.into(), arguments.collect()))
+}
 
 /// What `--wild NAME` asks for, in a guest.
 fn wild() -> Option<Wild> {
@@ -19,6 +27,8 @@ fn main() -> ExitCode {
         guest_agent::init::run();
     } else if env::args_os().nth(1).is_some_and(|argument| argument == "--service") {
         guest_agent::init::run_as_service();
+    } else if let Some((file, program)) = logged() {
+        eprintln!("{}", guest_agent::logged::become_program(&file, &program));
     } else if let Some(wild) = wild() {
         guest_agent::wild::run(wild);
     } else if env::args_os().nth(1).is_some_and(|argument| argument == "--nothing") {

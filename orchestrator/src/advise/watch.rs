@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 use super::{Advice, Options};
 use crate::{
+    folder::Folder,
     host::{Cpus, Linux, Roots, Stage, Stop, pause, state_dir},
     mechanism::{self, Request, Vm},
     reserve::record::{Purpose, Record},
-    run::folder::Folder,
 };
 
 const WATCHED: Purpose = Purpose {

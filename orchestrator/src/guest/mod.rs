@@ -33,6 +33,7 @@ pub use kernel_image::{
     files as kernel_files,
 };
 pub use launch::{Disk, GuestSpec, Network};
+pub(crate) use libraries::closure as libraries_of;
 pub use machine::Guest;
 pub(crate) use packages::{Mirror, fetch_root, run as run_quietly};
 pub use process::{Launch, Plain};

@@ -159,14 +159,9 @@ impl Booted {
     }
 
     fn usage_with(&self, roots: &Roots, guest_steal_ns: Option<u64>) -> Option<Usage> {
-        let vcpus = self.guest.vcpu_threads();
-        let cpu_ns = |tid: Tid| roots.proc.thread_times(tid).ok().map(|times| times.cpu_ns);
-        let vcpus_ns: u64 = vcpus.iter().map(|&tid| cpu_ns(tid)).sum::<Option<_>>()?;
-        let others_ns = self.guest.other_threads().ok()?.into_iter().filter_map(cpu_ns).sum();
-        let kvm = (self.accelerator == Accelerator::Kvm).then(|| {
-            kvm::Counted::on_host(roots, self.guest.pid(), &vcpus).with_guest(guest_steal_ns)
-        });
-        Some(Usage { vcpus_ns, others_ns, kvm })
+        let others = self.guest.other_threads().ok()?;
+        let usage = Usage::of(roots, &self.vm(), others, self.accelerator == Accelerator::Kvm)?;
+        Some(Usage { kvm: usage.kvm.map(|kvm| kvm.with_guest(guest_steal_ns)), ..usage })
     }
 
     /// Writes down the shares of a CPU used since `before`, `elapsed_ns` ago.
@@ -178,14 +173,28 @@ impl Booted {
         facts: &mut VmFacts,
     ) {
         // Here the guest answers last, for the same reason.
-        if let Some((before, now)) = before.zip(self.usage_with(roots, None)) {
-            let share = |then: u64, now: u64| now.saturating_sub(then) as f64 / elapsed_ns as f64;
-            facts.vcpu_share = Some(share(before.vcpus_ns, now.vcpus_ns));
-            facts.emulator_share = Some(share(before.others_ns, now.others_ns));
-            facts.kvm = now
-                .kvm
-                .zip(before.kvm)
-                .map(|(now, before)| now.with_guest(self.guest_steal_ns()).since(&before));
+        if let Some((before, mut now)) = before.zip(self.usage_with(roots, None)) {
+            now.kvm = now.kvm.map(|kvm| kvm.with_guest(self.guest_steal_ns()));
+            now.account(before, elapsed_ns, facts);
         }
+    }
+}
+
+impl Usage {
+    /// Of a machine with these other threads; none where the kernel does not say.
+    pub fn of(roots: &Roots, vm: &Vm, others: Vec<Tid>, kvm: bool) -> Option<Self> {
+        let cpu_ns = |tid: Tid| roots.proc.thread_times(tid).ok().map(|times| times.cpu_ns);
+        let vcpus_ns: u64 = vm.vcpus.iter().map(|&tid| cpu_ns(tid)).sum::<Option<_>>()?;
+        let others_ns = others.into_iter().filter_map(cpu_ns).sum();
+        let kvm = kvm.then(|| kvm::Counted::on_host(roots, vm.pid, &vm.vcpus));
+        Some(Self { vcpus_ns, others_ns, kvm })
+    }
+
+    /// Writes down the shares of a CPU used since `before`, `elapsed_ns` ago.
+    pub fn account(self, before: Self, elapsed_ns: u64, facts: &mut VmFacts) {
+        let share = |then: u64, now: u64| now.saturating_sub(then) as f64 / elapsed_ns as f64;
+        facts.vcpu_share = Some(share(before.vcpus_ns, self.vcpus_ns));
+        facts.emulator_share = Some(share(before.others_ns, self.others_ns));
+        facts.kvm = self.kvm.zip(before.kvm).map(|(now, before)| now.since(&before));
     }
 }

@@ -144,6 +144,16 @@ impl Background {
         if by_us { Ok(()) } else { bail!("{} failed ({status}): {}", self.name, self.last_lines()) }
     }
 
+    /// Like [`Background::stop`], of a program that is not ours: what it makes of SIGTERM is its own.
+    ///
+    /// # Errors
+    /// Where it had ended by itself.
+    pub fn end(mut self) -> Result<()> {
+        self.check()?;
+        self.terminate(GRACE)?;
+        Ok(())
+    }
+
     fn terminate(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         if let Some(status) = process::ended(&mut self.child)? {
             return Ok(status);

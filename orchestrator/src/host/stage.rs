@@ -81,6 +81,20 @@ impl Stage {
         Ok(Self { pins: true, ..stage })
     }
 
+    /// The host without a partition, with this process off the measured CPU: virtual machines that
+    /// somebody else started stay where they are.
+    ///
+    /// # Errors
+    /// As [`Stage::bare`].
+    pub fn beside(cpus: Cpus, stop: Stop) -> Result<Self> {
+        Ok(Self { pins: false, ..Self::unprivileged(cpus, stop)? })
+    }
+
+    /// Forgets a partition that was made of a machine's own groups and is undone by now.
+    pub fn forget_domain(&mut self) {
+        self.domain.take_if(|_| self.partition.is_none());
+    }
+
     /// As [`Stage::prepare`], on a bare host to which nothing was done yet.
     ///
     /// # Errors

@@ -19,9 +19,9 @@ use model::{
 
 use crate::{
     error::Refusal,
+    folder::{Folder, now_utc},
     host::{Cpus, Roots, Stage},
     mechanism::Vm,
-    run::{folder::Folder, record::now_utc},
     trace::{self, Tracer, recorder::SUPPLY},
 };
 
@@ -150,6 +150,7 @@ fn manifest(
         services: Vec::new(),
         vms: vec![suite::Vm {
             name: suite::Vm::NAME.to_owned(),
+            found: None,
             vcpus: vm
                 .vcpus
                 .iter()
@@ -196,7 +197,7 @@ fn manifest(
 }
 
 /// A process under KVM has a virtual machine of KVM's open.
-fn accelerator(roots: &Roots, pid: i32) -> Option<AcceleratorFacts> {
+pub(crate) fn accelerator(roots: &Roots, pid: i32) -> Option<AcceleratorFacts> {
     let open = fs::read_dir(roots.proc.path(&format!("{pid}/fd"))).ok()?;
     let is_vm = |link: PathBuf| link.to_string_lossy().contains("kvm-vm");
     let kvm = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).any(is_vm);

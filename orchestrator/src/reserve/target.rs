@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use kernel::affinity::Tid;
+use model::suite::Found;
 use serde_json::Value;
 
 use super::owner;
@@ -46,6 +47,17 @@ struct Machine {
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 impl Target {
+    /// The machine that a suite names.
+    pub(crate) fn of(found: &Found) -> Self {
+        let mut machine = Machine { pid: None, qmp: None, domain: None, tid: Vec::new() };
+        match found {
+            Found::Libvirt(name) => machine.domain = Some(name.clone()),
+            Found::Qmp(socket) => machine.qmp = Some(socket.clone()),
+            Found::Pid(pid) => machine.pid = Some(*pid),
+        }
+        Self { machine, vcpu: Vec::new() }
+    }
+
     /// Finds the machine's process and vCPU threads.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ impl Bench for HostBench {
         let mark = self.stage.guard.mark();
         self.watched(experiment, attempt, folder, &mut attempted);
         attempted.fail(self.stage.guard.undo_to(mark));
+        self.stage.forget_domain();
         attempted
     }
 

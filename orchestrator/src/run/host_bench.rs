@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model::suite::GuestSettings;
 
-use super::{machines::Kept, plan::StopAbove};
+use super::{kept::Kept, plan::StopAbove};
 use crate::{guests::Guests, host::Stage, service::Apache};
 
 /// The real host and its guests: what every attempt of a run needs.

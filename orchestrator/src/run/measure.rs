@@ -14,7 +14,8 @@ use model::{
 use super::{
     bench::first_error,
     host_bench::HostBench,
-    machines::{self, Boot, Kept, Machine},
+    kept::Kept,
+    machines::{self, Boot, Machine},
     probe::{Readings, Seen},
     services::{self, Ground, OnHost, Outcome, Part},
     tasks,
@@ -60,13 +61,19 @@ impl HostBench {
         if !Kept::wanted(experiment) {
             return self.kept.as_mut().map_or(Ok(()), |kept| kept.set_running(false, &stop));
         }
-        if self.kept.as_ref().is_some_and(|kept| !kept.fit(experiment)) {
+        let fits = match &mut self.kept {
+            Some(kept) if kept.fit(experiment) => {
+                kept.set_running(true, &stop)?;
+                kept.serve(&stop)
+            }
+            _ => false,
+        };
+        if !fits {
             self.end_guests()?;
         }
         if self.kept.is_none() {
-            let guests = self.guests.as_ref().context("the plan has no guests")?;
-            let (settings, apache) = (&self.guest_settings, self.apache.as_ref());
-            let boot = Boot { guests, settings, apache };
+            let (guests, apache) = (self.guests.as_ref(), self.apache.as_ref());
+            let boot = Boot { guests, settings: &self.guest_settings, apache };
             self.kept = Some(Kept::boot(&mut self.stage, &boot, experiment, folder)?);
         }
         self.kept.as_mut().map_or(Ok(()), |kept| kept.set_running(true, &stop))
@@ -109,9 +116,12 @@ impl HostBench {
         if experiment.vms.is_empty() {
             return Ok(Vec::new());
         }
-        let guests = self.guests.as_ref().context("the plan has no guests")?;
-        let (settings, apache) = (&self.guest_settings, self.apache.as_ref());
-        Boot { guests, settings, apache }.all(&mut self.stage, experiment, folder)
+        let (guests, apache) = (self.guests.as_ref(), self.apache.as_ref());
+        Boot { guests, settings: &self.guest_settings, apache }.all(
+            &mut self.stage,
+            experiment,
+            folder,
+        )
     }
 
     /// Runs the services of `experiment` on the host and in `machines`, under its loads and
@@ -164,8 +174,7 @@ impl HostBench {
         let fixed = work::before(&self.stage, experiment, folder)?;
         if let Some(before) = &fixed {
             measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
-            for machine in machines {
-                let guest = &machine.booted.guest;
+            for guest in machines.iter().filter_map(Machine::guest) {
                 tasks::give_calibration(guest, &before.file, &self.stage.stop)?;
             }
         }
@@ -195,7 +204,6 @@ impl HostBench {
         let mut host = Vec::new();
         for workload in experiment.workloads().into_iter().filter(|own| own.vm.is_none()) {
             let Some((service, web)) = workload.service.zip(workload.web()) else { continue };
-            let apache = self.apache.as_ref().context("the plan has no service")?;
             let logs = match experiment.only() {
                 Some(_) => folder.to_owned(),
                 None => folder.join(format!("host.{}", service.name)),
@@ -204,7 +212,7 @@ impl HostBench {
             let name = service.name.clone();
             host.push(OnHost {
                 name,
-                service: HostService::start(&self.stage, apache, web, &logs)?,
+                service: HostService::start(&self.stage, self.apache.as_ref(), web, &logs)?,
             });
         }
         Ok(host)
@@ -223,7 +231,7 @@ impl HostBench {
         if wanted == Some(false) || machines.is_empty() {
             return Ok(None);
         }
-        let vms: Vec<_> = machines.iter().map(|own| (own.name(), own.booted.vm())).collect();
+        let vms: Vec<_> = machines.iter().map(|own| (own.name(), own.threads())).collect();
         let vms: Vec<_> = vms.iter().map(|(name, vm)| (*name, vm)).collect();
         match Tracer::start(&mut self.stage, &vms, folder) {
             Ok(tracer) => Ok(Some(tracer)),
@@ -254,6 +262,7 @@ impl HostBench {
             // Its end explains every failed request.
             results.extend(host.iter_mut().map(|own| own.service.check()));
         }
+        results.extend(machines.iter().map(|own| own.still_there(&self.stage.roots)));
         results.extend(outcome.results);
         for (machine, attached) in machines.iter_mut().zip(attached) {
             let said = attached.map(Attached::finish).transpose();

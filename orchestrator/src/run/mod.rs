@@ -3,12 +3,12 @@
 mod admission;
 mod attempt;
 mod bench;
-pub mod folder;
 mod host_bench;
+mod kept;
 mod machines;
 mod measure;
 mod names;
-mod noise;
+pub(crate) mod noise;
 pub mod plan;
 mod privilege;
 mod probe;
@@ -16,10 +16,12 @@ mod progress;
 pub(crate) mod record;
 mod repetitions;
 mod resume;
+mod served;
 mod services;
 pub mod soak;
 pub mod stalls;
 mod tasks;
+mod theirs;
 mod web;
 mod work;
 
@@ -34,12 +36,13 @@ use model::{Manifest, manifest::KeepAwake};
 pub use resume::Resume;
 pub use soak::{Soak, Soaked};
 
-use self::{folder::Folder, host_bench::HostBench, plan::Plan, resume::Begun};
+use self::{host_bench::HostBench, plan::Plan, resume::Begun};
 use crate::{
     error::Refusal,
+    folder::Folder,
     guests::Guests,
     host::{COSTLY_IDLE, Roots, Stage, Stop},
-    service, trace,
+    reserve, service, trace,
 };
 
 /// CPU time of the calibration at the start of a run, which paced work and the load go by.
@@ -87,15 +90,24 @@ pub fn soak(plan: &Plan, wanted: Soak, out: &Path, stop: &Stop) -> Result<Soaked
 }
 
 fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Result<Ready> {
+    let roots = Roots::default();
     let without = privilege::admit(plan)?;
     if let Some(without) = &without {
         model::say!("note: {without}");
     }
     let mut wanted = plan.suite.experiments.iter().map(|one| one.trace.or(plan.suite.host.trace));
     if wanted.any(|wanted| wanted == Some(true)) {
-        trace::available(&Roots::default()).map_err(|why| {
+        trace::available(&roots).map_err(|why| {
             Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
+    }
+    let unparted = theirs::without_partition(plan)?;
+    let theirs = theirs::admit(plan, unparted.is_none(), &roots, stop)?;
+    if let Some(why) = &unparted {
+        model::say!("note: {why}");
+    }
+    for experiment in plan.possible() {
+        service::answers(experiment, stop)?;
     }
     let guests = if plan.has_guest() {
         Some(Guests::prepare(plan.suite.guest.accelerator, stop)?)
@@ -105,13 +117,18 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
     if let Some(advice) = guests.as_ref().and_then(Guests::advice) {
         model::say!("note: {advice}");
     }
-    let apache = plan.has_service().then(service::find).transpose()?;
-    let now = record::begin(plan, guests.as_ref());
+    let apache = plan.needs_apache().then(service::find).transpose()?;
+    let mut now = record::begin(plan, guests.as_ref());
+    if let Some(theirs) = theirs.filter(|_| now.accelerator.is_none()) {
+        now.accelerator = reserve::record::accelerator(&roots, theirs.vm.pid);
+    }
     let Begun { folder, mut manifest, resumed } = match resume {
         Some(resume) => resume::go_on(plan, resume, now)?,
         None => Begun::new(Folder::create(out, &plan.suite.name, &plan.text)?, now),
     };
+    let without = without.or(unparted.clone());
     let mut stage = match &without {
+        Some(_) if unparted.is_some() => Stage::beside(plan.cpus.clone(), stop.clone())?,
         Some(_) => Stage::unprivileged(plan.cpus.clone(), stop.clone())?,
         None => Stage::prepare(plan.cpus.clone(), stop.clone())?,
     };

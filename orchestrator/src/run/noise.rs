@@ -50,10 +50,10 @@ pub fn next_attempt(records: &[RepetitionRecord], experiment: &str) -> u32 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in crate::run) fn record(
+    pub(crate) fn record(
         attempt: u32,
         repetition: u32,
         status: Status,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use model::{
     Suite, duration,
     manifest::Impossible,
-    suite::{self, Experiment, Network, Service, Sweep, Work, Workload},
+    suite::{self, Experiment, Network, Server, Service, Sweep, Work, Workload},
 };
 
 use super::admission;
@@ -142,17 +142,24 @@ impl Plan {
         self.repetitions.iter().map(|planned| planned.estimate).sum()
     }
 
-    /// Whether any experiment runs in a guest.
-    #[must_use]
-    pub fn has_guest(&self) -> bool {
-        self.suite.experiments.iter().any(|experiment| !experiment.vms.is_empty())
+    /// The experiments that this host can run.
+    pub fn possible(&self) -> impl Iterator<Item = &Experiment> {
+        let lacking =
+            |one: &&Experiment| self.impossible.iter().any(|own| own.experiment == one.name);
+        self.suite.experiments.iter().filter(move |one| !lacking(one))
     }
 
-    /// Whether any experiment measures a web service.
+    /// Whether any guest is booted.
     #[must_use]
-    pub fn has_service(&self) -> bool {
+    pub fn has_guest(&self) -> bool {
+        self.suite.experiments.iter().flat_map(|one| &one.vms).any(|vm| vm.found.is_none())
+    }
+
+    /// Whether any experiment measures Apache.
+    #[must_use]
+    pub fn needs_apache(&self) -> bool {
         let mut all = self.suite.experiments.iter().flat_map(Experiment::workloads);
-        all.any(|own| own.web().is_some())
+        all.any(|own| own.web().is_some_and(|web| matches!(web.server, Server::Cgi { .. })))
     }
 
     /// The plan as `--dry-run` prints it.
@@ -207,12 +214,7 @@ fn describe(experiment: &Experiment) -> String {
     };
     let loads: String = experiment.loads.iter().map(load).collect();
     let service = |own: &Service| match own.web() {
-        Some(web) => match web.requests {
-            Some(requests) => format!("{} clients x {requests} requests", web.clients),
-            None => {
-                format!("{} clients for {}", web.clients, duration::format(experiment.duration))
-            }
-        },
+        Some(web) => asking(web, experiment.duration),
         None => match (own.wild(), own.probe()) {
             (Some(wild), _) => format!("goes wild ({})", wild.name()),
             (_, Some(probe)) => format!(
@@ -235,7 +237,10 @@ fn describe(experiment: &Experiment) -> String {
     // Of several VMs each is named with what is its own; the load is everybody's.
     let several = experiment.workloads().len() > 1;
     for vm in &experiment.vms {
-        let own = vm.reservation().map_or_else(String::new, reserved);
+        let mut own = vm.reservation().map_or_else(String::new, reserved);
+        if let Some(found) = &vm.found {
+            own += &format!(" ({found}, which runs already)");
+        }
         places.push(match several {
             true => format!("{}  {}{own}", vm.name, services(&vm.services)),
             false => format!("guest {}{loads}{own}", services(&vm.services)),
@@ -243,6 +248,18 @@ fn describe(experiment: &Experiment) -> String {
     }
     let loads = if experiment.vms.is_empty() || several { loads } else { String::new() };
     places.join("; ") + &loads
+}
+
+/// Who asks how often; where it is not the paper's service, for what.
+fn asking(web: &suite::Web, length: Duration) -> String {
+    let often = match web.requests {
+        Some(requests) => format!("{} clients x {requests} requests", web.clients),
+        None => format!("{} clients for {}", web.clients, duration::format(length)),
+    };
+    match &web.server {
+        Server::Cgi { .. } => often,
+        own => format!("{often} to {}", own.asked()),
+    }
 }
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
@@ -269,30 +286,43 @@ fn select(suite: &mut Suite, only: &[String], file: &str) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The services' programs are there, and their ports are free.
+/// The services' programs are there, their URLs are such, and their ports are free. Nobody is asked.
 fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
     let named = |message: String| format!("experiment `{}`: {message}", experiment.name);
     for workload in experiment.workloads() {
         let Some(web) = workload.web() else { continue };
-        if web.program.is_some() {
-            service::cgi_program(web).map_err(|refusal| named(refusal.to_string()))?;
-        }
-        let used = match (workload.vm, network) {
-            (None, _) => 1,
-            (Some(_), Network::User(_)) => web.clients as usize,
-            (Some(_), Network::Tap(_)) => 0,
+        let in_guest = workload.vm.is_some();
+        startable(&web.server, in_guest).map_err(named)?;
+        let ports = match (in_guest, network) {
+            (true, Network::Tap(_)) => None,
+            _ => web.ports(in_guest),
         };
-        for port in web.ports().into_iter().flatten().take(used) {
+        for port in ports.into_iter().flatten() {
             let port = u16::try_from(port).expect("checked by suite::parse");
             if let Some(error) = service::taken(port) {
+                let (key, right) = match (&web.server, in_guest) {
+                    (Server::Command(_), false) => ("listen", "end who uses it, or choose another"),
+                    _ => ("port", "choose another, or leave the key out for any that are free"),
+                };
                 return Err(named(format!(
-                    "key `web.port`: port {port} of the loopback address cannot be used: {error}; \
-                     choose another, or leave the key out for any that are free"
+                    "key `web.{key}`: port {port} of the loopback address cannot be used: {error}; \
+                     {right}"
                 )));
             }
         }
     }
     Ok(())
+}
+
+/// What answers can be started, or asked.
+fn startable(server: &Server, in_guest: bool) -> Result<(), String> {
+    let started = match server {
+        Server::Cgi { program: None, .. } => return Ok(()),
+        Server::Cgi { program, .. } => service::cgi_program(program.as_deref()),
+        Server::Command(own) => service::program_of(own, in_guest),
+        Server::Url { .. } => return service::check(server),
+    };
+    started.map(drop).map_err(|refusal| refusal.to_string())
 }
 
 /// The experiments whose mechanism this host lacks, as long as others are left.
@@ -398,7 +428,8 @@ fn overhead(experiment: &Experiment) -> Duration {
         Work::Fixed => FIXED_WORK_OVERHEAD,
         Work::Paced => Duration::ZERO,
     };
-    let guests = u32::try_from(experiment.vms.len()).unwrap_or(u32::MAX);
+    let booted = experiment.vms.iter().filter(|vm| vm.found.is_none()).count();
+    let guests = u32::try_from(booted).unwrap_or(u32::MAX);
     let places = if guests == 0 { HOST_OVERHEAD } else { GUEST_OVERHEAD * guests };
     let drain = if drains { DRAIN } else { Duration::ZERO };
     drain + calibrations + places

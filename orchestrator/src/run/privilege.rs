@@ -25,6 +25,7 @@ fn needs(experiment: &Experiment) -> Vec<&'static str> {
     let on_host = experiment.services.iter().any(|service| !service.tasks().is_empty());
     let probed = experiment.services.iter().any(|service| service.probe().is_some());
     let reserved = experiment.vms.iter().any(|vm| vm.reservation().is_some());
+    let theirs = experiment.vms.iter().any(|vm| vm.found.is_some());
     let housekeeping = Emulator::Place(EmulatorPlace::Housekeeping);
     let shared = experiment.vms.iter().any(|vm| vm.emulator != housekeeping);
     [
@@ -32,6 +33,7 @@ fn needs(experiment: &Experiment) -> Vec<&'static str> {
         (probed, "its probe runs in SCHED_FIFO on the host"),
         (!experiment.loads.is_empty(), "its load runs in SCHED_FIFO"),
         (reserved, "it has a reservation"),
+        (theirs, "it places the threads of a VM that somebody else started"),
         (shared, "it places QEMU's own threads"),
     ]
     .into_iter()

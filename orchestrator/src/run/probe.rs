@@ -23,8 +23,8 @@ use model::{
 use serde::Deserialize;
 
 use super::{
+    names::Names,
     plan::DRAIN,
-    services::Names,
     tasks::{self, What},
 };
 use crate::{

@@ -8,13 +8,7 @@ use model::{
 };
 
 use super::{bench::Attempted, plan::Plan};
-use crate::{guests::Guests, host::Roots};
-
-/// The time now, RFC 3339 in UTC, whole seconds.
-#[must_use]
-pub fn now_utc() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
+use crate::{folder::now_utc, guests::Guests, host::Roots};
 
 /// The manifest at the start of a run.
 #[must_use]

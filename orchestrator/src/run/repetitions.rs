@@ -10,13 +10,16 @@ use model::{
 
 use super::{
     bench::Bench,
-    folder::Folder,
     noise,
     plan::{Plan, Planned},
     progress::Progress,
     record,
 };
-use crate::{host::Stop, sentinel};
+use crate::{
+    folder::{Folder, now_utc},
+    host::Stop,
+    sentinel,
+};
 
 /// Makes what is missing in the folder. Returns what was told of the first miss, where that ended it.
 ///
@@ -52,7 +55,7 @@ pub(super) fn run_all(
         }
     }
     progress.finish();
-    manifest.finished_utc = Some(record::now_utc());
+    manifest.finished_utc = Some(now_utc());
     folder.save(manifest)?;
     Ok(stopped)
 }
@@ -94,7 +97,7 @@ fn repetition(
         let again = manifest.repetitions.len() > begun;
         let label = format!("{name} repetition {repetition}{}", if again { " again" } else { "" });
         progress.begin(&label, *estimate, again);
-        let (started_utc, start) = (record::now_utc(), Instant::now());
+        let (started_utc, start) = (now_utc(), Instant::now());
         let partial = folder.begin(name, attempt)?;
         let attempted = bench.attempt(experiment, attempt, &partial);
         if attempted.error.is_some() {

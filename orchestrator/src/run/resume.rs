@@ -8,8 +8,9 @@ use model::{
     manifest::{RepetitionRecord, Resumption, SCHEMA_VERSION},
 };
 
-use super::{folder::Folder, noise, plan::Plan, record::now_utc};
+use super::{noise, plan::Plan};
 use crate::error::Refusal;
+use crate::folder::{Folder, now_utc};
 
 /// What the user says of it.
 #[derive(Debug, Clone, Copy)]

@@ -18,15 +18,16 @@ use model::{
 use webload::{Config, Run};
 
 use super::{
-    machines::{Machine, Served},
+    machines::Machine,
     names::Names,
     plan::StopAbove,
     probe::{self, AllReadings, Readings, Seen},
+    served::Served,
     tasks::{self, What},
     web,
 };
 use crate::{
-    guest::Running,
+    guest::{Guest, Running},
     host::{Background, Stage},
     service::HostService,
 };
@@ -157,7 +158,8 @@ impl<'a> Ground<'a> {
                 }
             });
             for machine in self.probed(&workloads) {
-                let (vm, guest) = (machine.name(), &machine.booted.guest);
+                let Some(guest) = machine.guest() else { continue };
+                let vm = machine.name();
                 let (probing, readings, stop) = (&probing, &readings, &self.stage.stop);
                 scope.spawn(move || readings.add(Readings::take(vm, guest, probing, stop)));
             }
@@ -197,7 +199,7 @@ impl<'a> Ground<'a> {
             let wild = workload.service?.wild()?;
             Some(self.machine(*workload).and_then(|machine| {
                 let arguments = ["/init", "--wild", wild.name()];
-                machine.booted.guest.start(&arguments, &[], self.stage.stop.flag())
+                entered(machine)?.start(&arguments, &[], self.stage.stop.flag())
             }))
         };
         workloads.iter().filter_map(of).collect()
@@ -231,7 +233,7 @@ impl<'a> Ground<'a> {
             }
             Going::Host(going) => tasks::finish_on_host(stage, what, going, &names)?.tell(facts),
             Going::Guest(machine, running) => {
-                let guest = &machine.booted.guest;
+                let guest = entered(machine)?;
                 if probes {
                     probe::finish_on_guest(guest, what, &running, &names, stop)?.tell(facts);
                 } else {
@@ -259,7 +261,7 @@ impl<'a> Ground<'a> {
             return started.map(Going::Host);
         }
         let machine = self.machine(workload)?;
-        let (guest, stop) = (&machine.booted.guest, &self.stage.stop);
+        let (guest, stop) = (entered(machine)?, &self.stage.stop);
         let running = match probes {
             true => probe::start_on_guest(guest, what, stop)?,
             false => tasks::start_on_guest(guest, what, stop)?,
@@ -269,7 +271,7 @@ impl<'a> Ground<'a> {
 
     fn asked(&self, workload: Workload) -> Result<Asked<'_>> {
         if workload.vm.is_some() {
-            let Served { targets, warm_up } =
+            let Served { targets, warm_up, .. } =
                 self.machine(workload)?.served.as_ref().context("the service is not up")?;
             return Ok(Asked { targets, warm_up: *warm_up });
         }
@@ -305,15 +307,20 @@ impl<'a> Ground<'a> {
             row.service = workload.service.map(|service| service.name.clone());
             row
         }));
-        // Its guest's end explains every failed request.
+        // The end of its guest, or of its program there, explains every failed request.
         match (&enough, workload.vm) {
-            (Err(_), Some(_)) => {
-                let guest = &self.machine(workload)?.booted.guest;
-                guest.clock_offset(self.stage.stop.flag()).map(drop).and(enough)
-            }
+            (Err(_), Some(_)) => self
+                .machine(workload)?
+                .still_serves(&self.stage.roots, &self.stage.stop)
+                .and(enough),
             _ => enough,
         }
     }
+}
+
+/// The guest of a machine in which something is started.
+fn entered(machine: &Machine) -> Result<&Guest> {
+    machine.guest().context("the VM runs already, and there is no way into it")
 }
 
 /// The rows of each service of tasks, in `folder`.

@@ -1,13 +1,17 @@
-//! The service in a guest: what the guest's file system holds for it, and its start.
+//! The service in a guest: what the guest's file system holds for it, its start, its log.
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use guest_agent::net::ADDRESS_FILE;
-use model::suite::{self, Web};
+use model::suite::{self, Own, Server, Web};
 use webload::{Target, run::WarmUp};
 
-use super::{Apache, apache::Site, cgi_program, free, ready, target};
+use super::{Apache, apache::Site, cgi_program, free, own::program_of, ready::ready, targets};
 use crate::{
     guest::{Contents, Guest, Network, Status},
     host::Stop,
@@ -19,17 +23,45 @@ const PROGRAM: &str = "/bin/httpd";
 const ERROR_LOG: &str = "/var/apache-error.log";
 const PORT: u16 = 80;
 
-/// Programs and files beside those that every guest has.
+/// The log of a program of the user's, in the guest.
+const OWN_LOG: &str = "/var/service.log";
+
+/// Programs and files beside those that every guest has; `apache` where it is that which serves.
 ///
 /// # Errors
-/// [`crate::error::Refusal`] where the CGI program is missing.
+/// [`crate::error::Refusal`] where the program is missing.
 pub fn contents(
     mut all: Contents,
-    apache: &Apache,
+    apache: Option<&Apache>,
     web: &Web,
     network: &suite::Network,
 ) -> Result<Contents> {
-    let modules = |(name, host): &(String, std::path::PathBuf)| {
+    match &web.server {
+        Server::Cgi { program, .. } => {
+            let apache = apache.context("the plan has no Apache")?;
+            all = with_apache(all, apache, web.clients);
+            let script = Path::new(ROOT).join("cgi-bin/service");
+            all.programs.insert(script, cgi_program(program.as_deref())?);
+        }
+        Server::Command(own) => {
+            let program = program_of(own, true)?;
+            all.programs.insert(place_of(&program), program);
+        }
+        Server::Url { .. } => {}
+    }
+    if let suite::Network::Tap(tap) = network {
+        all.texts.insert(ADDRESS_FILE.into(), tap.address.clone());
+    }
+    Ok(all)
+}
+
+/// Where a program of the user's is in the guest.
+fn place_of(program: &Path) -> PathBuf {
+    Path::new(ROOT).join(program.file_name().unwrap_or_default())
+}
+
+fn with_apache(mut all: Contents, apache: &Apache, clients: u32) -> Contents {
+    let modules = |(name, host): &(String, PathBuf)| {
         (name.clone(), Path::new("/lib/httpd").join(host.file_name().unwrap_or_default()))
     };
     let inside =
@@ -38,19 +70,15 @@ pub fn contents(
     for ((_, guest), (_, host)) in inside.modules.iter().zip(&apache.modules) {
         all.programs.insert(guest.clone(), host.clone());
     }
-    all.programs.insert(Path::new(ROOT).join("cgi-bin/service"), cgi_program(web)?);
     let site = Site {
         root: ROOT,
         listen: &PORT.to_string(),
         user: Some(("nobody", "nogroup")),
         log: ERROR_LOG,
-        clients: web.clients,
+        clients,
     };
     all.texts.insert(CONFIGURATION.into(), inside.configuration(&site));
-    if let suite::Network::Tap(tap) = network {
-        all.texts.insert(ADDRESS_FILE.into(), tap.address.clone());
-    }
-    Ok(all)
+    all
 }
 
 /// How a guest is reached: the network that QEMU gives it, and where each client asks.
@@ -67,56 +95,133 @@ impl Serving {
     /// # Errors
     /// Where there are not enough free ports.
     pub fn new(web: &Web, network: &suite::Network) -> Result<Self> {
+        let inside = match &web.server {
+            Server::Command(own) => own.listen,
+            Server::Cgi { .. } | Server::Url { .. } => PORT,
+        };
         match network {
             suite::Network::User(_) => {
-                let ports = match web.ports() {
+                let ports = match web.ports(true) {
                     Some(ports) => ports.filter_map(|port| u16::try_from(port).ok()).collect(),
                     None => free(web.clients as usize)?,
                 };
                 let authorities = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-                let forwards = ports.into_iter().map(|port| (port, PORT)).collect();
+                let forwards = ports.into_iter().map(|port| (port, inside)).collect();
                 Ok(Self { network: Network::User { forwards }, authorities })
             }
             suite::Network::Tap(tap) => {
                 let (address, _): (Ipv4Addr, u8) = tap.interface().map_err(anyhow::Error::msg)?;
                 let network = Network::Tap { bridge: tap.tap.clone() };
-                Ok(Self { network, authorities: vec![format!("{address}:{PORT}")] })
+                Ok(Self { network, authorities: vec![format!("{address}:{inside}")] })
             }
         }
     }
 }
 
-/// Starts Apache in a guest that was made with [`contents`], and waits until it has answered.
+/// A service in a guest, which has answered.
+pub struct Started {
+    /// Where each client asks.
+    pub targets: Vec<Target>,
+    /// The requests that are no part of the measurement.
+    pub warm_up: WarmUp,
+    /// The process of a program of the user's, in the guest.
+    pub pid: Option<i32>,
+}
+
+/// Starts the service in a guest that was made with [`contents`], and waits until it has answered.
 ///
 /// # Errors
 /// Where it does not come up, with the end of its log.
-pub fn start(
-    guest: &Guest,
-    serving: &Serving,
-    web: &Web,
-    stop: &Stop,
-) -> Result<(Vec<Target>, WarmUp)> {
+pub fn start(guest: &Guest, serving: &Serving, web: &Web, stop: &Stop) -> Result<Started> {
+    let pid = match &web.server {
+        Server::Command(own) => Some(start_own(guest, own, stop)?),
+        Server::Cgi { .. } | Server::Url { .. } => {
+            start_apache(guest, stop)?;
+            None
+        }
+    };
+    let targets = targets(&serving.authorities, &web.server)?;
+    let alive = || {
+        guest.is_alive().then_some(()).context("the guest has ended")?;
+        still_runs(guest, pid, stop)
+    };
+    let warm_up =
+        ready(&targets, web, stop, alive).with_context(|| said(guest, &web.server, stop))?;
+    Ok(Started { targets, warm_up, pid })
+}
+
+fn start_apache(guest: &Guest, stop: &Stop) -> Result<()> {
     let limit = Duration::from_secs(30);
     let output = guest.run(&[PROGRAM, "-f", CONFIGURATION], limit, stop.flag())?;
     if output.status != Status::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("Apache in the guest: {}: {} {}", output.status, said.trim(), error_log(guest, stop));
+        let log = log_of(guest, ERROR_LOG, stop);
+        bail!("Apache in the guest: {}: {} {log}", output.status, said.trim());
     }
-    let targets = serving
-        .authorities
-        .iter()
-        .map(|authority| target(authority, web))
-        .collect::<Result<Vec<_>>>()?;
-    let alive = || guest.is_alive().then_some(()).context("the guest has ended");
-    let warm_up = ready(&targets, web, stop, alive).with_context(|| error_log(guest, stop))?;
-    Ok((targets, warm_up))
+    Ok(())
 }
 
-/// Apache's error log in the guest; what cannot be read is said instead.
+/// Its process: it goes on until the guest ends.
+fn start_own(guest: &Guest, own: &Own, stop: &Stop) -> Result<i32> {
+    let program = place_of(Path::new(&own.command[0])).display().to_string();
+    let arguments = own.command[1..].iter().map(String::as_str);
+    let line: Vec<&str> =
+        ["/init", "--log", OWN_LOG, &program].into_iter().chain(arguments).collect();
+    Ok(guest.start(&line, &[], stop.flag())?.pid)
+}
+
+/// Fails once the process `pid` of the guest has ended; nothing is asked where there is none.
+///
+/// # Errors
+/// That it has ended, or what is the matter with the guest.
+pub fn still_runs(guest: &Guest, pid: Option<i32>, stop: &Stop) -> Result<()> {
+    let Some(pid) = pid else { return Ok(()) };
+    let line = guest.read(&format!("/proc/{pid}/cmdline"), stop.flag());
+    // One that has ended and was not waited for has no command line.
+    match line {
+        Ok(line) if !line.is_empty() => Ok(()),
+        Err(error) if !guest.is_alive() => Err(error),
+        _ => {
+            stop.check()?;
+            bail!("`web.command` has ended in the guest: {}", last_line(guest, stop))
+        }
+    }
+}
+
+fn last_line(guest: &Guest, stop: &Stop) -> String {
+    let log = log_of(guest, OWN_LOG, stop);
+    log.lines().next_back().unwrap_or("its log is empty").to_owned()
+}
+
+/// What its log says of a service that does not come up.
+fn said(guest: &Guest, server: &Server, stop: &Stop) -> String {
+    match server {
+        Server::Command(_) => format!("`web.command` in the guest: {}", last_line(guest, stop)),
+        Server::Cgi { .. } | Server::Url { .. } => log_of(guest, ERROR_LOG, stop),
+    }
+}
+
+/// The file that a service's log is kept in, beside a repetition's samples.
 #[must_use]
-pub fn error_log(guest: &Guest, stop: &Stop) -> String {
-    match guest.read(ERROR_LOG, stop.flag()) {
+pub fn log_name(server: &Server) -> &'static str {
+    match server {
+        Server::Command(_) => "service.log",
+        Server::Cgi { .. } | Server::Url { .. } => "apache-error.log",
+    }
+}
+
+/// The service's log in the guest; what cannot be read is said instead.
+#[must_use]
+pub fn error_log(guest: &Guest, server: &Server, stop: &Stop) -> String {
+    match server {
+        Server::Command(_) => log_of(guest, OWN_LOG, stop),
+        Server::Cgi { .. } | Server::Url { .. } => log_of(guest, ERROR_LOG, stop),
+    }
+}
+
+fn log_of(guest: &Guest, path: &str, stop: &Stop) -> String {
+    match guest.read(path, stop.flag()) {
         Ok(text) => String::from_utf8_lossy(&text).trim_end().to_owned(),
-        Err(error) => format!("{ERROR_LOG} in the guest: {error:#}"),
+        Err(error) => format!("{path} in the guest: {error:#}"),
     }
 }

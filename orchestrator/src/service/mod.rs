@@ -1,99 +1,57 @@
-//! The web service of the macro benchmark: Apache 2 with a CGI program, on the host or in a guest,
-//! from a configuration of its own. No service of the system is touched.
+//! The services that are asked: Apache 2 with a CGI program, from a configuration of its own, on the
+//! host or in a guest; a program of the user's in the same places; and somebody else's service, of
+//! which a URL is known. No service of the system is touched.
 
 mod apache;
 mod in_guest;
 mod on_host;
+mod own;
 mod ports;
+mod ready;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use model::suite::Web;
-use webload::{Config, Target, run::WarmUp};
+use anyhow::Result;
+use model::suite::Server;
+use webload::Target;
 
 pub use apache::{Apache, find};
-pub use in_guest::{Serving, contents, error_log, start};
+pub use in_guest::{Serving, contents, error_log, log_name, start, still_runs};
 pub use on_host::HostService;
+pub use own::program_of;
 pub use ports::{free, taken};
+pub use ready::{answers, asked_by_url, check};
 
-use crate::{
-    error::Refusal,
-    host::{Stop, pause, program},
-};
+use crate::{error::Refusal, host::program};
 
-/// How long a service may take until it answers its first request.
-const READY: Duration = Duration::from_secs(60);
-
-/// What a request of `web` asks for, on the server at `authority`.
+/// What the clients ask for, at each of `authorities`.
 ///
 /// # Errors
-/// A query that makes no URL.
-fn target(authority: &str, web: &Web) -> Result<Target> {
-    Ok(Target::new(&format!("http://{authority}/cgi-bin/service?{}", web.query))?)
+/// What makes no URL, or a host that cannot be resolved.
+fn targets(authorities: &[String], server: &Server) -> Result<Vec<Target>> {
+    let at = |path: String| -> Result<Vec<Target>> {
+        let target = |authority| Ok(Target::new(&format!("http://{authority}{path}"))?);
+        authorities.iter().map(target).collect()
+    };
+    match server {
+        Server::Cgi { query, .. } => at(format!("/cgi-bin/service?{query}")),
+        Server::Command(own) => at(own.path.clone()),
+        Server::Url { url, .. } => Ok(vec![Target::new(url)?]),
+    }
 }
 
-/// The CGI program that `web` serves. Of `cgi-rotate` the static build is taken where there is one:
+/// The CGI program that a service serves. Of `cgi-rotate` the static build is taken where there is one:
 /// under emulation a program with libraries takes three times as long to start.
 ///
 /// # Errors
 /// [`Refusal`] where there is none.
-pub fn cgi_program(web: &Web) -> Result<PathBuf, Refusal> {
-    match &web.program {
+pub fn cgi_program(own: Option<&Path>) -> Result<PathBuf, Refusal> {
+    match own {
         None => program("cgi-rotate-static").or_else(|_| program("cgi-rotate")),
-        Some(path) if path.is_file() => Ok(path.clone()),
+        Some(path) if path.is_file() => Ok(path.to_owned()),
         Some(path) => Err(Refusal::Usage(format!(
             "key `web.program`: {} is no file; name a CGI program of this host",
             path.display()
         ))),
     }
-}
-
-/// Waits until the service gives a whole, good answer, then sends the warm-up requests, whose
-/// number and failures it returns. `alive` says why the service can no longer come up.
-///
-/// # Errors
-/// Where no answer comes in time, with the cause of the last failure.
-fn ready(
-    targets: &[Target],
-    web: &Web,
-    stop: &Stop,
-    mut alive: impl FnMut() -> Result<()>,
-) -> Result<WarmUp> {
-    let since = std::time::Instant::now();
-    loop {
-        let config = Config {
-            clients: 1,
-            requests: 1,
-            timeout: Duration::from_secs(10).min(web.timeout),
-            ..Config::new(targets[..1].to_vec())
-        };
-        let first = webload::run(&config, stop.flag(), |_| ())?;
-        stop.check()?;
-        match first.rows.first().map(|row| row.error.clone()) {
-            Some(None) => break,
-            _ if since.elapsed() < READY => {}
-            Some(Some(error)) => bail!("the service gave no good answer within {READY:?}: {error}"),
-            None => bail!("the service gave no answer within {READY:?}"),
-        }
-        alive()?;
-        pause(Duration::from_millis(50), stop)?;
-    }
-    warm_up(targets, web, stop)
-}
-
-fn warm_up(targets: &[Target], web: &Web, stop: &Stop) -> Result<WarmUp> {
-    if web.warm_up == 0 {
-        return Ok(WarmUp { requests: 1, failures: 0 });
-    }
-    let config = Config {
-        clients: web.clients,
-        requests: web.warm_up,
-        timeout: web.timeout,
-        ..Config::new(targets.to_vec())
-    };
-    let run = webload::run(&config, stop.flag(), |_| ())?;
-    stop.check()?;
-    let failures = run.rows.iter().filter(|row| row.error.is_some()).count() as u64;
-    Ok(WarmUp { requests: 1 + run.rows.len() as u64, failures })
 }

@@ -1,60 +1,60 @@
-//! The service on the measured CPU of the host.
+//! The service that is asked on the host: started on the measured CPU, or running wherever it is.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use anyhow::{Context, Result};
-use model::suite::Web;
+use model::suite::{Own, Server, Web};
 use nix::unistd::{Gid, Group, Uid, User};
 use tempfile::TempDir;
 use webload::{Target, run::WarmUp};
 
-use super::{Apache, apache::Site, cgi_program, free, ready, target};
+use super::{Apache, apache::Site, cgi_program, free, own::program_of, ready::ready, targets};
 use crate::host::{Background, Stage};
 
-/// A running Apache; ended when dropped.
+/// A service that answers; what was started for it is ended when dropped.
 pub struct HostService {
-    server: Background,
+    /// None where it is somebody else's.
+    server: Option<Started>,
     /// Where clients ask.
     pub targets: Vec<Target>,
     /// The requests that are no part of the measurement.
     pub warm_up: WarmUp,
-    /// Its configuration and programs.
-    _folder: TempDir,
+}
+
+/// What was started.
+enum Started {
+    /// With its configuration and programs.
+    Apache(Background, TempDir),
+    Own(Background),
 }
 
 impl HostService {
-    /// Starts Apache, its logs in `logs`, and waits until it has answered.
+    /// Starts what answers, its logs in `logs`, and waits until it has answered.
     ///
     /// # Errors
     /// Where it does not come up, with the end of its log.
-    pub fn start(stage: &Stage, apache: &Apache, web: &Web, logs: &Path) -> Result<Self> {
-        let port = match web.port {
-            Some(port) => port,
-            None => free(1)?[0],
+    pub fn start(stage: &Stage, apache: Option<&Apache>, web: &Web, logs: &Path) -> Result<Self> {
+        let (mut server, authority, log) = match &web.server {
+            Server::Cgi { program, .. } => {
+                let apache = apache.context("the plan has no Apache")?;
+                let log = logs.canonicalize()?.join("apache-error.log");
+                let (server, authority) =
+                    start_apache(stage, apache, web, program.as_deref(), logs, &log)?;
+                (Some(server), authority, Some(log))
+            }
+            Server::Command(own) => {
+                let log = logs.join("service.log");
+                let server = Started::Own(start_own(stage, own, &log)?);
+                (Some(server), format!("127.0.0.1:{}", own.listen), Some(log))
+            }
+            Server::Url { .. } => (None, String::new(), None),
         };
-        let authority = format!("127.0.0.1:{port}");
-        let folder = site_folder(&cgi_program(web)?)?;
-        let error_log = logs.canonicalize()?.join("apache-error.log");
-        let root = folder.path().display().to_string();
-        let user = nix::unistd::geteuid().is_root().then(unprivileged).flatten();
-        let site = Site {
-            root: &root,
-            listen: &authority,
-            user: user.as_ref().map(|(user, group)| (user.as_str(), group.as_str())),
-            log: &error_log.display().to_string(),
-            clients: web.clients,
-        };
-        let configuration = folder.path().join("httpd.conf");
-        fs::write(&configuration, apache.configuration(&site))?;
-        let arguments =
-            ["-D".as_ref(), "FOREGROUND".as_ref(), "-f".as_ref(), configuration.as_os_str()];
-        let mut command: Command = stage.on_measured(&apache.program, arguments)?;
-        let mut server =
-            Background::start(&stage.guard, "Apache", &mut command, &logs.join("apache.log"))?;
-        let targets = vec![target(&authority, web)?];
-        let warm_up = ready(&targets, web, &stage.stop, || server.check())
-            .with_context(|| last_line(&error_log).unwrap_or_else(|| "Apache".to_owned()))?;
-        Ok(Self { server, targets, warm_up, _folder: folder })
+        let targets = targets(&[authority], &web.server)?;
+        let alive = || server.as_mut().map_or(Ok(()), |server| server.process().check());
+        let said =
+            || log.as_deref().and_then(last_line).unwrap_or_else(|| "the service".to_owned());
+        let warm_up = ready(&targets, web, &stage.stop, alive).with_context(said)?;
+        Ok(Self { server, targets, warm_up })
     }
 
     /// Fails once it has ended by itself.
@@ -62,16 +62,68 @@ impl HostService {
     /// # Errors
     /// With how, and the end of its log.
     pub fn check(&mut self) -> Result<()> {
-        self.server.check()
+        self.server.as_mut().map_or(Ok(()), |server| server.process().check())
     }
 
-    /// Ends it.
+    /// Ends what was started.
     ///
     /// # Errors
     /// Where it had ended by itself.
     pub fn stop(self) -> Result<()> {
-        self.server.stop()
+        match self.server {
+            None => Ok(()),
+            Some(Started::Apache(server, _folder)) => server.stop(),
+            Some(Started::Own(server)) => server.end(),
+        }
     }
+}
+
+impl Started {
+    fn process(&mut self) -> &mut Background {
+        match self {
+            Self::Apache(server, _) | Self::Own(server) => server,
+        }
+    }
+}
+
+fn start_own(stage: &Stage, own: &Own, log: &Path) -> Result<Background> {
+    let program = program_of(own, false)?;
+    let mut command: Command = stage.on_measured(&program, &own.command[1..])?;
+    let name = format!("`{}`", own.command[0]);
+    Background::start(&stage.guard, &name, &mut command, log)
+}
+
+/// Apache, and where it listens.
+fn start_apache(
+    stage: &Stage,
+    apache: &Apache,
+    web: &Web,
+    program: Option<&Path>,
+    logs: &Path,
+    error_log: &Path,
+) -> Result<(Started, String)> {
+    let port = match web.port {
+        Some(port) => port,
+        None => free(1)?[0],
+    };
+    let authority = format!("127.0.0.1:{port}");
+    let folder = site_folder(&cgi_program(program)?)?;
+    let root = folder.path().display().to_string();
+    let user = nix::unistd::geteuid().is_root().then(unprivileged).flatten();
+    let site = Site {
+        root: &root,
+        listen: &authority,
+        user: user.as_ref().map(|(user, group)| (user.as_str(), group.as_str())),
+        log: &error_log.display().to_string(),
+        clients: web.clients,
+    };
+    let configuration = folder.path().join("httpd.conf");
+    fs::write(&configuration, apache.configuration(&site))?;
+    let arguments =
+        ["-D".as_ref(), "FOREGROUND".as_ref(), "-f".as_ref(), configuration.as_os_str()];
+    let mut command: Command = stage.on_measured(&apache.program, arguments)?;
+    let server = Background::start(&stage.guard, "Apache", &mut command, &logs.join("apache.log"))?;
+    Ok((Started::Apache(server, folder), authority))
 }
 
 /// A folder that the server can reach after it has dropped its privileges, with the CGI program:

@@ -55,19 +55,29 @@ pub fn orchestrator(state: &Path) -> Command {
 
 /// Another program of the project, built as this test was: now, unless RTVM_BUILT says that it is.
 pub fn sibling(name: &str) -> PathBuf {
+    built(name, &[]).join(name)
+}
+
+/// One of the project's examples, likewise.
+pub fn example(name: &str) -> PathBuf {
+    built(name, &["--examples"]).join("examples").join(name)
+}
+
+/// The folder in which programs are.
+fn built(name: &str, what: &[&str]) -> PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_orchestrator"));
     let profile = own.parent().unwrap();
     if std::env::var_os("RTVM_BUILT").is_none() {
         let mut cargo = Command::new(env!("CARGO"));
         // All of it: one package alone would be built with other features than in the workspace.
-        cargo.args(["build", "--quiet", "--workspace", "--target-dir"]);
+        cargo.args(["build", "--quiet", "--workspace"]).args(what).arg("--target-dir");
         cargo.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
         assert!(cargo.status().unwrap().success(), "building {name}");
     }
-    profile.join(name)
+    profile.to_owned()
 }
 
 pub fn stdout(output: &Output) -> String {

@@ -121,7 +121,7 @@ pub fn other_work(first: Workload, second: Workload) -> Option<String> {
                 || "none".to_owned(),
                 |web| {
                     let requests = web.requests.map_or_else(|| "any".to_owned(), |n| n.to_string());
-                    format!("{} × {requests} of `{}`", web.clients, web.query)
+                    format!("{} × {requests} of {}", web.clients, web.server.asked())
                 },
             )
         };

@@ -46,7 +46,7 @@ pub fn protocol(results: &Results) -> Grid {
 
 fn workload(own: Workload) -> String {
     match own.web() {
-        Some(web) => format!("{} clients; {}", web.clients, web.query),
+        Some(web) => format!("{} clients; {}", web.clients, web.server.asked()),
         None => match own.service.and_then(suite::Service::wild) {
             Some(wild) => format!("goes wild ({})", wild.name()),
             None => tasks(own.tasks()),
@@ -78,6 +78,8 @@ fn reservation(own: Workload) -> String {
 fn emulator(own: Workload) -> String {
     match (own.vm, own.emulator()) {
         (None, _) => UNKNOWN.to_owned(),
+        // It runs already, and its other threads are not placed.
+        (Some(vm), _) if vm.found.is_some() => "as it was".to_owned(),
         (_, Emulator::Place(EmulatorPlace::Housekeeping)) => "housekeeping CPUs".to_owned(),
         (_, Emulator::Place(EmulatorPlace::Shared)) => "measured CPU".to_owned(),
         (_, Emulator::Reserved(own)) => format!(

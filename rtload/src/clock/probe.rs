@@ -27,7 +27,6 @@ use crate::{
         Feed,
         crew::{Member, sleep_until},
     },
-    plan::pin_error,
     policy::refused,
     work::burn,
 };
@@ -132,7 +131,7 @@ impl Member for Hand<'_> {
 
     fn set_up(&self) -> Result<Option<Tally>, Error> {
         let Plan { cpu, policy, length, .. } = self.plan;
-        affinity::set(SELF, &[cpu]).map_err(|error| pin_error(&format!("--cpu {cpu}"), &error))?;
+        affinity::set(SELF, &[cpu]).map_err(|error| Error::pin(&format!("--cpu {cpu}"), &error))?;
         let policy = match self.role {
             Role::Probe => policy,
             Role::Busy => Policy::Idle,

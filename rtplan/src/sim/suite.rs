@@ -100,6 +100,9 @@ pub fn refusal(experiment: &Experiment) -> Option<String> {
         let name = probe.name();
         return Some(format!("a probe of the {name} cannot be simulated: it looks at a real one"));
     }
+    if let Some(vm) = experiment.vms.iter().find(|vm| vm.found.is_some()) {
+        return Some(format!("vm `{}` runs already, and what it does is not known", vm.name));
+    }
     let played = experiment::played(experiment);
     if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());

@@ -183,3 +183,18 @@ fn bad_suites_and_folders_are_refused() {
         assert!(said.contains(what), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn services_and_vms_of_ones_own_are_skipped_with_a_word() {
+    let output = run(&["--suite", &experiments("own-service.toml")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for wanted in [
+        "skipped by-url: only periodic tasks can be simulated",
+        "skipped own-program: only periodic tasks",
+        "skipped vm-loaded: vm `shop` runs already, and what it does is not known",
+        "nothing to simulate",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Emulator, Place, ReservationSettings, Web, Work,
-    written::{ServiceTable, Table, VmTable},
+    Emulator, Found, Place, ReservationSettings, Web, Work,
+    written::{ServiceTable, Table},
+    written_vm::VmTable,
 };
 use crate::{TaskSet, load::Backlog};
 
@@ -57,7 +58,9 @@ pub struct Load {
 pub struct Vm {
     /// Unique in the experiment; letters, digits, `-` and `_`.
     pub name: String,
-    /// At least one.
+    /// By what it is found, where it runs already; else it is booted for the measurement.
+    pub found: Option<Found>,
+    /// At least one; of a VM that runs already one, which tells of each that it has.
     pub vcpus: Vec<Vcpu>,
     /// Where QEMU's threads other than the vCPUs run.
     pub emulator: Emulator,

@@ -5,25 +5,32 @@
 
 mod cpus;
 mod experiment;
+mod found;
 #[cfg(test)]
 mod mutated;
+mod network;
 mod parse;
 #[cfg(test)]
 mod schema;
+mod serving;
 mod sweep;
 mod validate;
 mod web;
+mod web_table;
 mod written;
+mod written_vm;
 
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 pub use experiment::{Experiment, Load, Probe, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
+pub use found::Found;
+pub use network::{Network, Tap, User, interface};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
-pub use web::{Network, Tap, User, Web, interface};
+pub use web::{Own, Ready, Server, Web};
 
 use crate::{Mechanism, Placement, Reservation, duration};
 

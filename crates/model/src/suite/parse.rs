@@ -233,6 +233,52 @@ service = [{ tasks = ["30ms/150ms", "50ms/200ms"] }]
         assert_eq!(parse(written_out, "s.toml").unwrap(), parse(SMALL, "s.toml").unwrap());
     }
 
+    const RUNNING: &str = r#"
+name = "s"
+[[experiment]]
+name = "e"
+duration = "9s"
+[[experiment.vm]]
+name = "shop"
+libvirt = "shop"
+vcpus = [{ budget = "3ms", period = "20ms" }]
+placement = "slice"
+service = [{ web = { url = "http://127.0.0.1:8080/" } }]
+"#;
+
+    #[test]
+    fn a_vm_that_runs_already_is_found_and_asked_by_url() {
+        let suite = parse(RUNNING, "s.toml").unwrap();
+        let found = suite.experiments[0].vms[0].found.clone();
+        assert_eq!(found, Some(crate::suite::Found::Libvirt("shop".to_owned())));
+        let text = toml::to_string(&suite).unwrap();
+        assert!(!text.contains("emulator"), "{text}");
+        assert_eq!(parse(&text, "s.toml").unwrap(), suite);
+        let web = "{ web = { url = \"http://127.0.0.1:8080/\" } }";
+        let with = |key: &str| RUNNING.replace("libvirt = \"shop\"", key);
+        let again = format!("{RUNNING}{}", &RUNNING[RUNNING.find("[[experiment.vm]]").unwrap()..]);
+        for (text, what) in [
+            (RUNNING.replace(web, "{ tasks = [\"1ms/9ms\"] }"), "there is no way into it"),
+            (RUNNING.replace(web, "{ wild = \"spin\" }, {web={}}"), "there is no way into it"),
+            (RUNNING.replace(web, "{ web = {} }"), "there is no way into it"),
+            (
+                RUNNING.replace(web, "{ web = { command = [\"p\"], listen = 1 } }"),
+                "there is no way into it",
+            ),
+            (with("libvirt = \"\""), "key `libvirt` is empty"),
+            (with("pid = 1"), "above 1"),
+            (with("pid = \"web\""), "pid"),
+            (with("pid = 7\nqmp = \"/run/s\""), "keys `qmp` and `pid`"),
+            (with("pid = 7\nmemory_mib = 512"), "keys `pid` and `memory_mib`"),
+            (with("pid = 7\nemulator = \"shared\""), "keys `pid` and `emulator`"),
+            (with("domain = \"shop\""), "domain"),
+            (again.replacen("\"shop\"", "\"till\"", 1), "are the same that runs already"),
+        ] {
+            let error = error(&text);
+            assert!(error.contains(what) && !error.contains('\n'), "{what}: {error}");
+        }
+    }
+
     /// Two VMs with a web service each, of four clients.
     fn ports(first: u16, second: u16) -> String {
         let vm = |name: &str, port: u16| {

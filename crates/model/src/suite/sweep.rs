@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, Suite, Vm, Work, Workload, validate, written::Length};
+use super::{Experiment, Suite, Vm, Work, Workload, validate, written_vm::Length};
 use crate::duration;
 
 /// A range that gives more budgets than this is a slip of the pen.

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm, Web,
+    Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm,
+    serving::{self, Where},
 };
 use crate::{Mechanism, Placement, Reservation};
 
@@ -34,7 +35,7 @@ pub(super) fn suite(suite: &Suite) -> Result<(), String> {
             return Err(format!("experiment `{}` is there twice; names are unique", one.name));
         }
         experiment(one)
-            .and_then(|()| reachable(one, &suite.guest.network))
+            .and_then(|()| serving::reachable(one, &suite.guest.network))
             .map_err(|message| format!("experiment `{}`: {message}", one.name))?;
     }
     Ok(())
@@ -78,7 +79,7 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
             wild.name
         ));
     }
-    services(&experiment.services, experiment)?;
+    services(&experiment.services, experiment, Where::Host)?;
     let mut seen = HashSet::new();
     for one in &experiment.vms {
         if one.name == HOST {
@@ -89,6 +90,13 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         }
         if !seen.insert(&one.name) {
             return Err(format!("vm `{}` is there twice; names are unique", one.name));
+        }
+        let same = |other: &&Vm| other.found.is_some() && other.found == one.found;
+        if let Some(first) = experiment.vms.iter().find(same).filter(|vm| vm.name != one.name) {
+            return Err(format!(
+                "vms `{}` and `{}` are the same that runs already; give it once",
+                first.name, one.name
+            ));
         }
         // The only one of a short form is not named to its writer.
         let named = |message| match one.name == Vm::NAME && experiment.vms.len() == 1 {
@@ -102,45 +110,6 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
                 one.name
             ));
         }
-    }
-    Ok(())
-}
-
-/// Every web service has ports, or an address, of its own.
-fn reachable(experiment: &Experiment, network: &Network) -> Result<(), String> {
-    let mut taken: Vec<(String, std::ops::Range<u32>)> = Vec::new();
-    let mut in_guests = 0;
-    for workload in experiment.workloads() {
-        let (Some(web), Some(service)) = (workload.web(), workload.service) else { continue };
-        in_guests += u32::from(workload.vm.is_some());
-        let place = workload.vm.map_or("host", |vm| &vm.name);
-        let own = format!("service `{}` of `{place}`", service.name);
-        let ports = web.ports().map(|ports| match workload.vm {
-            Some(_) => ports,
-            // The host's Apache is asked at one port by all clients.
-            None => ports.start..ports.start + 1,
-        });
-        let Some(ports) = ports else { continue };
-        let shared =
-            |other: &std::ops::Range<u32>| other.start < ports.end && ports.start < other.end;
-        if let Some((other, used)) = taken.iter().find(|(_, used)| shared(used)) {
-            return Err(format!(
-                "key `web.port`: {own} needs ports {} to {}, and {other} has {} to {}; give \
-                 another, or leave the key out for any that are free",
-                ports.start,
-                ports.end - 1,
-                used.start,
-                used.end - 1
-            ));
-        }
-        taken.push((own, ports));
-    }
-    if in_guests > 1 && matches!(network, Network::Tap(_)) {
-        return Err(
-            "key `guest.network`: all guests on a bridge would have the same address; use \
-                    `network = \"user\"` where several VMs have web services"
-                .to_owned(),
-        );
     }
     Ok(())
 }
@@ -176,15 +145,17 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
                     own"
         .to_owned());
     }
-    vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref()).try_for_each(reservation)?;
+    let reservations = vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref());
+    reservations.into_iter().try_for_each(|own| reservation(own, vm.found.is_some()))?;
     if let Emulator::Reserved(own) = vm.emulator {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
-    services(&vm.services, experiment)
+    let place = if vm.found.is_some() { Where::Running } else { Where::Guest };
+    services(&vm.services, experiment, place)
 }
 
-fn reservation(settings: &ReservationSettings) -> Result<(), String> {
+fn reservation(settings: &ReservationSettings, runs_already: bool) -> Result<(), String> {
     Reservation::new(settings.budget, settings.period).map_err(|error| error.to_string())?;
     if settings.mechanism == Mechanism::None {
         return Err("key `reservation.mechanism` is `none`; leave `reservation` out".to_owned());
@@ -197,9 +168,9 @@ fn reservation(settings: &ReservationSettings) -> Result<(), String> {
             settings.mechanism
         ));
     }
-    if settings.placement == Some(Placement::Slice) {
+    if settings.placement == Some(Placement::Slice) && !runs_already {
         return Err("key `reservation.placement`: `slice` is for VMs that somebody else started \
-                    (`orchestrator reserve`); a guest of a suite has no slice of its own, leave \
+                    (`libvirt`, `qmp` or `pid`, or `orchestrator reserve`); a guest of a suite has no slice of its own, leave \
                     the key out"
             .to_owned());
     }
@@ -207,7 +178,7 @@ fn reservation(settings: &ReservationSettings) -> Result<(), String> {
 }
 
 /// The services of one place.
-fn services(services: &[Service], experiment: &Experiment) -> Result<(), String> {
+fn services(services: &[Service], experiment: &Experiment, place: Where) -> Result<(), String> {
     let mut seen = HashSet::new();
     for service in services {
         name("service.name", &service.name)?;
@@ -218,8 +189,11 @@ fn services(services: &[Service], experiment: &Experiment) -> Result<(), String>
             ));
         }
         match &service.kind {
+            ServiceKind::Wild(_) | ServiceKind::Tasks(_) if place == Where::Running => {
+                return Err(format!("service `{}`: {}", service.name, serving::NO_WAY_IN));
+            }
             ServiceKind::Web(own) => {
-                web(own)?;
+                serving::web(own, place)?;
                 if own.requests.is_none() && experiment.duration.is_zero() {
                     return Err(
                         "key `duration` is 0, and no `web.requests` ends the clients; give \
@@ -257,44 +231,6 @@ fn probe(probe: Probe, services: &[Service], experiment: &Experiment) -> Result<
         return Err("key `duration` is 0: a probe would see nothing; give it some time, for \
                     example `duration = \"10s\"`"
             .to_owned());
-    }
-    Ok(())
-}
-
-fn web(web: &Web) -> Result<(), String> {
-    let requests = web.requests.unwrap_or(u64::MAX);
-    let counts = [("clients", u64::from(web.clients)), ("requests", requests)];
-    if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-        return Err(format!("key `web.{key}` is 0; it is at least 1"));
-    }
-    if web.clients > Web::MOST_CLIENTS {
-        return Err(format!(
-            "key `web.clients` is {}; it is at most {}",
-            web.clients,
-            Web::MOST_CLIENTS
-        ));
-    }
-    if web.timeout.is_zero() {
-        return Err("key `web.timeout` is 0; every request would fail".to_owned());
-    }
-    if !(0.0..=1.0).contains(&web.max_failures) {
-        return Err(format!(
-            "key `web.max_failures` is {}; it is a share between 0 and 1",
-            web.max_failures
-        ));
-    }
-    let plain = |c: char| c.is_ascii_graphic() && c != '#';
-    if !web.query.chars().all(plain) {
-        return Err(format!(
-            "key `web.query` is `{}`; write it as in a URL: no spaces, no `#`, others as %XX",
-            web.query
-        ));
-    }
-    if web.port == Some(0) || web.ports().is_some_and(|ports| ports.end > 0x1_0000) {
-        return Err(format!(
-            "key `web.port` is {}; ports are 1 to 65535, and each client of a guest has one",
-            web.port.unwrap_or_default()
-        ));
     }
     Ok(())
 }

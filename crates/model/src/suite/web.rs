@@ -1,51 +1,95 @@
-//! The web service of the macro benchmark: what is served, who asks, and over which network.
+//! A web service that is measured: who answers, who asks, and how.
 
-use std::{net::Ipv4Addr, ops::Range, path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rate, duration};
+use super::web_table::WebTable;
+use crate::Rate;
 
-/// Apache 2 with a CGI program, and the clients that ask it (the paper, section 4.2). One
-/// repetition is one of the paper's simulations: `clients` × `requests` requests.
+/// A web service and the clients that ask it (the paper, section 4.2). One repetition is one of the
+/// paper's simulations: `clients` × `requests` requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "WebTable", into = "WebTable")]
 pub struct Web {
-    /// The CGI program, a file of the host; `cgi-rotate` where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<PathBuf>,
-    /// The query of every request.
-    pub query: String,
+    /// Who answers.
+    pub server: Server,
     /// Number of concurrent clients.
     pub clients: u32,
     /// Requests of each client in a repetition, one after the other; until the experiment's
     /// `duration` has passed where absent (in the short form: 10).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
     /// Requests of each client between the service's start and the first measured one.
     pub warm_up: u64,
     /// An open loop at this rate; a closed loop where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// A request without a whole answer after this time has failed.
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    #[serde(with = "duration")]
     pub timeout: Duration,
     /// Keep a client's connection from one request to the next.
     pub keep_alive: bool,
     /// The largest share of failed requests, in 0..=1; a repetition with more has failed.
     pub max_failures: f64,
     /// The first loopback port of the host to use; any free ones where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+/// Who answers the requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// Apache 2 with a CGI program: the paper's service.
+    Cgi {
+        /// The CGI program, a file of the host; `cgi-rotate` where absent.
+        program: Option<PathBuf>,
+        /// The query of every request.
+        query: String,
+    },
+    /// A program of the user's, which listens on a port of its own.
+    Command(Own),
+    /// Somebody else's service, which runs already.
+    Url {
+        /// What every request asks for.
+        url: String,
+        /// When it can be measured.
+        ready: Ready,
+    },
+}
+
+/// A program of the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// The program, a file of the host or a name in `$PATH`, and its arguments.
+    pub command: Vec<String>,
+    /// The port on which it listens.
+    pub listen: u16,
+    /// Path and query of every request.
+    pub path: String,
+    /// When it can be measured.
+    pub ready: Ready,
+}
+
+/// When a service is ready: as soon as a request is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// A URL, or a path on the same server; the measured request where absent.
+    pub request: Option<String>,
+    /// How long that may take.
+    pub within: Duration,
+}
+
+impl Ready {
+    /// How long a program may take that is just being started.
+    pub const STARTING: Duration = Duration::from_secs(60);
+    /// How long a service may take that runs already.
+    pub const RUNNING: Duration = Duration::from_secs(5);
+    /// The most that may be waited for.
+    pub const MOST: Duration = Duration::from_secs(600);
 }
 
 impl Default for Web {
     fn default() -> Self {
         Self {
-            program: None,
-            query: "angle=20&width=2000&height=2000&format=ppm&reply=summary".to_owned(),
+            server: Server::Cgi { program: None, query: Server::QUERY.to_owned() },
             clients: 10,
             requests: None,
             warm_up: 1,
@@ -58,6 +102,21 @@ impl Default for Web {
     }
 }
 
+impl Server {
+    /// The paper's request.
+    pub(super) const QUERY: &str = "angle=20&width=2000&height=2000&format=ppm&reply=summary";
+
+    /// What is asked for, for people.
+    #[must_use]
+    pub fn asked(&self) -> String {
+        match self {
+            Self::Cgi { query, .. } => query.clone(),
+            Self::Command(own) => format!("{} of `{}`", own.path, own.command.join(" ")),
+            Self::Url { url, .. } => url.clone(),
+        }
+    }
+}
+
 impl Web {
     /// The most clients: each of a guest's has a forwarded port of its own.
     pub const MOST_CLIENTS: u32 = 256;
@@ -65,10 +124,17 @@ impl Web {
     /// Requests of each client where the short form names none: the paper's.
     pub const REQUESTS: u64 = 10;
 
-    /// The host's ports, one a client, where the suite names them.
+    /// The host's ports that the suite names: of a guest one a client, on the host the one at which
+    /// the service is asked by all.
     #[must_use]
-    pub fn ports(&self) -> Option<Range<u32>> {
-        self.port.map(|first| u32::from(first)..u32::from(first) + self.clients)
+    pub fn ports(&self, in_guest: bool) -> Option<Range<u32>> {
+        let (first, count) = match &self.server {
+            Server::Url { .. } => return None,
+            _ if in_guest => (self.port?, self.clients),
+            Server::Command(own) => (own.listen, 1),
+            Server::Cgi { .. } => (self.port?, 1),
+        };
+        Some(u32::from(first)..u32::from(first) + count)
     }
 
     /// Measured requests of a repetition; none where the clients go on until a time has passed.
@@ -78,77 +144,10 @@ impl Web {
     }
 }
 
-/// How the guest is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(untagged)]
-pub enum Network {
-    /// `"user"`: QEMU's user-mode network, a forwarded loopback port for each client.
-    User(User),
-    /// `{ tap = "br0", address = "192.168.7.2/24" }`: a bridge of the host.
-    Tap(Tap),
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self::User(User::User)
-    }
-}
-
-/// The word `user`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum User {
-    /// QEMU's user-mode network.
-    User,
-}
-
-/// A guest's card on a bridge of the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Tap {
-    /// The bridge, which is there and has an address in the same network.
-    pub tap: String,
-    /// The guest's address and prefix length, `192.168.7.2/24`.
-    pub address: String,
-}
-
-impl Tap {
-    /// The guest's address and prefix length.
-    ///
-    /// # Errors
-    /// What is wrong with the address or the bridge's name.
-    pub fn interface(&self) -> Result<(Ipv4Addr, u8), String> {
-        let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.tap.is_empty() || self.tap.len() > 15 || !self.tap.chars().all(good) {
-            return Err(format!(
-                "`tap` is `{}`; it is the name of a bridge, for example `br0`",
-                self.tap
-            ));
-        }
-        interface(&self.address).ok_or_else(|| {
-            format!(
-                "`address` is `{}`; write the guest's IPv4 address and prefix length, for example \
-                 `192.168.7.2/24`",
-                self.address
-            )
-        })
-    }
-}
-
-/// Reads `ADDRESS/PREFIX`.
-#[must_use]
-pub fn interface(text: &str) -> Option<(Ipv4Addr, u8)> {
-    let (address, prefix) = text.trim().split_once('/')?;
-    let prefix = prefix.parse().ok().filter(|prefix| (1..=32).contains(prefix))?;
-    Some((address.parse().ok()?, prefix))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::parse;
+    use super::{Ready, Server};
 
     const SERVICE: &str = r#"
 name = "service"
@@ -177,7 +176,7 @@ web = { clients = 4, query = "angle=20" }
     fn a_bridge_of_the_host() {
         let with = |network: &str| SERVICE.replace("\"user\"", network);
         let suite = parse(&with("{ tap = \"br0\", address = \"192.168.7.2/24\" }"), "s").unwrap();
-        let super::Network::Tap(tap) = &suite.guest.network else { panic!("{suite:?}") };
+        let super::super::Network::Tap(tap) = &suite.guest.network else { panic!("{suite:?}") };
         assert_eq!(tap.interface(), Ok(([192, 168, 7, 2].into(), 24)));
         for (network, wanted) in [
             ("{ tap = \"br0\", address = \"192.168.7.2\" }", "192.168.7.2/24"),
@@ -202,10 +201,70 @@ web = { clients = 4, query = "angle=20" }
             ("clients = 4", "rate = \"fast\"", "50/s"),
             ("clients = 4", "port = 65530", "ports are 1 to 65535"),
             ("angle=20", "angle=20 and more", "%XX"),
+            ("query =", "url = \"http://127.0.0.1/\", query =", "behind a `?`"),
+            ("query = \"angle=20\"", "url = \"http://127.0.0.1/\"", "nothing answers in a guest"),
+            ("query = \"angle=20\"", "url = \"http://x/\", program = \"p\"", "`web.program`: a"),
+            ("query = \"angle=20\"", "url = \"http://x/\", command = [\"p\"]", "`web.command`"),
+            ("query = \"angle=20\"", "url = \"http://x/\", port = 8080", "part of the URL"),
+            ("query = \"angle=20\"", "command = [\"p\"]", "`web.listen` is missing"),
+            ("query = \"angle=20\"", "command = [\"\"], listen = 1", "first word is a program"),
+            ("query = \"angle=20\"", "command = [\"p\"], listen = 0", "`web.listen` is 0"),
+            ("query =", "command = [\"p\"], listen = 1, query =", "a part of `path`"),
+            ("query = \"angle=20\"", "listen = 9000", "`web.listen` belongs to"),
+            ("query = \"angle=20\"", "ready = \"/health\"", "`web.ready` belongs to"),
+            (
+                "query = \"angle=20\"",
+                "command = [\"p\"], listen = 1, ready = \"http://x/\"",
+                "of a `command` it is a path",
+            ),
+            (
+                "query = \"angle=20\"",
+                "command = [\"p\"], listen = 1, ready_within = \"1h\"",
+                "from 1ms to 10min",
+            ),
             ("web = {", "tasks = [\"30ms/150ms\"]\nweb = {", "one or the other"),
         ] {
             let said = error(&SERVICE.replace(from, to));
             assert!(said.contains(wanted), "{to}: {said}");
         }
+    }
+
+    #[test]
+    fn services_of_ones_own_are_read_and_written_back() {
+        let with = |keys: &str, place: &str| {
+            let text = SERVICE.replace("query = \"angle=20\"", keys).replace("\"guest\"", place);
+            let suite = parse(&text, "s.toml").unwrap();
+            let again = toml::to_string(&suite).unwrap();
+            assert_eq!(parse(&again, "s.toml").unwrap(), suite, "{again}");
+            suite.experiments[0].workloads()[0].web().unwrap().clone()
+        };
+        let url = with("url = \"http://127.0.0.1:8080/a?b\", ready = \"/health\"", "\"host\"");
+        let Server::Url { url: asked, ready } = &url.server else { panic!("{url:?}") };
+        assert_eq!((asked.as_str(), ready.within), ("http://127.0.0.1:8080/a?b", Ready::RUNNING));
+        assert_eq!(url.ports(false), None);
+        let own = with("command = [\"./server\", \"-v\"], listen = 9000, port = 8100", "\"guest\"");
+        let Server::Command(command) = &own.server else { panic!("{own:?}") };
+        assert_eq!((command.path.as_str(), command.ready.within), ("/", Ready::STARTING));
+        assert_eq!(own.ports(true), Some(8100..8104));
+        let on_host = with("command = [\"./server\"], listen = 9000", "\"host\"");
+        assert_eq!(on_host.ports(false), Some(9000..9001));
+        assert_eq!(on_host.server.asked(), "/ of `./server`");
+    }
+
+    #[test]
+    fn two_services_of_the_host_listen_on_ports_of_their_own() {
+        let one = |name: &str, port: u16| {
+            format!("{{ name = \"{name}\", web = {{ command = [\"p\"], listen = {port} }} }}")
+        };
+        let text = |other| {
+            let services = format!("[{}, {}]", one("a", 9000), one("b", other));
+            format!("name = \"s\"\n[[experiment]]\nname = \"e\"\nservice = {services}\n")
+        };
+        parse(&text(9001), "s.toml").unwrap();
+        let said = error(&text(9000));
+        assert!(
+            said.contains("key `web.listen`: service `b` of `host` needs ports 9000"),
+            "{said}"
+        );
     }
 }

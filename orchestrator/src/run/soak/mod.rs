@@ -24,13 +24,16 @@ use model::{
 use self::account::{Account, Over};
 use super::{
     bench::{Attempted, Bench},
-    folder::{Folder, write_json},
     noise,
     plan::Plan,
     progress::Progress,
     record,
 };
-use crate::{error::Refusal, host::Stop};
+use crate::{
+    error::Refusal,
+    folder::{Folder, now_utc, write_json},
+    host::Stop,
+};
 
 pub use print::text;
 
@@ -194,7 +197,7 @@ pub(super) fn run_all(
         }
     }
     progress.finish();
-    run.manifest.finished_utc = Some(record::now_utc());
+    run.manifest.finished_utc = Some(now_utc());
     folder.save(run.manifest)?;
     run.account.finished = !interrupted && run.failed_in_a_row < FAILED_IN_A_ROW;
     run.save()?;
@@ -226,7 +229,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let name = &experiment.name;
         let partial = self.folder.begin(name, number)?;
-        let (started_utc, start) = (record::now_utc(), Instant::now());
+        let (started_utc, start) = (now_utc(), Instant::now());
         let attempted = bench.attempt(experiment, number, &partial);
         let remove = || fs::remove_dir_all(&partial).with_context(|| partial.display().to_string());
         if attempted.error.is_some() && stop.check().is_err() {

@@ -16,6 +16,12 @@ use crate::{error::Refusal, host::Lock};
 /// killed.
 const RECORD: &str = "record.json";
 
+/// The time now, RFC 3339 in UTC, whole seconds.
+#[must_use]
+pub fn now_utc() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// A result folder on disk, in which nobody else runs.
 #[derive(Debug)]
 pub struct Folder {
@@ -181,7 +187,7 @@ impl Folder {
     }
 }
 
-pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     let mut file = File::create(path)?;

@@ -1,0 +1,192 @@
+//! A virtual machine as it is written.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Emulator, Found, ReservationSettings, Service, Vcpu, Vm};
+use crate::{Mechanism, Placement, duration};
+
+/// A `[[experiment.vm]]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct VmTable {
+    /// Unique in the experiment; letters, digits, `-` and `_`.
+    name: String,
+    /// A VM that runs already: the name of its libvirt domain. It is left as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    libvirt: Option<String>,
+    /// A VM that runs already: its QMP socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qmp: Option<PathBuf>,
+    /// A VM that runs already: its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    /// Its virtual CPUs: one, which tells of all that a VM has that runs already.
+    vcpus: Vec<VcpuTable>,
+    /// How the reservation is enforced.
+    #[serde(default = "deadline", skip_serializing_if = "is_deadline")]
+    mechanism: Mechanism,
+    /// How much of an unused quota may be saved up; for the mechanisms that have one.
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
+    burst: Duration,
+    /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placement: Option<Placement>,
+    /// Where QEMU's threads other than the vCPUs run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emulator: Option<Emulator>,
+    /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u32>,
+    /// What runs in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    service: Vec<Service>,
+}
+
+fn deadline() -> Mechanism {
+    Mechanism::Deadline
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_deadline(mechanism: &Mechanism) -> bool {
+    *mechanism == Mechanism::Deadline
+}
+
+/// A vCPU: a CPU, and a budget in every period, or neither.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct VcpuTable {
+    /// Where it runs; the measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu: Option<u32>,
+    /// Q.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Length>,
+    /// P.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    period: Option<Length>,
+}
+
+/// A duration as its text.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub(super) struct Length(
+    #[serde(with = "duration")]
+    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
+    pub Duration,
+);
+
+impl VmTable {
+    /// By what it is found, with nothing that only the bench's own guests have.
+    fn found(&self) -> Result<Option<Found>, String> {
+        let named = [
+            self.libvirt.clone().map(Found::Libvirt),
+            self.qmp.clone().map(Found::Qmp),
+            self.pid.map(Found::Pid),
+        ];
+        let mut named = named.into_iter().flatten();
+        let Some(found) = named.next() else { return Ok(None) };
+        let (name, key) = (&self.name, found.key());
+        if let Some(other) = named.next() {
+            let other = other.key();
+            return Err(format!(
+                "vm `{name}`: keys `{key}` and `{other}`: one finds the VM, give one"
+            ));
+        }
+        if matches!(&found, Found::Libvirt(domain) if domain.is_empty()) {
+            return Err(format!("vm `{name}`: key `libvirt` is empty; give a domain's name"));
+        }
+        if matches!(found, Found::Pid(pid) if pid < 2) {
+            return Err(format!(
+                "vm `{name}`: key `pid`: give the process of a VM, which is above 1"
+            ));
+        }
+        let own =
+            [("memory_mib", self.memory_mib.is_some()), ("emulator", self.emulator.is_some())];
+        if let Some((own, _)) = own.iter().find(|(_, given)| *given) {
+            return Err(format!(
+                "vm `{name}`: keys `{key}` and `{own}`: a VM that runs already keeps what it has; \
+                 leave `{own}` out"
+            ));
+        }
+        Ok(Some(found))
+    }
+}
+
+impl TryFrom<VmTable> for Vm {
+    type Error = String;
+
+    fn try_from(table: VmTable) -> Result<Self, String> {
+        let found = table.found()?;
+        let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, .. } = table;
+        let vcpu = |own: VcpuTable| {
+            let reservation = match (own.budget, own.period) {
+                (None, None) => None,
+                (Some(Length(budget)), Some(Length(period))) => {
+                    Some(ReservationSettings { budget, period, mechanism, burst, placement })
+                }
+                _ => {
+                    return Err(format!(
+                        "vm `{name}`: a vCPU has `budget` and `period`, or neither"
+                    ));
+                }
+            };
+            Ok(Vcpu { cpu: own.cpu, reservation })
+        };
+        let vcpus: Vec<Vcpu> = vcpus.into_iter().map(vcpu).collect::<Result<_, _>>()?;
+        if vcpus.is_empty() {
+            return Err(format!("vm `{name}`: key `vcpus` is empty; give at least `[{{}}]`"));
+        }
+        let wishes = [
+            ("mechanism", mechanism != deadline()),
+            ("burst", !burst.is_zero()),
+            ("placement", placement.is_some()),
+        ];
+        let wish = wishes.iter().find(|(_, given)| *given);
+        if let Some((key, _)) = wish.filter(|_| vcpus.iter().all(|own| own.reservation.is_none())) {
+            return Err(format!(
+                "vm `{name}`: key `{key}` without a reservation; give the vCPU `budget` and \
+                 `period`, or leave the key out"
+            ));
+        }
+        let (emulator, services) = (emulator.unwrap_or_default(), table.service);
+        Ok(Self { name, found, vcpus, emulator, memory_mib, services })
+    }
+}
+
+impl From<Vm> for VmTable {
+    fn from(own: Vm) -> Self {
+        let settings = own.vcpus.iter().find_map(|vcpu| vcpu.reservation.clone());
+        let vcpu = |own: &Vcpu| VcpuTable {
+            cpu: own.cpu,
+            budget: own.reservation.as_ref().map(|settings| Length(settings.budget)),
+            period: own.reservation.as_ref().map(|settings| Length(settings.period)),
+        };
+        let (mut libvirt, mut qmp, mut pid) = (None, None, None);
+        let emulator = own.found.is_none().then_some(own.emulator);
+        match own.found {
+            Some(Found::Libvirt(domain)) => libvirt = Some(domain),
+            Some(Found::Qmp(socket)) => qmp = Some(socket),
+            Some(Found::Pid(process)) => pid = Some(process),
+            None => {}
+        }
+        Self {
+            name: own.name,
+            libvirt,
+            qmp,
+            pid,
+            vcpus: own.vcpus.iter().map(vcpu).collect(),
+            mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
+            burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),
+            placement: settings.and_then(|own| own.placement),
+            emulator,
+            memory_mib: own.memory_mib,
+            service: own.services,
+        }
+    }
+}
