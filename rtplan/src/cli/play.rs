@@ -238,10 +238,7 @@ fn whole_suite(args: &Simulate, file: &Path) -> Result<Exit, CliError> {
         measured: measured.map_err(crate::sim::suite::SuiteRunError::from)?,
         tick: args.host.tick.or(settings.tick),
         switch_overhead: args.host.switch_overhead.unwrap_or(settings.switch_overhead),
-        fair_server: args
-            .host
-            .fair_server
-            .map_or_else(usual_fair_server, |fair| fair.0),
+        fair_server: args.host.fair_server.map_or_else(usual_fair_server, |fair| fair.0),
         seed: args.run.seed.unwrap_or(settings.seed),
         suite,
         text,
