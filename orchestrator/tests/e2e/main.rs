@@ -30,7 +30,6 @@ mod sweep;
 mod tenants;
 mod torture;
 mod traced;
-mod travel;
 mod unprivileged;
 mod watched;
 mod web;
