@@ -133,7 +133,19 @@ fn gaps_timers_and_steal_stand_beside_the_supply() {
     let (folder, _) = probed();
     let (code, out, err) = reports(&folder, &[]);
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out, @"");
+    insta::assert_snapshot!(out, @"
+    experiment  clock source  read for  gaps  longest           scheduling  discontinuity  unknown  steps back  steps
+    ──────────  ────────────  ────────  ────  ───────  ───────────────────  ─────────────  ───────  ──────────  ─────
+    reserved    tsc             1.00 s    20  22.0 ms  20, at most 22.0 ms              0        0           0      0
+
+    A gap: two successive reads of CLOCK_MONOTONIC lie further apart than 20.0 µs. Scheduling: the virtual CPU did not run for at least half of it; discontinuity: it ran.
+
+    experiment  idle p50    p99    max  busy p50    p99    max  P − Q + tick  steal seen  held off     drift  offset range
+    ──────────  ────────  ─────  ─────  ────────  ─────  ─────  ────────────  ──────────  ────────  ────────  ────────────
+    reserved        0.01  22.00  22.00      0.01  22.00  22.00         26.00     0.00 µs    858 ms  +2.0 ppm       4.00 µs
+
+    Timers: wake-up minus due in ms, on an idle CPU and on one that another thread keeps busy. Held off: how long the virtual CPU was runnable and did not run, as the host traced it; the guest should see as much steal time.
+    ");
     let (_, out, _) = reports(&folder, &["--summary", "json"]);
     let said: Value = serde_json::from_str(&out).unwrap();
     let own = &said["clocks"][0];
@@ -207,7 +219,10 @@ fn a_folder_without_a_probe_and_one_with_a_malformed_row_are_refused() {
     let text = fs::read_to_string(&file).unwrap().replacen(",gap,", ",gasp,", 1);
     fs::write(&file, text).unwrap();
     let (code, _, said) = reports(&folder, &[]);
-    assert!(code == 2 && said.contains("column `what`: `gasp`"), "{code} {said}");
+    assert!(
+        code == 2 && said.contains("clock.csv, line 2: unknown variant `gasp`"),
+        "{code} {said}"
+    );
     // A file that should be there and is not is a gap, and nothing is made up in its place.
     fs::remove_file(&file).unwrap();
     let (code, out, _) = reports(&folder, &[]);
