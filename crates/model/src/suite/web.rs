@@ -220,7 +220,7 @@ web = { clients = 4, query = "angle=20" }
             (
                 "query = \"angle=20\"",
                 "command = [\"p\"], listen = 1, ready_within = \"1h\"",
-                "from 1ms to 10min",
+                "from 1ms to 600s",
             ),
             ("web = {", "tasks = [\"30ms/150ms\"]\nweb = {", "one or the other"),
         ] {
