@@ -1,5 +1,5 @@
 //! The smallest service that `web = { command = […], listen = … }` measures: it answers every request
-//! with its path, `/health` after a second, and ends at `/end`. `answer PORT`
+//! with its path, `/health` after a third of a second, and ends at `/end`. `answer PORT`
 
 use std::{
     env,
@@ -22,7 +22,7 @@ fn answer(stream: &TcpStream, since: Instant) -> std::io::Result<()> {
     if path == "/end" {
         process::exit(7);
     }
-    let ready = path != "/health" || since.elapsed() >= Duration::from_secs(1);
+    let ready = path != "/health" || since.elapsed() >= Duration::from_millis(300);
     let status = if ready { "200 OK" } else { "503 Service Unavailable" };
     let length = path.len();
     let head =

@@ -33,12 +33,12 @@ fn theirs(test: &str) -> Option<(Bench, Guest, u16)> {
 
 const HEAD: &str = "name = \"running\"\n[host]\nkeep_awake = true\n[noise]\nretries = 0\n";
 
-/// A client asks the VM that `found` names, a hundred times.
+/// A client asks the VM that `found` names, forty times.
 fn experiment(name: &str, found: &str, vcpu: &str, port: u16, rest: &str) -> String {
     format!(
         "[[experiment]]\nname = \"{name}\"\n{rest}\n[[experiment.vm]]\nname = \"shop\"\n{found}\n\
          vcpus = [{{ {vcpu} }}]\nservice = [{{ web = {{ url = \"http://127.0.0.1:{port}/a\", \
-         ready = \"/health\", clients = 1, requests = 100, keep_alive = false }} }}]\n"
+         ready = \"/health\", clients = 1, requests = 40, keep_alive = false }} }}]\n"
     )
 }
 
@@ -77,7 +77,7 @@ fn a_vm_that_runs_already_is_measured_and_left_as_it_was() {
     for record in &manifest.repetitions {
         assert_eq!(record.status, Status::Done, "{record:?}");
         let rows = requests(&results, &record.experiment);
-        assert_eq!(rows.len(), 100);
+        assert_eq!(rows.len(), 40);
         assert!(rows.iter().all(|row| row.error.is_none() && row.vm.as_deref() == Some("shop")));
         assert!(record.facts.vcpu_share.is_some() && record.facts.boot_ns.is_none(), "{record:?}");
         assert_eq!(record.facts.guest_clock_offset_ns, None);
@@ -119,7 +119,7 @@ fn a_vm_that_stays_where_it_is_is_reserved_there_and_its_end_is_the_reason() {
     assert_eq!(told.repetitions[0].stalled_share, None, "no sentinel watched");
 
     let long = experiment("e", &pid, RESERVED, port, "duration = \"60s\"");
-    let long = HEAD.to_owned() + &long.replace("requests = 100", "requests = 1000000");
+    let long = HEAD.to_owned() + &long.replace("requests = 40", "requests = 1000000");
     let folder = tempfile::tempdir().unwrap();
     let child = started(folder.path(), &long, &[]);
     let reserved = || {
