@@ -1,8 +1,8 @@
 //! `rtload clock`: what time looks like inside this system.
 //!
 //! In a guest a clock goes on while its virtual CPU does not, timers wake a thread when that CPU is back,
-//! and what was taken meanwhile may show as steal time or not at all. `docs/guest-clock.md` has
-//! measured figures.
+//! and what was taken meanwhile may show as steal time or not at all. `docs/guest-clock.md` says
+//! what to expect.
 
 mod output;
 mod phases;
