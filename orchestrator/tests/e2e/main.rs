@@ -30,6 +30,7 @@ mod sweep;
 mod tenants;
 mod torture;
 mod traced;
+mod travel;
 mod unprivileged;
 mod watched;
 mod web;

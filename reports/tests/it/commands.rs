@@ -77,6 +77,7 @@ fn table_in_every_format() {
     insta::assert_snapshot!(
         output(&["table", dir, "--format", "latex", "--jobs", "undisturbed"]),
         @r#"
+        \begingroup\footnotesize\setlength{\tabcolsep}{3pt}%
         \begin{tabular}{llrrrrrrrrrrrrrrr}
         \toprule
         experiment & task & jobs & stalled & misses & unfinished & min & mean & $\pm$ 90 \% & std. dev. & p50 & p90 & p99 & p99.9 & p99.99 & max & analytic \\
@@ -91,7 +92,7 @@ fn table_in_every_format() {
         fig4-loaded & tau1 & 198 & 2 & 0 & 0 & 51.30 & 51.61 & -- & 0.18 & 51.61 & 51.84 & 51.89 & 51.90 & 51.90 & 51.90 & 52.00 \\
         fig4-loaded & tau2 & 148 & 2 & 0 & 0 & 72.11 & 106.47 & -- & 24.04 & 123.20 & 123.55 & 123.60 & 123.60 & 123.60 & 123.60 & 124.00 \\
         \bottomrule
-        \end{tabular}
+        \end{tabular}\endgroup
         % Response times in milliseconds, of the jobs that no stall disturbed. A job is stalled where the machine ran no thread for more than 500 µs since its busy period began.
         % No confidence interval of a mean: none over a single repetition, nor where jobs never finished.
         "#

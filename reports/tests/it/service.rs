@@ -89,20 +89,21 @@ fn table_1_in_every_format() {
     slow_down_avg,,,,,12.710949,9.317213,1.810219,1.675410
     ");
     insta::assert_snapshot!(output(&folder, &["--format", "latex"]), @r#"
+    \begingroup\footnotesize\setlength{\tabcolsep}{3pt}%
     \begin{tabular}{lrrrr}
     \toprule
-    seconds & table1-host & table1-guest & table1-guest-loaded & table1-guest-reserved \\
+    seconds & \shortstack[r]{table1-\\host} & \shortstack[r]{table1-\\guest} & \shortstack[r]{table1-\\guest-\\loaded} & \shortstack[r]{table1-\\guest-\\reserved} \\
     \midrule
     min & 0.068 & 0.620 & 1.317 & 0.830 \\
     avg & 0.113 & 0.685 & 8.707 & 1.240 \\
     max & 0.157 & 0.750 & 16.097 & 1.650 \\
     std. dev. & 0.026 & 0.038 & 4.313 & 0.239 \\
-    90 \% conf. int., of avg & 0.13 \% & 0 \% & 0 \% & 0 \% \\
-    overhead of the guest, avg & -- & +508.5 \% & -- & -- \\
-    overhead of the guest, max & -- & +377.7 \% & -- & -- \\
-    slow-down against the guest, avg & -- & -- & 12.71$\times$ & 1.81$\times$ \\
+    \shortstack[l]{90 \% conf. int., of\\avg} & 0.13 \% & 0 \% & 0 \% & 0 \% \\
+    \shortstack[l]{overhead of the\\guest, avg} & -- & +508.5 \% & -- & -- \\
+    \shortstack[l]{overhead of the\\guest, max} & -- & +377.7 \% & -- & -- \\
+    \shortstack[l]{slow-down against\\the guest, avg} & -- & -- & 12.71$\times$ & 1.81$\times$ \\
     \bottomrule
-    \end{tabular}
+    \end{tabular}\endgroup
     % Suite made-up-service: 10 clients, 10 requests each, 6 simulations; invented numbers. Samples: table1-host 599 requests in 6 repetitions; table1-guest 600 requests in 6 repetitions; table1-guest-loaded 600 requests in 6 repetitions; table1-guest-reserved 600 requests in 6 repetitions.
     % A simulation: 10 clients, 10 requests each, one after the other, a new connection each; angle=20&width=2000&height=2000&format=ppm&reply=summary
     % Host load: 30ms/60ms and 38ms/100ms, 0.88 of the CPU, backlog: keep.

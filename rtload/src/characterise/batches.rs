@@ -36,9 +36,8 @@ impl<'a> Probe<'a> {
     /// what they use.
     pub fn size(&mut self, batch: Duration) -> io::Result<()> {
         loop {
-            let begin = monotonic_ns();
-            (self.run)(self.units)?;
-            let elapsed = (monotonic_ns() - begin).max(1);
+            // The shorter of two: a stall must not make batches short.
+            let elapsed = self.length()?.min(self.length()?).max(1);
             if elapsed >= as_ns(batch) / 4 {
                 let fit = self.units as f64 * as_ns(batch) as f64 / elapsed as f64;
                 self.units = (fit as u64).max(1);
@@ -46,6 +45,12 @@ impl<'a> Probe<'a> {
             }
             self.units *= 2;
         }
+    }
+
+    fn length(&mut self) -> io::Result<u64> {
+        let begin = monotonic_ns();
+        (self.run)(self.units)?;
+        Ok(monotonic_ns() - begin)
     }
 
     /// One more batch.

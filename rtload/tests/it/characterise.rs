@@ -4,11 +4,11 @@ use std::{fs, process::Command};
 
 use model::costs::{Component, CostVector};
 
-use crate::common::{folder, json};
+use crate::common::{alone, folder, json};
 
 #[test]
 fn a_whole_vector_is_measured_and_its_order_is_that_of_every_processor() {
-    let folder = folder();
+    let (_alone, folder) = (alone(), folder());
     let mut rtload = Command::new(env!("CARGO_BIN_EXE_rtload"));
     rtload.current_dir(folder.path());
     let output = rtload

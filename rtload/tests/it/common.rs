@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use nix::{
@@ -32,6 +33,12 @@ pub fn rtload(folder: &Path, command: &str, rest: &str) -> Command {
     rtload.args(["--work", "paced"]).args(rest.split_whitespace());
     rtload.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     rtload
+}
+
+/// For tests that count what gets done in a time: one of real-time priority would take the CPU.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn run(folder: &Path, rest: &str) -> Output {

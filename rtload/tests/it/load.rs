@@ -14,11 +14,11 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::common::{folder, json, rtload, signal, wait_for_ready};
+use crate::common::{alone, folder, json, rtload, signal, wait_for_ready};
 
 #[test]
 fn a_load_drops_or_keeps_its_backlog_until_it_is_told_to_stop() {
-    let folder = folder();
+    let (_alone, folder) = (alone(), folder());
     let tasks = "--task 8ms/10ms --task 8ms/10ms --summary json";
     let mut skipped = Vec::new();
     for backlog in ["keep", "drop"] {
@@ -44,7 +44,7 @@ fn a_load_drops_or_keeps_its_backlog_until_it_is_told_to_stop() {
 
 #[test]
 fn a_memory_load_moves_more_where_its_buffer_fits_into_a_cache() {
-    let folder = folder();
+    let (_alone, folder) = (alone(), folder());
     let rate = |size: &str| {
         let rest = format!(
             "--kind memory --size {size} --utilisation 1 --period 50ms --duration 300ms --summary json"
