@@ -3,6 +3,8 @@
 mod admission;
 mod attempt;
 mod bench;
+mod describe;
+mod estimate;
 mod host_bench;
 mod kept;
 mod machines;

@@ -8,26 +8,17 @@ use std::{
 
 use anyhow::{Context, Result};
 use model::{
-    Suite, duration,
+    Suite,
     manifest::Impossible,
-    suite::{self, Experiment, Network, Server, Service, Sweep, Work, Workload},
+    suite::{self, Experiment, Network, Server, Sweep},
 };
 
-use super::admission;
+use super::{admission, describe::describe, estimate::estimate};
 use crate::{
     error::Refusal,
     host::{Cpus, Roots, deadline_bandwidth_limit},
     mechanism, service,
 };
-
-/// What booting, calibrating and collecting take beside the workload itself.
-const GUEST_OVERHEAD: Duration = Duration::from_secs(6);
-const HOST_OVERHEAD: Duration = Duration::from_secs(1);
-/// The calibrations on both sides of a repetition of fixed work.
-const FIXED_WORK_OVERHEAD: Duration = Duration::from_secs(3);
-
-/// How long jobs released in time may still run after the end of the releases.
-pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// A repetition to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,63 +196,6 @@ impl Plan {
     }
 }
 
-fn describe(experiment: &Experiment) -> String {
-    let list = |tasks: &model::TaskSet| {
-        tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
-    let load = |load: &suite::Load| {
-        format!(" load {} ({} backlog)", list(&load.tasks), load.backlog.name())
-    };
-    let loads: String = experiment.loads.iter().map(load).collect();
-    let service = |own: &Service| match own.web() {
-        Some(web) => asking(web, experiment.duration),
-        None => match (own.wild(), own.probe()) {
-            (Some(wild), _) => format!("goes wild ({})", wild.name()),
-            (_, Some(probe)) => format!(
-                "probe of the {} for {}",
-                probe.name(),
-                duration::format(experiment.duration)
-            ),
-            (None, None) => {
-                format!("{} for {}", list(own.tasks()), duration::format(experiment.duration))
-            }
-        },
-    };
-    let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");
-    let mut places = Vec::new();
-    if !experiment.services.is_empty() {
-        places.push(format!("host  {}", services(&experiment.services)));
-    }
-    let reserved =
-        |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.reservation());
-    // Of several VMs each is named with what is its own; the load is everybody's.
-    let several = experiment.workloads().len() > 1;
-    for vm in &experiment.vms {
-        let mut own = vm.reservation().map_or_else(String::new, reserved);
-        if let Some(found) = &vm.found {
-            own += &format!(" ({found}, which runs already)");
-        }
-        places.push(match several {
-            true => format!("{}  {}{own}", vm.name, services(&vm.services)),
-            false => format!("guest {}{loads}{own}", services(&vm.services)),
-        });
-    }
-    let loads = if experiment.vms.is_empty() || several { loads } else { String::new() };
-    places.join("; ") + &loads
-}
-
-/// Who asks how often; where it is not the paper's service, for what.
-fn asking(web: &suite::Web, length: Duration) -> String {
-    let often = match web.requests {
-        Some(requests) => format!("{} clients x {requests} requests", web.clients),
-        None => format!("{} clients for {}", web.clients, duration::format(length)),
-    };
-    match &web.server {
-        Server::Cgi { .. } => often,
-        own => format!("{often} to {}", own.asked()),
-    }
-}
-
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
     match refusal {
         Refusal::Usage(text) => Refusal::Usage(format!("{file}: key `host.measured_cpu`: {text}")),
@@ -378,7 +312,7 @@ fn rounds(suite: &Suite, seed: u64) -> Vec<Planned> {
     let planned = |experiment: &Experiment, repetition| Planned {
         experiment: experiment.name.clone(),
         repetition,
-        estimate: workload_time(experiment) + overhead(experiment),
+        estimate: estimate(experiment),
     };
     let round = |repetition| {
         let experiments = suite.experiments.iter().filter(|one| repetition < one.repetitions);
@@ -390,49 +324,6 @@ fn rounds(suite: &Suite, seed: u64) -> Vec<Planned> {
         round
     };
     (0..most).flat_map(round).collect()
-}
-
-/// How long the workloads take, all at once.
-fn workload_time(experiment: &Experiment) -> Duration {
-    let each = experiment.workloads().into_iter().map(|own| {
-        let asked = own.web().and_then(|web| asking_time(own, web));
-        asked.filter(|_| experiment.only().is_some()).unwrap_or(experiment.duration)
-    });
-    each.max().unwrap_or_default()
-}
-
-/// That of a closed loop depends on the service: guessed from what the paper's takes here, 0.1 s of
-/// CPU time on the host, twice as much emulated, of which an unreserved guest gets a tenth under load.
-/// None where clients go on until the experiment's duration has passed.
-fn asking_time(workload: Workload, web: &suite::Web) -> Option<Duration> {
-    let total = web.total()?;
-    if let Some(rate) = web.rate {
-        return Some(Duration::from_nanos(rate.offset_ns(total)));
-    }
-    let cost = match (workload.vm, workload.load(), workload.reservation()) {
-        (None, None, _) => 0.1,
-        (Some(_), None, None) => 0.2,
-        (_, _, Some(settings)) => 0.2 / settings.reservation().bandwidth(),
-        (None, Some(_), None) => 1.0,
-        (Some(_), Some(_), None) => 2.0,
-    };
-    Some(Duration::from_secs_f64(cost * total as f64))
-}
-
-fn overhead(experiment: &Experiment) -> Duration {
-    let backlogged = |own: &Workload| {
-        own.load().is_some() && own.reservation().is_none() && !own.tasks().is_empty()
-    };
-    let drains = experiment.workloads().iter().any(backlogged);
-    let calibrations = match experiment.work {
-        Work::Fixed => FIXED_WORK_OVERHEAD,
-        Work::Paced => Duration::ZERO,
-    };
-    let booted = experiment.vms.iter().filter(|vm| vm.found.is_none()).count();
-    let guests = u32::try_from(booted).unwrap_or(u32::MAX);
-    let places = if guests == 0 { HOST_OVERHEAD } else { GUEST_OVERHEAD * guests };
-    let drain = if drains { DRAIN } else { Duration::ZERO };
-    drain + calibrations + places
 }
 
 /// The folder in which `results/<suite>-<UTC time>` is made.

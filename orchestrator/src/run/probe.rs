@@ -24,8 +24,7 @@ use serde::Deserialize;
 
 use super::{
     names::Names,
-    plan::DRAIN,
-    tasks::{self, What},
+    tasks::{self, What, limit},
 };
 use crate::{
     guest::{ClockOffset, Guest, Running},
@@ -100,11 +99,6 @@ impl Told {
 
 fn name_of(workload: Workload) -> String {
     workload.service.map_or_else(String::new, |service| service.name.clone())
-}
-
-/// What a probe may take, when everything is as slow as can be.
-fn limit(what: What) -> Duration {
-    what.workload.experiment.duration + DRAIN + Duration::from_secs(60)
 }
 
 fn arguments(what: What, cpu: u32, out: &str) -> Vec<String> {

@@ -11,10 +11,7 @@ use model::{
 };
 use serde::Deserialize;
 
-use super::{
-    names::Names,
-    plan::{DRAIN, StopAbove},
-};
+use super::{estimate::DRAIN, names::Names, plan::StopAbove};
 use crate::{
     guest::{Guest, Output, Running, Status},
     host::{Background, Stage, Stop, program},
@@ -86,7 +83,7 @@ pub struct What<'a> {
 
 /// What a run may take, when everything is as slow as can be.
 #[must_use]
-fn limit(what: What) -> Duration {
+pub(super) fn limit(what: What) -> Duration {
     what.workload.experiment.duration + DRAIN + Duration::from_secs(60)
 }
 

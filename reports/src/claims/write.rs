@@ -33,6 +33,9 @@ impl Tally {
     #[must_use]
     pub fn sentence(self) -> String {
         let total = self.holds + self.fails + self.not_measurable;
+        if total == 0 {
+            return "The paper claims nothing of these experiments.".to_owned();
+        }
         format!(
             "Of {}, {} hold, {} fail, {} not measurable here.",
             count(total, "claim"),
@@ -108,4 +111,15 @@ pub fn json(results: &Results, claims: &[Claim]) -> String {
         calculated: calculated(claims).into_iter().collect(),
     };
     serde_json::to_string_pretty(&scorecard).expect("plain data with text keys") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_counted_where_nothing_is_claimed() {
+        let said = Tally::of(&[]).sentence();
+        assert_eq!(said, "The paper claims nothing of these experiments.");
+    }
 }

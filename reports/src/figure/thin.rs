@@ -39,16 +39,19 @@ pub(crate) fn thinned(line: &Line) -> Vec<(f64, f64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::About, *};
+pub(crate) mod tests {
+    use super::{
+        super::{About, palette},
+        *,
+    };
 
     fn line(points: Vec<(f64, f64)>) -> Line {
-        let (label, color) = ("a <b>".to_owned(), (0, 0, 0));
+        let (label, color) = ("a <b>".to_owned(), palette::pale(palette::nth_color(1)));
         Line { about: About::default(), label, color, stroke: Stroke::Solid, points }
     }
 
     /// A CDF of so many steps, of 1 ms each.
-    fn steps(n: u32) -> Line {
+    pub(crate) fn steps(n: u32) -> Line {
         let corners = |k: u32| {
             let share = |k: u32| f64::from(k) / f64::from(n);
             [(f64::from(k + 1), share(k)), (f64::from(k + 1), share(k + 1))]

@@ -119,21 +119,7 @@ fn differences(points: &[(f64, f64)], [x, y]: [f64; 2]) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{About, palette};
-
-    fn line(points: Vec<(f64, f64)>) -> Line {
-        let (label, color) = ("a <b>".to_owned(), palette::pale(palette::nth_color(1)));
-        Line { about: About::default(), label, color, stroke: Stroke::Solid, points }
-    }
-
-    /// A CDF of so many steps, of 1 ms each.
-    fn steps(n: u32) -> Line {
-        let corners = |k: u32| {
-            let share = |k: u32| f64::from(k) / f64::from(n);
-            [(f64::from(k + 1), share(k)), (f64::from(k + 1), share(k + 1))]
-        };
-        line(std::iter::once((0.0, 0.0)).chain((0..n).flat_map(corners)).collect())
-    }
+    use crate::figure::thin::tests::steps;
 
     #[test]
     fn the_json_gives_the_points_back_and_cannot_end_its_element() {

@@ -9,7 +9,7 @@ use model::{
 use serde::Serialize;
 
 use super::Soak;
-use crate::run::plan::DRAIN;
+use crate::run::estimate::DRAIN;
 
 /// A job above the limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,0 +1,66 @@
+//! An experiment in a line, for `--dry-run`.
+
+use std::time::Duration;
+
+use model::{
+    duration,
+    suite::{self, Experiment, Server, Service},
+};
+
+/// What runs where, under which load and reservation.
+pub(super) fn describe(experiment: &Experiment) -> String {
+    let list = |tasks: &model::TaskSet| {
+        tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let load = |load: &suite::Load| {
+        format!(" load {} ({} backlog)", list(&load.tasks), load.backlog.name())
+    };
+    let loads: String = experiment.loads.iter().map(load).collect();
+    let service = |own: &Service| match own.web() {
+        Some(web) => asking(web, experiment.duration),
+        None => match (own.wild(), own.probe()) {
+            (Some(wild), _) => format!("goes wild ({})", wild.name()),
+            (_, Some(probe)) => format!(
+                "probe of the {} for {}",
+                probe.name(),
+                duration::format(experiment.duration)
+            ),
+            (None, None) => {
+                format!("{} for {}", list(own.tasks()), duration::format(experiment.duration))
+            }
+        },
+    };
+    let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");
+    let mut places = Vec::new();
+    if !experiment.services.is_empty() {
+        places.push(format!("host  {}", services(&experiment.services)));
+    }
+    let reserved =
+        |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.reservation());
+    // Of several VMs each is named with what is its own; the load is everybody's.
+    let several = experiment.workloads().len() > 1;
+    for vm in &experiment.vms {
+        let mut own = vm.reservation().map_or_else(String::new, reserved);
+        if let Some(found) = &vm.found {
+            own += &format!(" ({found}, which runs already)");
+        }
+        places.push(match several {
+            true => format!("{}  {}{own}", vm.name, services(&vm.services)),
+            false => format!("guest {}{loads}{own}", services(&vm.services)),
+        });
+    }
+    let loads = if experiment.vms.is_empty() || several { loads } else { String::new() };
+    places.join("; ") + &loads
+}
+
+/// Who asks how often; where it is not the paper's service, for what.
+fn asking(web: &suite::Web, length: Duration) -> String {
+    let often = match web.requests {
+        Some(requests) => format!("{} clients x {requests} requests", web.clients),
+        None => format!("{} clients for {}", web.clients, duration::format(length)),
+    };
+    match &web.server {
+        Server::Cgi { .. } => often,
+        own => format!("{often} to {}", own.asked()),
+    }
+}
