@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// Rows of a probe are missing.
     #[error(
-        "{rows} rows are missing from --out, though the summary counts them: there were more gaps than \
+        "{rows} rows are missing from --out, though the summary counts them: there were more rows than \
          could be written; raise --threshold or --period"
     )]
     EventsLost {

@@ -328,9 +328,9 @@ pub struct ClockArgs {
     /// Scheduling policy of the thread that reads and waits for timers
     #[arg(long, default_value = "fifo")]
     pub policy: ClockPolicy,
-    /// Its priority, 1 to 98; for --policy fifo
-    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=98))]
-    pub priority: u8,
+    /// Its priority, 1 to 98; for --policy fifo [default: 80]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=98))]
+    pub priority: Option<u8>,
     /// Probe for this long
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "10s")]
     pub duration: Duration,
@@ -383,7 +383,7 @@ pub struct CharacteriseArgs {
     /// Write the vector to this file (JSON)
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Time to measure, about; at least ten batches of 10 ms of each operation are taken
+    /// Time to measure, about; at least 20 batches of 10 ms of each operation are taken
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "5s")]
     pub length: Duration,
     /// Form of the summary on standard output

@@ -84,6 +84,11 @@ pub enum Warning {
         /// Which.
         component: Component,
     },
+    /// Stalls, or a clock too coarse, left nothing of a component of the vector of costs.
+    NothingMeasured {
+        /// Which.
+        component: Component,
+    },
     /// Jobs were released, but not finished when the run had to end.
     Unfinished {
         /// How many.
@@ -173,6 +178,11 @@ impl fmt::Display for Warning {
                 "{component} was not measured: {} MiB are more than half of the memory that is \
                  available; free some and measure again",
                 component.size_bytes().unwrap_or(0) >> 20
+            ),
+            Self::NothingMeasured { component } => write!(
+                f,
+                "{component} was measured, and too many batches were disturbed to tell what it costs; \
+                 measure again, or for longer (--for)"
             ),
             Self::Unfinished { jobs } => write!(
                 f,

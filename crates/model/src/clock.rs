@@ -50,7 +50,7 @@ pub struct Timeline(Vec<Reading>);
 
 /// The most that a clock drifts, as a part of the time: the kernel slews by at most 500 parts in a
 /// million (adjtimex(2)), on either side.
-const DRIFT: u64 = 1_000;
+pub const DRIFT: u64 = 1_000;
 
 impl Timeline {
     /// Of readings in any order; none of none.

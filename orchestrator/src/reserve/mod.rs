@@ -285,8 +285,9 @@ pub(crate) fn unreserved(vm: &Vm) -> Result<()> {
     vm.vcpus.iter().try_for_each(|&tid| kernel::sched::get(tid).map(drop))?;
     match vm.vcpus.iter().find(reserved) {
         Some(tid) => bail!(
-            "vCPU thread {tid} is under SCHED_DEADLINE already: another program reserves for it, or \
-             a reservation is kept (`orchestrator release` ends it)"
+            "vCPU thread {tid} is under SCHED_DEADLINE already: another program reserves for it, a \
+             reservation is kept (`orchestrator release` ends it), or a run was killed (`orchestrator \
+             restore` undoes what it left)"
         ),
         None if kept => {
             bail!("a reservation of process {} is kept; `orchestrator release` ends it", vm.pid)

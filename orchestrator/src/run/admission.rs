@@ -36,7 +36,9 @@ impl Shares {
             Emulator::Place(_) => 0.0,
         };
         let admitted = |own: &&ReservationSettings| {
-            own.mechanism.is_deadline() && own.placement != Some(Placement::AdmissionOff)
+            own.mechanism.is_deadline()
+                && own.placement != Some(Placement::AdmissionOff)
+                && !stays(vm)
         };
         let Some(settings) = vm.reservation().filter(admitted) else {
             let off = vm.reservation().and_then(|own| own.placement);
@@ -108,8 +110,41 @@ pub(super) fn check(experiment: &Experiment, sentinel: bool, limit: f64) -> Resu
     ))
 }
 
-/// The sentinel's budget at the most: what the experiment leaves of the kernel's limit.
+/// Whether a VM that runs already is not moved into the partition of the measured CPU.
+pub(super) fn stays(vm: &Vm) -> bool {
+    let placement = vm.reservation().and_then(|own| own.placement).unwrap_or_default();
+    vm.found.is_some() && placement != Placement::Partition
+}
+
+/// Of a VM that runs already the suite does not say how many vCPUs it has; all of them have to fit
+/// beside the sentinel with its least budget.
+///
+/// # Errors
+/// What does not fit.
+pub(super) fn beside_the_sentinel(
+    reservation: Reservation,
+    vcpus: usize,
+    limit: f64,
+) -> Result<(), String> {
+    let (least, all) =
+        (share(sentinel::LEAST, sentinel::PERIOD), reservation.bandwidth() * vcpus as f64);
+    if all + least <= limit + ROUNDING {
+        return Ok(());
+    }
+    Err(format!(
+        "{vcpus} vCPUs of {reservation} each are {all:.3} of the measured CPU, and beside the stall \
+         sentinel the kernel admits {:.3}; lower the budget",
+        limit - least
+    ))
+}
+
+/// The sentinel's budget at the most: what the experiment leaves of the kernel's limit. How many vCPUs
+/// a VM has that runs already is not known here.
 pub(super) fn sentinel(experiment: &Experiment, limit: f64) -> Duration {
+    let found = |vm: &Vm| vm.found.is_some() && Shares::of_vm(vm).is_some();
+    if experiment.vms.iter().any(found) {
+        return sentinel::LEAST;
+    }
     let taken: f64 = Shares::of(experiment).iter().map(Shares::all).sum();
     // Whole microseconds, so that rounding up is no matter for the kernel.
     let left_us = ((limit - taken).max(0.0) * sentinel::PERIOD.as_secs_f64() * 1e6 + 1e-3).floor();
@@ -153,6 +188,28 @@ mod tests {
             "{error}"
         );
         assert!(check(suite.experiment("free").unwrap(), true, 0.95).is_ok());
+    }
+
+    #[test]
+    fn every_vcpu_of_a_vm_that_runs_already_has_to_fit_beside_the_sentinel() {
+        let text = r#"
+            name = "s"
+            [[experiment]]
+            name = "e"
+            [[experiment.vm]]
+            name = "a"
+            pid = 7
+            vcpus = [{ budget = "8ms", period = "20ms" }]
+            service = [{ web = { url = "http://127.0.0.1/", requests = 1 } }]
+        "#;
+        let of = |text: &str| suite::parse(text, "s.toml").unwrap().experiments.remove(0);
+        assert_eq!(sentinel(&of(text), 0.95), sentinel::LEAST);
+        let stays = of(&text.replace("pid = 7", "pid = 7\nplacement = \"global\""));
+        assert!(Shares::of(&stays).is_empty() && sentinel(&stays, 0.95) > sentinel::LEAST);
+        let reservation: Reservation = "8ms/20ms".parse().unwrap();
+        assert!(beside_the_sentinel(reservation, 2, 0.95).is_ok());
+        let error = beside_the_sentinel("9.4ms/20ms".parse().unwrap(), 2, 0.95).unwrap_err();
+        assert!(error.contains("2 vCPUs of 9.4ms/20ms each are 0.940"), "{error}");
     }
 
     #[test]

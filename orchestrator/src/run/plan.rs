@@ -235,7 +235,9 @@ fn servable(experiment: &Experiment, network: &Network) -> Result<(), String> {
             let port = u16::try_from(port).expect("checked by suite::parse");
             if let Some(error) = service::taken(port) {
                 let (key, right) = match (&web.server, in_guest) {
-                    (Server::Command(_), false) => ("listen", "end who uses it, or choose another"),
+                    (Server::Command(_), false) => {
+                        ("listen", "end the program that uses it, or choose another port")
+                    }
                     _ => ("port", "choose another, or leave the key out for any that are free"),
                 };
                 return Err(named(format!(

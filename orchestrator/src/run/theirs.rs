@@ -6,11 +6,15 @@ use model::{
     suite::{self, Experiment, Found, Server},
 };
 
-use super::{plan::Plan, served::Served};
+use super::{
+    admission::{self, stays},
+    plan::Plan,
+    served::Served,
+};
 use crate::{
     error::Refusal,
     guests::Usage,
-    host::{Roots, Stage, Stop},
+    host::{Roots, Stage, Stop, deadline_bandwidth_limit},
     mechanism::{
         self, Attached, Request, Vm,
         placement::{self, Asked, Chosen, Seats},
@@ -83,6 +87,8 @@ impl Theirs {
         let Some(settings) = vm.reservation() else { return Ok(None) };
         let mut request = Request::from(settings);
         if stays(vm) {
+            // That of another VM of the experiment is none of this one's.
+            stage.forget_domain();
             let chosen = self.choose(vm, &stage.roots, stage.cpus.measured)?;
             placement::prepare(stage, &chosen)?;
             request.placement = chosen.placement;
@@ -107,11 +113,13 @@ impl Theirs {
             return Ok(());
         };
         let vcpus = &self.vm.vcpus;
-        match stays(vm) {
-            true => Ok(()),
-            false => mechanism::room::check(settings.reservation(), vcpus, &[measured], roots)
-                .map_err(Into::into),
+        if stays(vm) {
+            return Ok(());
         }
+        let reservation = settings.reservation();
+        mechanism::room::check(reservation, vcpus, &[measured], roots)?;
+        admission::beside_the_sentinel(reservation, vcpus.len(), deadline_bandwidth_limit(roots))
+            .map_err(|text| Refusal::Usage(text).into())
     }
 }
 
@@ -129,12 +137,6 @@ pub(super) fn served(
     debug_assert!(matches!(web.server, Server::Url { .. }), "checked by suite::parse");
     let (targets, warm_up) = service::asked_by_url(web, stop, || theirs.still_there(roots))?;
     Ok(Some(Served::by_url(targets, warm_up, web)))
-}
-
-/// Whether a VM that runs already is not moved into the partition of the measured CPU.
-pub(super) fn stays(vm: &suite::Vm) -> bool {
-    let placement = vm.reservation().and_then(|own| own.placement).unwrap_or_default();
-    vm.found.is_some() && placement != model::Placement::Partition
 }
 
 /// The VMs of a plan that run already, in its experiments.
@@ -173,7 +175,10 @@ pub(super) fn admit(
             // Without a partition an ordinary VM stays as it is.
             if parted || vm.reservation().is_some() {
                 let chosen = theirs.choose(vm, roots, plan.cpus.measured);
-                on_measured(&chosen.map_err(|error| otherwise(error, vm))?, plan.cpus.measured)?;
+                on_measured(
+                    &chosen.map_err(|error| as_keys(otherwise(error, vm)))?,
+                    plan.cpus.measured,
+                )?;
             }
             theirs.fits(vm, roots, plan.cpus.measured)?;
             Ok(theirs)
@@ -207,10 +212,13 @@ pub(super) fn without_partition(plan: &Plan) -> Result<Option<String>, Refusal> 
         one.vms.iter().any(moved)
     });
     if let Some(other) = others {
+        let remedy = match other.name == experiment.name {
+            true => "measure its VMs in experiments of suites of their own",
+            false => "put the two into suites of their own, or choose one with --only",
+        };
         return Err(Refusal::Usage(format!(
             "experiment `{}`: vm `{}`: key `placement` is `{placement}`, which leaves the VM where it \
-             is, without a partition of the measured CPU, and experiment `{}` needs that; put the two \
-             into suites of their own, or choose one with --only",
+             is, without a partition of the measured CPU, and experiment `{}` needs that; {remedy}",
             experiment.name, vm.name, other.name
         )));
     }
@@ -233,6 +241,13 @@ fn as_keys(error: anyhow::Error) -> anyhow::Error {
 
 fn keys(text: &str) -> String {
     let pairs = [
+        ("`--placement admission-off`", "`placement = \"admission-off\"`"),
+        ("`--placement slice`", "`placement = \"slice\"`"),
+        ("`--placement in-place`", "`placement = \"in-place\"`"),
+        ("`--placement global`", "`placement = \"global\"`"),
+        ("`--mechanism cfs-quota`", "`mechanism = \"cfs-quota\"`"),
+        ("leave --cpu out, or use ", "use "),
+        ("--cpu", "`host.measured_cpu`"),
         (", or the threads with --tid", ""),
         (" or --tid", ""),
         ("--domain:", "key `libvirt`:"),

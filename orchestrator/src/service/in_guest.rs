@@ -140,7 +140,7 @@ pub fn start(guest: &Guest, serving: &Serving, web: &Web, stop: &Stop) -> Result
             None
         }
     };
-    let targets = targets(&serving.authorities, &web.server)?;
+    let targets = targets(&serving.authorities, &web.server, stop)?;
     let alive = || {
         guest.is_alive().then_some(()).context("the guest has ended")?;
         still_runs(guest, pid, stop)
@@ -180,7 +180,11 @@ pub fn still_runs(guest: &Guest, pid: Option<i32>, stop: &Stop) -> Result<()> {
     // One that has ended and was not waited for has no command line.
     match line {
         Ok(line) if !line.is_empty() => Ok(()),
-        Err(error) if !guest.is_alive() => Err(error),
+        // That the guest does not answer in time says nothing of the program.
+        Err(error) if !guest.is_alive() || !format!("{error:#}").contains("No such file") => {
+            stop.check()?;
+            Err(error)
+        }
         _ => {
             stop.check()?;
             bail!("`web.command` has ended in the guest: {}", last_line(guest, stop))

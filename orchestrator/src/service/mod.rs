@@ -8,6 +8,7 @@ mod on_host;
 mod own;
 mod ports;
 mod ready;
+mod resolve;
 
 use std::path::{Path, PathBuf};
 
@@ -22,13 +23,16 @@ pub use own::program_of;
 pub use ports::{free, taken};
 pub use ready::{answers, asked_by_url, check};
 
-use crate::{error::Refusal, host::program};
+use crate::{
+    error::Refusal,
+    host::{Stop, program},
+};
 
 /// What the clients ask for, at each of `authorities`.
 ///
 /// # Errors
 /// What makes no URL, or a host that cannot be resolved.
-fn targets(authorities: &[String], server: &Server) -> Result<Vec<Target>> {
+fn targets(authorities: &[String], server: &Server, stop: &Stop) -> Result<Vec<Target>> {
     let at = |path: String| -> Result<Vec<Target>> {
         let target = |authority| Ok(Target::new(&format!("http://{authority}{path}"))?);
         authorities.iter().map(target).collect()
@@ -36,7 +40,7 @@ fn targets(authorities: &[String], server: &Server) -> Result<Vec<Target>> {
     match server {
         Server::Cgi { query, .. } => at(format!("/cgi-bin/service?{query}")),
         Server::Command(own) => at(own.path.clone()),
-        Server::Url { url, .. } => Ok(vec![Target::new(url)?]),
+        Server::Url { url, ready } => Ok(vec![resolve::resolved(url, ready.within, stop)?]),
     }
 }
 

@@ -49,7 +49,7 @@ impl HostService {
             }
             Server::Url { .. } => (None, String::new(), None),
         };
-        let targets = targets(&[authority], &web.server)?;
+        let targets = targets(&[authority], &web.server, &stage.stop)?;
         let alive = || server.as_mut().map_or(Ok(()), |server| server.process().check());
         let said =
             || log.as_deref().and_then(last_line).unwrap_or_else(|| "the service".to_owned());

@@ -9,7 +9,7 @@ use model::{
 };
 use webload::{Config, Target, run::WarmUp};
 
-use super::targets;
+use super::{resolve::resolved, targets};
 use crate::{
     error::Refusal,
     host::{Stop, pause},
@@ -29,7 +29,7 @@ pub(super) fn ready(
     stop: &Stop,
     alive: impl FnMut() -> Result<()>,
 ) -> Result<WarmUp> {
-    let (request, within) = asked(targets, &web.server)?;
+    let (request, within) = asked(targets, &web.server, stop)?;
     wait(&request, within, web, stop, alive)?;
     warm_up(targets, web, stop)
 }
@@ -44,7 +44,7 @@ pub fn asked_by_url(
     stop: &Stop,
     alive: impl FnMut() -> Result<()>,
 ) -> Result<(Vec<Target>, WarmUp)> {
-    let targets = targets(&[], &web.server)?;
+    let targets = targets(&[], &web.server, stop)?;
     let warm_up = ready(&targets, web, stop, alive)?;
     Ok((targets, warm_up))
 }
@@ -58,8 +58,8 @@ pub fn answers(experiment: &Experiment, stop: &Stop) -> Result<()> {
         if !matches!(web.server, Server::Url { .. }) {
             continue;
         }
-        let answered = targets(&[], &web.server).and_then(|targets| {
-            let (request, within) = asked(&targets, &web.server)?;
+        let answered = targets(&[], &web.server, stop).and_then(|targets| {
+            let (request, within) = asked(&targets, &web.server, stop)?;
             wait(&request, within, web, stop, || Ok(()))
         });
         if let Err(error) = answered {
@@ -86,7 +86,7 @@ pub fn check(server: &Server) -> Result<(), String> {
 }
 
 /// The request that has to be answered first, and how long that may take.
-fn asked(targets: &[Target], server: &Server) -> Result<(Target, Duration)> {
+fn asked(targets: &[Target], server: &Server, stop: &Stop) -> Result<(Target, Duration)> {
     let first = &targets[0];
     let Ready { request, within } = match server {
         Server::Cgi { .. } => return Ok((first.clone(), Ready::STARTING)),
@@ -98,7 +98,7 @@ fn asked(targets: &[Target], server: &Server) -> Result<(Target, Duration)> {
         Some(path) if path.starts_with('/') => {
             Target::new(&format!("http://{}{path}", first.host))?
         }
-        Some(url) => Target::new(url)?,
+        Some(url) => resolved(url, *within, stop)?,
     };
     Ok((request, *within))
 }
@@ -124,7 +124,7 @@ fn wait(
         let said = match first.rows.first().map(|row| row.error.clone()) {
             Some(None) => return Ok(()),
             Some(Some(error)) => error,
-            None => "none at all".to_owned(),
+            None => "no answer".to_owned(),
         };
         alive()?;
         if since.elapsed() >= within {

@@ -77,17 +77,16 @@ fn a_probe_sees_in_the_guest_what_its_reservation_takes_away() {
     };
     let own = of("reserved");
     let number = |value: &Value| value.as_f64().unwrap();
-    // A vCPU that reads in a tight loop uses its budget up in every period: a fifth of the longest gap
-    // expected is far above what any guest's own interrupts take.
+    // A vCPU that reads in a tight loop uses its budget up, and is away for up to 30 ms then. A fifth of
+    // that is more than interrupts in a guest ever take.
     let longest = number(&own["gaps"]["all"]["longest_ns"]);
     assert!(longest > 6e6, "the longest gap is {longest} ns of the 30 ms that the budget leaves");
     // On a busy CPU timers wait for the budget, on an idle one for the host's timer alone.
     let (idle, busy) = (&own["timer_ns"], &own["timer_busy_ns"]);
     assert!(number(&busy["p90"]) > 4.0 * number(&idle["p50"]), "{idle} {busy}");
     if trace.is_some() {
-        // Time without supply is what most of the gaps' length is made of.
         let causes = &own["gaps"];
-        assert_eq!(causes["scheduling"]["longest_ns"], causes["all"]["longest_ns"], "{causes}");
+        assert!(number(&causes["scheduling"]["longest_ns"]) > 6e6, "{causes}");
         assert!(number(&own["held_ns"]) > 0.1 * 3e9, "{own}");
     }
     assert!(of("on-host")["drifts"].as_array().unwrap().is_empty());

@@ -196,7 +196,9 @@ impl Seen {
         }
         if let Some(traced) = traced {
             self.traced += 1;
-            self.held_ns = sum(self.held_ns, Some(held_ns(&traced.rows, traced.window())));
+            // A trace that misses runs would take them for time without supply.
+            let held_ns = traced.flaw().is_none().then(|| held_ns(&traced.rows, traced.window()));
+            self.held_ns = sum(self.held_ns, held_ns);
         }
     }
 
@@ -227,7 +229,7 @@ fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 fn ran(traced: &Traced) -> Ran {
     let runs = vcpu(&traced.rows).map(|row| (row.start_ns, row.end_ns)).collect();
     let facts = &traced.facts;
-    Ran::of((facts.from_ns, facts.to_ns), runs, facts.lost_events > 0)
+    Ran::of((facts.from_ns, facts.to_ns), runs, traced.flaw().is_some())
 }
 
 fn vcpu(rows: &[Supply]) -> impl Iterator<Item = &Supply> {

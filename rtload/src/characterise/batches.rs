@@ -111,6 +111,7 @@ mod tests {
         probe.size(Duration::from_millis(4)).unwrap();
         let mut lengths: Vec<u64> = (0..9).map(|_| (probe.run)(probe.units).unwrap()).collect();
         lengths.sort_unstable();
-        assert!((1_000_000..16_000_000).contains(&lengths[4]), "{lengths:?}");
+        // What else runs beside the test can only make them shorter.
+        assert!(probe.units > 1 && lengths[4] < 16_000_000, "{lengths:?}");
     }
 }

@@ -27,7 +27,7 @@ use super::{
 use crate::{Error, traffic::available, warning::Warning};
 
 /// Fewer batches have no percentiles to speak of.
-const LEAST_BATCHES: u64 = 10;
+const LEAST_BATCHES: u64 = 20;
 
 /// How long a sleep of the timer's probe is meant to last.
 const SLEEP_NS: u64 = 50_000;
@@ -65,7 +65,11 @@ pub fn take(length: Duration, keep_going: &dyn Fn() -> bool) -> Result<Taken, Er
         let mut costs: BTreeMap<_, _> = Component::ALL.map(|component| (component, None)).into();
         for (component, probe) in &probes {
             let Some(component) = component else { continue };
-            costs.insert(*component, probe.cost(component.size_bytes()));
+            let cost = probe.cost(component.size_bytes());
+            if cost.is_none() {
+                warnings.push(Warning::NothingMeasured { component: *component });
+            }
+            costs.insert(*component, cost);
         }
         Ok(Taken { costs, loop_ns, clock_read_ns, warnings })
     })

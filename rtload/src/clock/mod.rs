@@ -10,12 +10,13 @@ mod probe;
 mod source;
 mod watch;
 
-use std::{path::Path, sync::atomic::AtomicBool};
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
 
 use kernel::sched::Policy;
 use model::{Exit, duration::as_ns, outfile};
 
 use output::Summary;
+use phases::Part;
 use probe::{EventFeed, Hand, Plan, Role};
 use source::{CLOCK_SOURCES, Source};
 
@@ -33,6 +34,9 @@ const EVENT_EVERY_NS: u64 = 100_000;
 
 /// The shortest period of timers, in ns: what a wake-up costs.
 const LEAST_PERIOD_NS: u64 = 10_000;
+
+/// Above what a host's real-time tasks usually have, below the kernel's own threads.
+const PRIORITY: u8 = 80;
 
 /// Checks, probes, writes and prints.
 ///
@@ -91,9 +95,23 @@ fn check(args: &ClockArgs) -> Result<Plan, Error> {
             model::duration::format(args.period)
         )));
     }
+    if let Some(slice) = phases::slices(args.duration).find(|own| own.part != Part::Read)
+        && slice.to_ns - slice.from_ns <= period_ns
+    {
+        let [period, quarter] = [args.period, Duration::from_nanos(slice.to_ns - slice.from_ns)];
+        return Err(Error::Usage(format!(
+            "--period {}: no timer falls into {}, the part of --duration in which timers are waited \
+             for; give a shorter period or a longer duration",
+            model::duration::format(period),
+            model::duration::format(quarter)
+        )));
+    }
     plan::still_to_come(args.start_at)?;
     let policy = match args.policy {
-        ClockPolicy::Fifo => Policy::Fifo { priority: args.priority },
+        ClockPolicy::Fifo => Policy::Fifo { priority: args.priority.unwrap_or(PRIORITY) },
+        ClockPolicy::Other if args.priority.is_some() => {
+            return Err(Error::Usage("--priority is for --policy fifo only".to_owned()));
+        }
         ClockPolicy::Other => Policy::Other { nice: 0 },
     };
     let cpu = plan::choose_cpu(args.cpu)?;

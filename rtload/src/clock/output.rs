@@ -67,17 +67,6 @@ pub struct Steps {
     pub steps: Option<Counted>,
 }
 
-/// How the time was spent: one thread cannot read in a tight loop and wait for timers at once.
-#[derive(Debug, Clone, Serialize)]
-pub struct Shares {
-    /// Reading.
-    pub read: f64,
-    /// Waiting for timers on an idle CPU.
-    pub timer: f64,
-    /// Waiting for timers on a CPU that another thread of the probe keeps busy.
-    pub timer_busy: f64,
-}
-
 /// Steal time of the CPU as this system sees it, to 10 ms; null where the kernel does not tell.
 #[derive(Debug, Clone, Serialize)]
 pub struct Steal {
@@ -103,8 +92,6 @@ pub struct Summary {
     pub cpu: u32,
     /// Of the thread that reads and waits for timers.
     pub policy: ClockPolicy,
-    /// How the time was shared out.
-    pub shares: Shares,
     /// Reads of all clocks.
     pub reads: u64,
     /// Time in which it read.
@@ -165,7 +152,6 @@ impl Summary {
         Self {
             cpu: plan.cpu,
             policy,
-            shares: Shares { read: 0.5, timer: 0.25, timer_busy: 0.25 },
             reads: distance_ns.as_ref().map_or(0, |own| own.count),
             read_ns: tally.read_ns,
             distance_ns,
@@ -212,7 +198,7 @@ impl Summary {
         let distance = self.distance_ns.as_ref().map_or_else(unknown, |own| {
             format!("{}, {} apart at the median, {} at most", own.count, us(own.p50), us(own.max))
         });
-        line("reads", format!("{distance} (half of the time)"));
+        line("reads", distance);
         line("gaps", format!("{} above {}", counted(&self.gaps), us(self.threshold_ns)));
         for own in &self.clocks {
             let steps = own.steps.as_ref().map_or_else(String::new, |steps| {
@@ -227,7 +213,7 @@ impl Summary {
                 let [p50, p99, max] = [own.p50, own.p99, own.max].map(us);
                 format!("late by p50 {p50}, p99 {p99}, max {max} ({})", own.count)
             });
-            line(what, format!("{late} (a quarter of the time)"));
+            line(what, late);
         }
         let stolen =
             self.steal.stolen_ns.map_or_else(unknown, |ns| format!("{} ms", ns / 1_000_000));

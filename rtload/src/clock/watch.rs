@@ -6,11 +6,10 @@
 //! each widened by what the clocks may have drifted meanwhile (set-membership estimation: Schweppe
 //! 1968). An empty intersection is a step, however long the thread was away between two reads.
 
-use model::sample::{ClockName, ClockWhat};
-
-/// The most that two clocks of one system drift apart, as a part of the time: the kernel slews
-/// CLOCK_MONOTONIC against CLOCK_MONOTONIC_RAW by at most 500 parts in a million (adjtimex(2)).
-const DRIFT: i64 = 1_000;
+use model::{
+    clock::DRIFT,
+    sample::{ClockName, ClockWhat},
+};
 
 /// All clocks, in the order in which they are read, in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +132,7 @@ impl Apart {
             self.known = Some((low, high, look.monotonic_ns));
             return 0;
         };
-        let drift = after_ns.saturating_sub(at_ns).cast_signed() / DRIFT + 1;
+        let drift = (after_ns.saturating_sub(at_ns) / DRIFT).cast_signed() + 1;
         let (least, greatest) = (least - drift, greatest + drift);
         let both = (low.max(least), high.min(greatest));
         let (kept, step) = match () {

@@ -1,6 +1,5 @@
 //! The program as scripts use it.
 
-mod characterise;
 mod common;
 mod input;
 mod load;

@@ -39,7 +39,8 @@ enum Command {
     /// Simulate tasks under a reservation, or a whole suite into a result folder
     #[command(after_help = example("rtplan simulate --task 30ms/150ms --reservation 28ms/50ms --load 50ms/120ms --duration 60s"))]
     Simulate(Box<simulate::Simulate>),
-    /// What the tasks of a suite take on another host, and whether their deadlines hold there
+    /// Predict the execution times of a suite's tasks on another host, and whether their deadlines
+    /// hold there
     #[command(after_help = example("rtplan predict --suite suite.toml --from here.json --to there.json"))]
     Predict(predict::Predict),
     #[command(flatten)]

@@ -136,6 +136,7 @@ fn experiment(text: &mut String, own: &Prediction) {
     let verdict = match own.schedulable {
         Some(true) => "every deadline holds",
         Some(false) => "NOT every deadline holds",
+        None if own.supply.is_some() => "no verdict: the analysis was given up",
         None => "nothing is promised",
     };
     let supply =

@@ -170,7 +170,8 @@ fn analysed(own: Workload, upper: Workload, transport: &Transport) -> Prediction
         vm: own.vm.map(|vm| vm.name.clone()),
         service: own.service.map_or(Service::TASKS, |service| service.name.as_str()).to_owned(),
         supply: expected.map(|all| all.supply.clone()),
-        schedulable: expected.and_then(|all| if fits { all.schedulable } else { Some(false) }),
+        // What does not fit into its period or deadline holds under no supply.
+        schedulable: if fits { expected.and_then(|all| all.schedulable) } else { Some(false) },
         not_simulated: None,
         tasks: own.tasks().iter().zip(&times).enumerate().map(task).collect(),
     }

@@ -96,14 +96,6 @@ impl Transport {
         Ok(Self { scale, parts })
     }
 
-    /// The mix as it is on the other host, where what became dearer takes a larger share: the one to
-    /// travel back with.
-    #[must_use]
-    pub fn mix_there(&self) -> Mix {
-        let weights = self.parts.iter().map(|part| (part.component, part.to_weight)).collect();
-        Mix::new(weights).expect("shares of a whole")
-    }
-
     /// What takes `execution` on the first host, on the second.
     #[must_use]
     pub fn scaled(&self, execution: Duration) -> Scaled {

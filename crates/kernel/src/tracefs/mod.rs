@@ -161,11 +161,12 @@ impl Instance {
         self.write(&format!("{SWITCH}/filter"), &switch)?;
         self.write(&format!("{WAKEUP}/filter"), &wakeup)?;
         // Of the threads alone: of the whole CPU there would be as many again as there are switches.
-        let charged: Vec<_> = threads.iter().map(|tid| format!("pid=={tid}")).collect();
-        if charged.is_empty() || !self.has(CHARGE) {
+        if !self.has(CHARGE) {
             return Ok(());
         }
-        self.write(&format!("{CHARGE}/filter"), &charged.join("||"))
+        // No thread has this number: without a filter every thread would be recorded.
+        let charged = either("pid==-1".to_owned(), &|tid| format!("pid=={tid}"));
+        self.write(&format!("{CHARGE}/filter"), &charged)
     }
 
     /// Starts or stops recording.
@@ -258,8 +259,10 @@ mod tests {
             "CPU==1||prev_pid==7||next_pid==7||prev_pid==8||next_pid==8"
         );
         assert_eq!(text("events/sched/sched_wakeup/filter"), "target_cpu==1||pid==7||pid==8");
-        assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==7||pid==8");
+        assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1||pid==7||pid==8");
         assert_eq!(text("events/sched/sched_stat_runtime/enable"), "1");
+        instance.restrict(Scope { cpu: 1, threads: &[] }).unwrap();
+        assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1");
         assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));
         assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "512");
         assert_eq!(text("per_cpu/cpu1/buffer_size_kb"), "4096");

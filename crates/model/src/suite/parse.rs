@@ -265,14 +265,16 @@ service = [{ web = { url = "http://127.0.0.1:8080/" } }]
                 RUNNING.replace(web, "{ web = { command = [\"p\"], listen = 1 } }"),
                 "there is no way into it",
             ),
+            (RUNNING.replace(web, "{ probe = \"clock\" }"), "there is no way into it"),
             (with("libvirt = \"\""), "key `libvirt` is empty"),
+            (with("qmp = \"\""), "key `qmp` is empty"),
             (with("pid = 1"), "above 1"),
             (with("pid = \"web\""), "pid"),
             (with("pid = 7\nqmp = \"/run/s\""), "keys `qmp` and `pid`"),
             (with("pid = 7\nmemory_mib = 512"), "keys `pid` and `memory_mib`"),
             (with("pid = 7\nemulator = \"shared\""), "keys `pid` and `emulator`"),
             (with("domain = \"shop\""), "domain"),
-            (again.replacen("\"shop\"", "\"till\"", 1), "are the same that runs already"),
+            (again.replacen("\"shop\"", "\"till\"", 1), "name the same running VM"),
         ] {
             let error = error(&text);
             assert!(error.contains(what) && !error.contains('\n'), "{what}: {error}");

@@ -1,6 +1,6 @@
 //! The rules of a suite that its types cannot say; each is broken with one sentence.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm,
@@ -94,7 +94,7 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         let same = |other: &&Vm| other.found.is_some() && other.found == one.found;
         if let Some(first) = experiment.vms.iter().find(same).filter(|vm| vm.name != one.name) {
             return Err(format!(
-                "vms `{}` and `{}` are the same that runs already; give it once",
+                "vms `{}` and `{}` name the same running VM; keep one of them",
                 first.name, one.name
             ));
         }
@@ -189,7 +189,9 @@ fn services(services: &[Service], experiment: &Experiment, place: Where) -> Resu
             ));
         }
         match &service.kind {
-            ServiceKind::Wild(_) | ServiceKind::Tasks(_) if place == Where::Running => {
+            ServiceKind::Wild(_) | ServiceKind::Tasks(_) | ServiceKind::Probe(_)
+                if place == Where::Running =>
+            {
                 return Err(format!("service `{}`: {}", service.name, serving::NO_WAY_IN));
             }
             ServiceKind::Web(own) => {
@@ -227,10 +229,13 @@ fn probe(probe: Probe, services: &[Service], experiment: &Experiment) -> Result<
             probe.name()
         ));
     }
-    if experiment.duration.is_zero() {
-        return Err("key `duration` is 0: a probe would see nothing; give it some time, for \
-                    example `duration = \"10s\"`"
-            .to_owned());
+    // A quarter of it is for timers, one every millisecond.
+    if experiment.duration < Duration::from_millis(10) {
+        return Err(format!(
+            "key `duration` is {}: a probe would see nothing; give it at least 10ms, for example \
+             `duration = \"10s\"`",
+            crate::duration::format(experiment.duration)
+        ));
     }
     Ok(())
 }

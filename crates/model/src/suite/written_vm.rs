@@ -101,6 +101,9 @@ impl VmTable {
         if matches!(&found, Found::Libvirt(domain) if domain.is_empty()) {
             return Err(format!("vm `{name}`: key `libvirt` is empty; give a domain's name"));
         }
+        if matches!(&found, Found::Qmp(socket) if socket.as_os_str().is_empty()) {
+            return Err(format!("vm `{name}`: key `qmp` is empty; give the path of a socket"));
+        }
         if matches!(found, Found::Pid(pid) if pid < 2) {
             return Err(format!(
                 "vm `{name}`: key `pid`: give the process of a VM, which is above 1"
