@@ -31,7 +31,10 @@ fn by(
     stop: &Stop,
 ) -> Result<Target> {
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(resolve()));
+    thread::spawn(move || {
+        // Nobody waits any more where the time is over.
+        let _ = tell.send(resolve());
+    });
     let since = Instant::now();
     loop {
         match told.recv_timeout(LOOK) {

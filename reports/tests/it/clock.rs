@@ -4,7 +4,7 @@
 use std::{fs, process::Command};
 
 use model::{
-    manifest::{ClockFacts, TraceFacts},
+    manifest::{ClockFacts, ThreadFacts, TraceFacts},
     sample::{self, ClockName, ClockRow, ClockWhat, Ended, Supply},
 };
 use serde_json::Value;
@@ -191,6 +191,25 @@ fn without_a_trace_causes_are_unknown_and_it_is_said() {
     assert_eq!(causes(&folder), [0, 0, 20]);
     let (_, out, _) = reports(&folder, &[]);
     assert!(out.contains("Not traced, so that the cause of gaps is not known: reserved."), "{out}");
+}
+
+#[test]
+fn a_trace_that_misses_what_ran_makes_nothing_scheduling() {
+    let (mut folder, _) = probed();
+    let trace = folder.manifest.repetitions[0].facts.trace.as_mut().unwrap();
+    trace.threads = vec![ThreadFacts {
+        vm: Some("vm".into()),
+        thread: "vcpu0".into(),
+        tid: 7,
+        traced_ns: 1_000 * MS,
+        measured_cpu_ns: 1_000 * MS,
+        clock_ns: Some(1_200 * MS),
+    }];
+    folder.save();
+    assert_eq!(causes(&folder), [0, 0, 20]);
+    let (_, out, _) = reports(&folder, &["--summary", "json"]);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(said["clocks"][0]["held_ns"], Value::Null);
 }
 
 #[test]
