@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use model::costs::{Component, CostVector};
 
 #[path = "it/common.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "not every test program needs all of it")]
 mod common;
 
 use common::{alone, folder, json};

@@ -19,7 +19,7 @@ use nix::{
 use serde_json::Value;
 
 #[path = "it/common.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "not every test program needs all of it")]
 mod common;
 
 use common::{alone, json};
