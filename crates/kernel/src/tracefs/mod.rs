@@ -261,6 +261,8 @@ mod tests {
         assert_eq!(text("events/sched/sched_wakeup/filter"), "target_cpu==1||pid==7||pid==8");
         assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1||pid==7||pid==8");
         assert_eq!(text("events/sched/sched_stat_runtime/enable"), "1");
+        // A file of the kernel takes each write as the whole; a made-up one does not.
+        fs::write(instance.root().join("events/sched/sched_stat_runtime/filter"), "").unwrap();
         instance.restrict(Scope { cpu: 1, threads: &[] }).unwrap();
         assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1");
         assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));

@@ -1,6 +1,6 @@
 //! The rules of web services that their types cannot say.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use super::{Experiment, Network, Own, Ready, Server, Web};
 use crate::duration;
@@ -8,21 +8,12 @@ use crate::duration;
 /// Every web service has ports, or an address, of its own.
 pub(super) fn reachable(experiment: &Experiment, network: &Network) -> Result<(), String> {
     let mut taken: Vec<(String, std::ops::Range<u32>)> = Vec::new();
-    let mut listening: HashSet<(&str, u16)> = HashSet::new();
     let mut in_guests = 0;
     for workload in experiment.workloads() {
         let (Some(web), Some(service)) = (workload.web(), workload.service) else { continue };
         in_guests += u32::from(workload.vm.is_some_and(|vm| vm.found.is_none()));
         let place = workload.vm.map_or("host", |vm| &vm.name);
         let own = format!("service `{}` of `{place}`", service.name);
-        if let Server::Command(command) = &web.server
-            && !listening.insert((place, command.listen))
-        {
-            return Err(format!(
-                "key `web.listen`: two programs of `{place}` listen on port {}; give {own} another",
-                command.listen
-            ));
-        }
         let Some(ports) = web.ports(workload.vm.is_some()) else { continue };
         let listens = workload.vm.is_none() && matches!(web.server, Server::Command(_));
         let shared =
