@@ -31,6 +31,7 @@ mod tenants;
 mod torture;
 mod traced;
 mod travel;
+mod tutorial;
 mod unprivileged;
 mod watched;
 mod web;
