@@ -155,7 +155,8 @@ fn an_output_folder_that_is_removed_is_told_and_the_host_is_as_before() {
         let partial = folder(&out)?.join("short/.rep-000.partial");
         partial.join("rtload.json").exists().then_some(partial)
     });
-    fs::remove_dir_all(out).unwrap();
+    // A file that the run makes meanwhile lets the removal fail.
+    wait_for("the removal", || fs::remove_dir_all(&out).ok());
     let output = child.wait_with_output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
