@@ -100,6 +100,9 @@ impl Guests {
             cache: self.cache.clone(),
             contents,
             network,
+            append: vm
+                .clock_source
+                .map_or_else(String::new, |own| format!("clocksource={}", own.name())),
             logs: folder.to_owned(),
             ..GuestSpec::default()
         };

@@ -158,6 +158,8 @@ fn manifest(
                 .collect(),
             emulator: suite::Emulator::default(),
             memory_mib: None,
+            clock_source: None,
+            pause: None,
             services: Vec::new(),
         }],
         trace: Some(true),

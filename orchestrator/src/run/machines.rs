@@ -226,7 +226,8 @@ impl Machine {
             }
         }
         let later = self.guest().map(|guest| guest.clock_offset(stop.flag()));
-        if let (Some(begin), Some(Ok(later))) = (self.begin, later) {
+        // Of a clock that stood still in between, the drift is not known by two readings.
+        if let (Some(begin), Some(Ok(later)), None) = (self.begin, later, self.vm.pause) {
             self.facts.guest_clock_drift = later.drift_since(begin);
         }
     }
@@ -277,7 +278,7 @@ impl Machine {
         let holds = |vm: &suite::Vm| {
             let tasks = vm.services.iter().any(|service| !service.tasks().is_empty());
             let web = vm.services.iter().find_map(suite::Service::web).map(service);
-            (vm.name.clone(), vm.memory_mib, vm.vcpus.len(), tasks, web)
+            (vm.name.clone(), vm.memory_mib, vm.clock_source, vm.vcpus.len(), tasks, web)
         };
         self.guest().is_some_and(Guest::is_alive) && holds(&self.vm) == holds(vm)
     }

@@ -159,6 +159,8 @@ impl HostBench {
         measured.parts = services::parts(experiment, folder, machines);
         measured.seen = services::seen(experiment, folder, machines);
         measured.readings = std::mem::take(&mut outcome.readings);
+        let failed = measured.readings.iter().filter_map(|own| own.not_paused.clone());
+        measured.facts.warnings.extend(failed);
         self.finish(machines, experiment, folder, around, outcome, measured)
     }
 

@@ -18,7 +18,7 @@ use model::{
     duration,
     manifest::{ClockFacts, Facts},
     sample::{ClockName, ClockRow, ClockWhat, read_csv, write_csv},
-    suite::Workload,
+    suite::{ClockSource, Vm, Workload},
 };
 use serde::Deserialize;
 
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     guest::{ClockOffset, Guest, Running},
-    host::{Background, Stage, Stop, program},
+    host::{Background, Stage, Stop, pause, program},
 };
 
 /// From one reading of a guest's clock to the next: ten in the usual length of an experiment.
@@ -87,7 +87,9 @@ impl Told {
             timer_period_ns: said.timer_period_ns,
             steal_ns: said.steal.stolen_ns,
         };
-        Ok(Self { clock, warnings: said.warnings })
+        let mut warnings = said.warnings;
+        warnings.extend(other_source(workload, clock.clock_source.as_deref()));
+        Ok(Self { clock, warnings })
     }
 
     /// Enters it into the facts of the attempt.
@@ -95,6 +97,17 @@ impl Told {
         facts.clocks.push(self.clock);
         facts.warnings.extend(self.warnings);
     }
+}
+
+/// The kernel takes another where it has not the one that it was told to take.
+fn other_source(workload: Workload, current: Option<&str>) -> Option<String> {
+    let vm = workload.vm?;
+    let wanted = vm.clock_source.map(ClockSource::name)?;
+    let current = current.filter(|current| *current != wanted)?;
+    Some(format!(
+        "vm `{}`: its clock source is `{current}`: its kernel has no `{wanted}` here",
+        vm.name
+    ))
 }
 
 fn name_of(workload: Workload) -> String {
@@ -177,24 +190,43 @@ pub(super) fn finish_on_guest(
 pub(super) struct Readings {
     vm: String,
     found: Vec<ClockOffset>,
+    /// Why it did not stand still, where it should have.
+    pub not_paused: Option<String>,
 }
 
 impl Readings {
-    /// Reads it now and then until `going` is unset, and once more.
-    pub fn take(vm: &str, guest: &Guest, going: &AtomicBool, stop: &Stop) -> Self {
-        let mut found = Vec::new();
+    /// Reads it now and then until `going` is unset, and once more; just before and after its pause
+    /// as well, so that all but that stretch keeps its place on the host's clock.
+    pub fn take(vm: &Vm, guest: &Guest, going: &AtomicBool, stop: &Stop) -> Self {
+        let begun = Instant::now();
+        let mut own = Self { vm: vm.name.clone(), found: Vec::new(), not_paused: None };
+        let mut pause = vm.pause;
         loop {
             let last = !going.load(Ordering::Relaxed);
             // A guest that does not answer is told elsewhere.
-            found.extend(guest.clock_offset_by(EXCHANGES, stop.flag()));
+            own.found.extend(guest.clock_offset_by(EXCHANGES, stop.flag()));
             if last || stop.check().is_err() {
-                return Self { vm: vm.to_owned(), found };
+                return own;
             }
-            let begun = Instant::now();
-            while begun.elapsed() < READ_EVERY && going.load(Ordering::Relaxed) {
+            let next = Instant::now() + READ_EVERY;
+            while Instant::now() < next && going.load(Ordering::Relaxed) {
+                if let Some(now) = pause.take_if(|pause| begun.elapsed() >= pause.at) {
+                    own.stand_still(guest, now.length, stop);
+                    break;
+                }
                 thread::sleep(LOOK);
             }
         }
+    }
+
+    fn stand_still(&mut self, guest: &Guest, length: Duration, stop: &Stop) {
+        self.found.extend(guest.clock_offset_by(EXCHANGES, stop.flag()));
+        let paused = guest.pause(stop.flag()).and_then(|()| {
+            // Who interrupts ends the guest, paused or not.
+            let _ = pause(length, stop);
+            guest.resume(stop.flag())
+        });
+        self.not_paused = paused.err().map(|error| format!("vm `{}`: {error:#}", self.vm));
     }
 }
 
@@ -320,7 +352,8 @@ mod tests {
             seen(Some("a"), "a.clock.csv", 1_500, Some(offset(900, 500))),
             seen(None, "host.clock.csv", 77, None),
         ];
-        let readings = [Readings { vm: "a".into(), found: vec![offset(1_100, 500)] }];
+        let found = vec![offset(1_100, 500)];
+        let readings = [Readings { vm: "a".into(), found, not_paused: None }];
         let together = folder.path().join("clock.csv");
         join(&all, &readings, &together).unwrap();
         let rows: Vec<ClockRow> = read_csv(&together).unwrap();

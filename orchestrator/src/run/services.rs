@@ -158,8 +158,8 @@ impl<'a> Ground<'a> {
                 }
             });
             for machine in self.probed(&workloads) {
-                let Some(guest) = machine.guest() else { continue };
-                let vm = machine.name();
+                let vm = self.experiment.vms.iter().find(|vm| vm.name == machine.name());
+                let Some((guest, vm)) = machine.guest().zip(vm) else { continue };
                 let (probing, readings, stop) = (&probing, &readings, &self.stage.stop);
                 scope.spawn(move || readings.add(Readings::take(vm, guest, probing, stop)));
             }

@@ -84,7 +84,8 @@ pub struct What<'a> {
 /// What a run may take, when everything is as slow as can be.
 #[must_use]
 pub(super) fn limit(what: What) -> Duration {
-    what.workload.experiment.duration + DRAIN + Duration::from_secs(60)
+    let paused = what.workload.vm.and_then(|vm| vm.pause).map(|pause| pause.length);
+    what.workload.experiment.duration + paused.unwrap_or_default() + DRAIN + Duration::from_secs(60)
 }
 
 /// The arguments of `rtload run`. Paced work keeps the execution time constant while the processor's

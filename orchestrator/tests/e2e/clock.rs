@@ -26,6 +26,15 @@ probe = "clock"
 duration = "3s"
 reservation = { budget = "20ms", period = "50ms" }
 [[experiment]]
+name = "paused"
+duration = "1s"
+[[experiment.vm]]
+name = "guest"
+vcpus = [{}]
+clock_source = "hpet"
+pause = { at = "500ms", for = "1s" }
+service = [{ probe = "clock" }]
+[[experiment]]
 name = "on-host"
 where = "host"
 probe = "clock"
@@ -53,6 +62,7 @@ fn a_probe_sees_in_the_guest_what_its_reservation_takes_away() {
     assert_eq!((clocks[0].vm.as_deref(), clocks[0].service.as_str()), (Some("vm"), "probe"));
     assert!(clocks[0].clock_source.is_some() && clocks[0].reads > 1_000, "{clocks:?}");
     assert_eq!(facts("on-host").0[0].vm, None);
+    assert_eq!(facts("paused").0[0].clock_source.as_deref(), Some("hpet"));
 
     // Rows are on the host's clock: all of them in the time in which the guest was traced.
     let rows: Vec<ClockRow> = read_csv(&folder.join("reserved/rep-000/clock.csv")).unwrap();
@@ -89,6 +99,10 @@ fn a_probe_sees_in_the_guest_what_its_reservation_takes_away() {
         assert!(number(&causes["scheduling"]["longest_ns"]) > 6e6, "{causes}");
         assert!(number(&own["held_ns"]) > 0.1 * 3e9, "{own}");
     }
+    // The guest's clock stood still with the guest: it is a second behind, and did not drift by it.
+    let stood = &of("paused")["drifts"][0];
+    assert!((-1.4e9..-0.9e9).contains(&number(&stood["jumped_ns"])), "{stood}");
+    assert!(number(&stood["drift"]).abs() < 1e-3, "{stood}");
     assert!(of("on-host")["drifts"].as_array().unwrap().is_empty());
 }
 

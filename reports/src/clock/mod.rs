@@ -5,6 +5,7 @@ pub mod matched;
 pub mod table;
 
 use model::{
+    clock,
     duration::as_ns,
     manifest::ClockFacts,
     sample::{ClockName, ClockRow, ClockWhat, Ended, Supply},
@@ -74,8 +75,11 @@ pub struct Steps {
 pub struct Drift {
     /// Guest minus host at the first reading.
     pub offset_ns: i64,
-    /// Growth of the offset from the first reading to the last, as a share of the time.
-    pub drift: f64,
+    /// Growth of the offset outside of jumps, as a share of the time; null where it only jumped.
+    pub drift: Option<f64>,
+    /// By how much it jumped between two readings, more than a clock may drift; all jumps together.
+    /// A guest whose clock stood still for 2 s has −2 s.
+    pub jumped_ns: i64,
     /// Between the least and the greatest offset of all readings.
     pub range_ns: u64,
     /// A reading is known to within this, at worst.
@@ -261,12 +265,27 @@ fn drift(rows: &[ClockRow]) -> Option<Drift> {
         .filter(|row| row.what == ClockWhat::Offset)
         .filter_map(|row| Some((row, row.offset_ns?)))
         .collect();
-    let ((first, offset_ns), (last, end_ns)) = (*readings.first()?, *readings.last()?);
-    let elapsed_ns = last.start_ns.checked_sub(first.start_ns).filter(|ns| *ns > 0)?;
+    if readings.len() < 2 {
+        return None;
+    }
+    let (mut jumped_ns, mut grown_ns, mut even_ns) = (0, 0, 0);
+    for pair in readings.windows(2) {
+        let ((before, from_ns), (after, to_ns)) = (pair[0], pair[1]);
+        let elapsed_ns = after.start_ns.saturating_sub(before.start_ns);
+        let known_ns = before.uncertainty_ns? + after.uncertainty_ns?;
+        let change_ns = to_ns - from_ns;
+        if change_ns.unsigned_abs() > elapsed_ns / clock::DRIFT + known_ns {
+            jumped_ns += change_ns;
+        } else {
+            grown_ns += change_ns;
+            even_ns += elapsed_ns;
+        }
+    }
     let offsets = || readings.iter().map(|(_, offset)| *offset);
     Some(Drift {
-        offset_ns,
-        drift: (end_ns - offset_ns) as f64 / elapsed_ns as f64,
+        offset_ns: readings[0].1,
+        drift: (even_ns > 0).then(|| grown_ns as f64 / even_ns as f64),
+        jumped_ns,
         range_ns: offsets().max()?.abs_diff(offsets().min()?),
         uncertainty_ns: readings.iter().filter_map(|(row, _)| row.uncertainty_ns).max()?,
         readings: readings.len() as u64,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Counted, Drift, Seen};
+use super::{Counted, Seen};
 use crate::{
     folder::Results,
     grid::{Format, Grid},
@@ -101,6 +101,7 @@ pub fn timers(seen: &[Seen]) -> Grid {
         "held off",
         "drift",
         "offset range",
+        "jumps",
     ];
     let row = |own: &Seen| {
         let mut row = vec![own.experiment.clone()];
@@ -108,18 +109,22 @@ pub fn timers(seen: &[Seen]) -> Grid {
             let of = late.map(|own| [own.p50, own.p99, own.max].map(|ns| ns as f64));
             row.extend((0..3).map(|at| ms_or_unknown(of.map(|of| of[at]))));
         }
-        let farthest = own.drifts.iter().max_by(|a, b| a.drift.abs().total_cmp(&b.drift.abs()));
+        let drifts = own.drifts.iter().filter_map(|own| own.drift);
+        let farthest = drifts.max_by(|a, b| a.abs().total_cmp(&b.abs()));
         row.push(ms_or_unknown(own.expected_ns.map(|ns| ns as f64)));
         row.push(known(own.steal_ns));
         row.push(known(own.held_ns));
         row.push(farthest.map_or_else(|| UNKNOWN.to_owned(), parts_per_million));
         row.push(known(own.drifts.iter().map(|one| one.range_ns).max()));
+        let jumped = own.drifts.iter().map(|one| one.jumped_ns).max_by_key(|ns| ns.unsigned_abs());
+        row.push(ms_or_unknown(jumped.map(|ns| ns as f64)));
         row
     };
     let notes = vec![
         "Timers: wake-up minus due in ms, on an idle CPU and on one that another thread keeps busy. \
          Held off: how long the virtual CPU was runnable and did not run, as the host traced it; the \
-         guest should see as much steal time."
+         guest should see as much steal time. Jumps: by how much the guest's clock jumped against the \
+         host's; of a guest that was paused for 2 s, −2 s."
             .to_owned(),
     ];
     Grid {
@@ -130,8 +135,8 @@ pub fn timers(seen: &[Seen]) -> Grid {
     }
 }
 
-fn parts_per_million(own: &Drift) -> String {
-    format!("{:+.1} ppm", own.drift * 1e6)
+fn parts_per_million(drift: f64) -> String {
+    format!("{:+.1} ppm", drift * 1e6)
 }
 
 /// Both tables.

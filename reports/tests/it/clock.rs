@@ -140,11 +140,11 @@ fn gaps_timers_and_steal_stand_beside_the_supply() {
 
     A gap: two successive reads of CLOCK_MONOTONIC lie further apart than 20.0 µs. Scheduling: the virtual CPU did not run for at least half of it; discontinuity: it ran.
 
-    experiment  idle p50    p99    max  busy p50    p99    max  P − Q + tick  steal seen  held off     drift  offset range
-    ──────────  ────────  ─────  ─────  ────────  ─────  ─────  ────────────  ──────────  ────────  ────────  ────────────
-    reserved        0.01  22.00  22.00      0.01  22.00  22.00         26.00     0.00 µs    858 ms  +2.0 ppm       4.00 µs
+    experiment  idle p50    p99    max  busy p50    p99    max  P − Q + tick  steal seen  held off     drift  offset range  jumps
+    ──────────  ────────  ─────  ─────  ────────  ─────  ─────  ────────────  ──────────  ────────  ────────  ────────────  ─────
+    reserved        0.01  22.00  22.00      0.01  22.00  22.00         26.00     0.00 µs    858 ms  +2.0 ppm       4.00 µs   0.00
 
-    Timers: wake-up minus due in ms, on an idle CPU and on one that another thread keeps busy. Held off: how long the virtual CPU was runnable and did not run, as the host traced it; the guest should see as much steal time.
+    Timers: wake-up minus due in ms, on an idle CPU and on one that another thread keeps busy. Held off: how long the virtual CPU was runnable and did not run, as the host traced it; the guest should see as much steal time. Jumps: by how much the guest's clock jumped against the host's; of a guest that was paused for 2 s, −2 s.
     ");
     let (_, out, _) = reports(&folder, &["--summary", "json"]);
     let said: Value = serde_json::from_str(&out).unwrap();
@@ -162,6 +162,23 @@ fn gaps_timers_and_steal_stand_beside_the_supply() {
     assert_eq!(own["drifts"][0]["range_ns"], 4_000);
     let drift = own["drifts"][0]["drift"].as_f64().unwrap();
     assert!((drift - 2e-6).abs() < 1e-12, "{drift}");
+    assert_eq!(own["drifts"][0]["jumped_ns"], 0);
+}
+
+#[test]
+fn a_guest_that_stood_still_has_a_jump_and_no_drift_of_it() {
+    let (folder, mut rows) = probed();
+    let offsets = rows.iter_mut().filter(|row| row.what == ClockWhat::Offset);
+    let last = offsets.max_by_key(|row| row.start_ns).unwrap();
+    *last.offset_ns.as_mut().unwrap() -= 500_000_000;
+    write(&folder, &rows);
+    let (_, out, _) = reports(&folder, &["--summary", "json"]);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    let own = &said["clocks"][0]["drifts"][0];
+    assert_eq!(own["jumped_ns"], 1_500 - 500_000_000);
+    // Of the first second alone.
+    let drift = own["drift"].as_f64().unwrap();
+    assert!((drift - 2.5e-6).abs() < 1e-12, "{drift}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Emulator, Found, Place, ReservationSettings, Web, Work,
+    ClockSource, Emulator, Found, Pause, Place, ReservationSettings, Web, Work,
     written::{ServiceTable, Table},
     written_vm::VmTable,
 };
@@ -66,6 +66,10 @@ pub struct Vm {
     pub emulator: Emulator,
     /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
     pub memory_mib: Option<u32>,
+    /// What its kernel reads the time from; its own choice where absent.
+    pub clock_source: Option<ClockSource>,
+    /// When it stands still, and for how long.
+    pub pause: Option<Pause>,
     /// What is measured in it.
     pub services: Vec<Service>,
 }

@@ -6,6 +6,7 @@
 mod cpus;
 mod experiment;
 mod found;
+mod guest_clock;
 #[cfg(test)]
 mod mutated;
 mod network;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use experiment::{Experiment, Load, Probe, Service, ServiceKind, Vcpu, Vm, Wild, Workload};
 pub use found::Found;
+pub use guest_clock::{ClockSource, Pause};
 pub use network::{Network, Tap, User, interface};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use super::{
     Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm,
+    guest_clock,
     serving::{self, Where},
 };
 use crate::{Mechanism, Placement, Reservation};
@@ -151,6 +152,7 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
+    guest_clock::validate(vm, experiment.duration)?;
     let place = if vm.found.is_some() { Where::Running } else { Where::Guest };
     services(&vm.services, experiment, place)
 }

@@ -116,6 +116,8 @@ impl Table {
                     vcpus: vec![vcpu],
                     emulator: self.emulator.unwrap_or_default(),
                     memory_mib: None,
+                    clock_source: None,
+                    pause: None,
                     services,
                 };
                 Ok((Vec::new(), vec![vm]))

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Emulator, Found, ReservationSettings, Service, Vcpu, Vm};
+use super::{ClockSource, Emulator, Found, Pause, ReservationSettings, Service, Vcpu, Vm};
 use crate::{Mechanism, Placement, duration};
 
 /// A `[[experiment.vm]]`.
@@ -41,6 +41,12 @@ pub(super) struct VmTable {
     /// Memory in MiB, where it is otherwise than `guest.memory_mib` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory_mib: Option<u32>,
+    /// What its kernel reads the time from; its own choice where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clock_source: Option<ClockSource>,
+    /// When it stands still, and for how long; of a VM with a probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause: Option<Pause>,
     /// What runs in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     service: Vec<Service>,
@@ -109,8 +115,12 @@ impl VmTable {
                 "vm `{name}`: key `pid`: give the process of a VM, which is above 1"
             ));
         }
-        let own =
-            [("memory_mib", self.memory_mib.is_some()), ("emulator", self.emulator.is_some())];
+        let own = [
+            ("memory_mib", self.memory_mib.is_some()),
+            ("emulator", self.emulator.is_some()),
+            ("clock_source", self.clock_source.is_some()),
+            ("pause", self.pause.is_some()),
+        ];
         if let Some((own, _)) = own.iter().find(|(_, given)| *given) {
             return Err(format!(
                 "vm `{name}`: keys `{key}` and `{own}`: a VM that runs already keeps what it has; \
@@ -126,7 +136,7 @@ impl TryFrom<VmTable> for Vm {
 
     fn try_from(table: VmTable) -> Result<Self, String> {
         let found = table.found()?;
-        let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, .. } = table;
+        let VmTable { name, vcpus, mechanism, burst, placement, .. } = table;
         let vcpu = |own: VcpuTable| {
             let reservation = match (own.budget, own.period) {
                 (None, None) => None,
@@ -157,8 +167,16 @@ impl TryFrom<VmTable> for Vm {
                  `period`, or leave the key out"
             ));
         }
-        let (emulator, services) = (emulator.unwrap_or_default(), table.service);
-        Ok(Self { name, found, vcpus, emulator, memory_mib, services })
+        Ok(Self {
+            name,
+            found,
+            vcpus,
+            emulator: table.emulator.unwrap_or_default(),
+            memory_mib: table.memory_mib,
+            clock_source: table.clock_source,
+            pause: table.pause,
+            services: table.service,
+        })
     }
 }
 
@@ -189,6 +207,8 @@ impl From<Vm> for VmTable {
             placement: settings.and_then(|own| own.placement),
             emulator,
             memory_mib: own.memory_mib,
+            clock_source: own.clock_source,
+            pause: own.pause,
             service: own.services,
         }
     }
