@@ -40,7 +40,6 @@ setup:
 	@scripts/setup.sh
 
 test:
-	@scripts/setup.sh test
 	@scripts/test.sh
 
 lab-test:

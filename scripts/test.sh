@@ -1,8 +1,18 @@
 #!/bin/sh
 # Everything that `make test` checks. CI calls nothing else.
 set -eu
+# What the tests need is installed while the compiler works, unless somebody has to be asked, or the
+# compiler itself is what is missing.
+installing=
+have() { for program in "$@"; do command -v "$program" >/dev/null 2>&1 || return 1; done; }
+if { [ "$(id -u)" = 0 ] || [ "${YES:-}" = 1 ]; } && have cargo gcc python3; then
+    scripts/setup.sh test &
+    installing=$!
+else
+    scripts/setup.sh test
+fi
 log=${TMPDIR:-/tmp}/rt-vm-bench-test-$$.log
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log"; [ -z "$installing" ] || kill "$installing" 2>/dev/null || true' EXIT
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 # What is built here is for the tests: without debug information and without optimisation across the
 # parts of a crate, it is built in two thirds of the time.
@@ -27,6 +37,10 @@ lap "formatting, lints, documentation"
 # them come the programs, so that nothing is built twice.
 step cargo test --release --workspace --no-run --quiet
 export RTVM_BUILT=true
+if [ -n "$installing" ]; then
+    wait "$installing"
+    installing=
+fi
 step target/release/orchestrator fetch-kernel
 # A test run that was killed before this one must not make this one fail.
 [ "$(id -u)" != 0 ] || step target/release/orchestrator restore
