@@ -1,11 +1,11 @@
 //! What each figure shows: the CDFs of the paper's figures, and response times over time.
 
 use model::sweep::Outcome;
-use results::budget::{Budgets, Interval};
 
 use super::{
     About, Bound, Color, Figure, Line, Panel, Stroke,
     axis::round_up,
+    budget,
     palette::{dark, nth_color, pale},
     sweep,
 };
@@ -322,8 +322,10 @@ fn task_short(name: &str) -> String {
 
 /// Response time against release, a panel for each task: what has no bound shows it here.
 fn over_time(case: &Case) -> Figure {
-    let granted = budgets(case).into_iter().flat_map(|line| line.points);
-    let greatest = granted.map(|point| point.1).fold(0.0, f64::max);
+    let budgets = budget::lines(case);
+    let granted = budgets.iter().flat_map(|line| &line.points);
+    let (last, greatest) =
+        granted.fold((0.0_f64, 0.0_f64), |most, own| (most.0.max(own.0), most.1.max(own.1)));
     let panel = |(at, series): (usize, &Series)| {
         let points: Vec<(f64, f64)> = series.runs.iter().flat_map(run_points).collect();
         let largest = |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(0.0, f64::max);
@@ -331,10 +333,11 @@ fn over_time(case: &Case) -> Figure {
             x_label: "release (s)".to_owned(),
             y_label: "response time (ms)".to_owned(),
             x_min: 0.0,
-            x_max: round_up(largest(|point| point.0)),
+            x_max: round_up(largest(|point| point.0).max(last)),
             y_max: round_up(largest(|point| point.1).max(greatest) * 1.05),
-            lines: budgets(case)
-                .into_iter()
+            lines: budgets
+                .iter()
+                .cloned()
                 .chain([Line {
                     about: About {
                         task: Some(task_label(case, &series.task)),
@@ -362,30 +365,11 @@ fn over_time(case: &Case) -> Figure {
             if case.budgets.is_empty() {
                 ""
             } else {
-                " The line is the budget that was granted in every period, which adapts."
+                " The grey line is the budget in each period, which adapts."
             }
         ),
         panels: measured.enumerate().map(panel).collect(),
     }
-}
-
-/// The budget of each repetition over time, as steps, where it adapts.
-fn budgets(case: &Case) -> Vec<Line> {
-    let steps = |own: &Budgets| -> Vec<(f64, f64)> {
-        let ends = |one: Interval| {
-            let budget = one.budget_ns as f64 / 1e6;
-            [one.from_ns, one.to_ns].map(|ns| (ns.max(0) as f64 / 1e9, budget))
-        };
-        own.intervals().filter(|one| one.to_ns > 0).flat_map(ends).collect()
-    };
-    let line = |own| Line {
-        about: About { case: Some("budget".to_owned()), ..About::default() },
-        label: "budget".to_owned(),
-        color: (96, 96, 96),
-        stroke: Stroke::Solid,
-        points: steps(own),
-    };
-    case.budgets.iter().map(line).collect()
 }
 
 fn run_points(run: &Run) -> Vec<(f64, f64)> {
