@@ -3,6 +3,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod adapt;
 pub mod advise;
 pub mod check;
 pub mod cli;

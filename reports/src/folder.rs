@@ -14,7 +14,11 @@ use model::{
     suite::{Experiment, ReservationSettings, Sweep, Workload},
     sweep::{self, Outcome, Point},
 };
-use results::{Folder, Samples, point::point};
+use results::{
+    Folder, Samples,
+    budget::{self, Budgets},
+    point::point,
+};
 
 use crate::{
     error::ReportError,
@@ -63,6 +67,8 @@ pub struct Case {
     pub traced: Vec<Traced>,
     /// What its probe of the clock saw in each attempt that counts; empty without a probe.
     pub clocks: Vec<(u32, Vec<ClockRow>)>,
+    /// How its budget adapted in each attempt that counts; empty where it is fixed.
+    pub budgets: Vec<Budgets>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -171,8 +177,9 @@ impl Case {
             ..record.clone()
         };
         let counted: Vec<_> = folder.counted(&experiment.name).map(of_vm).collect();
-        let (mut traced, mut clocks) = (Vec::new(), Vec::new());
+        let (mut traced, mut clocks, mut budgets) = (Vec::new(), Vec::new(), Vec::new());
         for record in &counted {
+            budgets.extend(budget::read(&folder.path, record, workload)?);
             if workload.probe().is_some() {
                 let rows = results::clock::rows(&folder.path, record, workload)?;
                 if rows.is_none() {
@@ -199,6 +206,7 @@ impl Case {
             load,
             traced,
             clocks,
+            budgets,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),

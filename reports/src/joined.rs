@@ -64,11 +64,12 @@ impl Results {
 /// What makes two experiments of one name different ones; how long and how often they ran does not.
 fn difference(measured: Workload, simulated: Workload) -> Option<&'static str> {
     let same_reservation = match (measured.reservation(), simulated.reservation()) {
-        (Some(a), Some(b)) => a.reservation() == b.reservation() && a.mechanism == b.mechanism,
+        (Some(a), Some(b)) => a.text() == b.text() && a.mechanism == b.mechanism,
         (a, b) => a.is_none() && b.is_none(),
     };
     [
         ("tasks", measured.tasks() == simulated.tasks()),
+        ("surge", measured.experiment.surge == simulated.experiment.surge),
         ("load", measured.load() == simulated.load()),
         ("reservation", same_reservation),
         ("place (`where`)", measured.place() == simulated.place()),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use model::{duration, load::Backlog};
+use model::{Surge, duration, load::Backlog};
 use serde::Serialize;
 
 use crate::{
@@ -175,7 +175,7 @@ pub struct RunArgs {
         long,
         value_name = "FILE",
         conflicts_with_all = ["tasks", "drain", "stop_on_miss", "stop_above", "policy", "priority",
-            "seed", "histfile", "json", "most_records"]
+            "seed", "histfile", "json", "most_records", "surge"]
     )]
     pub rt_app: Option<PathBuf>,
     /// Jobs are released for this long; with --rt-app by default as the file says
@@ -191,6 +191,10 @@ pub struct RunArgs {
     /// duration, at least 10s. Jobs still unfinished then are counted, but have no row
     #[arg(long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     pub drain: Option<Duration>,
+    /// Give jobs released from one instant to another so many times their execution time, for
+    /// example 10s..20s*2
+    #[arg(long, value_name = "FROM..TO*TIMES", allow_hyphen_values = true)]
+    pub surge: Option<Surge>,
     /// Fills the column `experiment`
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,

@@ -6,7 +6,7 @@ use kernel::{
     affinity::{self, SELF},
     sched::Policy,
 };
-use model::{Task, TaskSet, duration::as_ns, load::Backlog};
+use model::{Surge, Task, TaskSet, duration::as_ns, load::Backlog};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
@@ -64,6 +64,8 @@ pub struct PlannedTask {
     pub work: Work,
     /// How jobs vary.
     pub variation: Option<Variation>,
+    /// When they take longer or shorter.
+    pub surge: Option<Surge>,
     /// What jobs do in place of arithmetic, for as long as paced work takes.
     pub traffic: Option<traffic::Spec>,
 }
@@ -72,8 +74,10 @@ impl PlannedTask {
     /// The work of the job numbered `job`.
     #[must_use]
     pub fn work_of(&self, job: u64) -> Work {
-        let scaled = |variation: &Variation| self.work.scaled(variation.share(job));
-        self.variation.as_ref().map_or(self.work, scaled)
+        let varied = |variation: &Variation| self.work.scaled(variation.share(job));
+        let work = self.variation.as_ref().map_or(self.work, varied);
+        let release_ns = as_ns(self.task.period()).saturating_mul(job);
+        self.surge.map_or(work, |surge| work.scaled(surge.at(Duration::from_nanos(release_ns))))
     }
 }
 
@@ -115,6 +119,7 @@ pub fn tasks(
             policy,
             work: calibration.work(kind, task.execution()),
             variation: None,
+            surge: None,
             traffic: None,
         })
         .collect()
@@ -206,6 +211,25 @@ mod tests {
         for (ms, jobs) in [(1, 1), (150, 1), (151, 2), (300, 2), (30_000, 200)] {
             assert_eq!(releases(task, Duration::from_millis(ms)), jobs, "{ms} ms");
         }
+    }
+
+    #[test]
+    fn a_surge_scales_the_jobs_that_are_released_in_it() {
+        let set: TaskSet = ["10ms/100ms"].map(|task| task.parse().unwrap()).into_iter().collect();
+        let planned = PlannedTask {
+            name: TaskSet::name(0),
+            task: set[0],
+            policy: Policy::Other { nice: 0 },
+            work: Work::Fixed { iterations: 1_000 },
+            variation: None,
+            surge: Some("200ms..400ms*2".parse().unwrap()),
+            traffic: None,
+        };
+        let iterations = |job| match planned.work_of(job) {
+            Work::Fixed { iterations } => iterations,
+            paced => panic!("{paced:?}"),
+        };
+        assert_eq!([0, 1, 2, 3, 4].map(iterations), [1_000, 1_000, 2_000, 2_000, 1_000]);
     }
 
     #[test]

@@ -37,11 +37,15 @@ pub fn command(args: &RunArgs) -> Result<Exit, Error> {
     let set: TaskSet = args.tasks.iter().map(|given| given.task).collect();
     let duration = args.duration.unwrap_or_default();
     plan::above_zero("--duration", duration)?;
+    if let Some(surge) = args.surge {
+        surge.greatest(&set).map_err(|error| Error::Usage(format!("--surge {error}")))?;
+    }
     let checked = check(&set, &args.common, HIGHEST_PRIORITY)?;
     let mut outputs = Outputs::open(&args.common)?;
     let signals = Signals::block()?;
-    let (planned, mut prepared) =
+    let (mut planned, mut prepared) =
         checked.ready(&args.tasks, &args.common, &mut outputs, &signals)?;
+    planned.iter_mut().for_each(|planned| planned.surge = args.surge);
     if set.utilisation() > 1.0 {
         prepared.warnings.push(Warning::Overload { utilisation: set.utilisation() });
     }

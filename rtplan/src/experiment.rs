@@ -18,11 +18,13 @@ use crate::{
 
 /// Under rate-monotonic priorities, as the tasks run; `None` for a workload without tasks.
 ///
+/// Of jobs that take longer for some time (`surge`), the greatest execution time counts.
+///
 /// The supplies are those that surely hold, the nearest to a measurement first; none where nothing
 /// is promised. The host's tick, stalls and the bench's own threads are left out.
 #[must_use]
 pub fn analyse(measured: Measured) -> Option<ExperimentAnalysis> {
-    let workload = Workload::of(measured.tasks()).ok()?;
+    let workload = Workload::of(&measured.greatest_tasks()).ok()?;
     let supplies = supplies(measured);
     let budget = |supply: &Supply| least(&workload, supply);
     Some(ExperimentAnalysis {
@@ -51,7 +53,9 @@ fn supplies(measured: Measured) -> Vec<Supply> {
 /// The models that hold under `mechanism`. `docs/analysis.md` says why.
 fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     use Model::{Aligned, Dedicated, OneGap, TwoGap};
-    if shared(measured) {
+    // What a law of control will grant, nobody knows before.
+    let adapts = measured.reservation().is_some_and(|own| own.control.is_some());
+    if shared(measured) || adapts {
         return &[];
     }
     let neighbour = deadlines_beside(measured) > 0;
@@ -170,6 +174,19 @@ mod tests {
         assert!(alone.budgets.is_empty() && alone.supplies.len() == 1);
         let beside = analysis("load = { tasks = [\"50ms/120ms\"] }");
         assert!(beside.supplies.is_empty() && !beside.is_bounded());
+    }
+
+    #[test]
+    fn a_surge_counts_at_its_greatest_and_a_budget_that_adapts_promises_nothing() {
+        let half = analysis(
+            "reservation = { budget = \"28ms\", period = \"50ms\" }\nsurge = \
+                             \"10s..20s*1.5\"",
+        );
+        // 45 in 150 and 75 in 200 are more than 28 in 50.
+        assert!(!half.is_bounded());
+        let law = "period = \"50ms\", control = \"pi\", min = \"5ms\", max = \"40ms\"";
+        let adapts = analysis(&format!("reservation = {{ {law} }}"));
+        assert!(adapts.supplies.is_empty() && adapts.budgets.is_empty());
     }
 
     fn models(rest: &str) -> Vec<String> {

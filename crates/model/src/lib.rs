@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod busy;
 pub mod clock;
+pub mod control;
 pub mod costs;
 pub mod demand;
 pub mod duration;
@@ -30,6 +31,7 @@ pub mod segment;
 pub mod spectrum;
 pub mod stats;
 pub mod suite;
+pub mod surge;
 pub mod sweep;
 pub mod task;
 
@@ -40,4 +42,5 @@ pub use placement::Placement;
 pub use rate::Rate;
 pub use reservation::Reservation;
 pub use suite::Suite;
+pub use surge::Surge;
 pub use task::{Task, TaskSet};

@@ -9,8 +9,10 @@ use std::{fs::File, io, path::Path};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use crate::rows::{Columns, SampleError, read_csv};
+pub use budget::BudgetRow;
 pub use clock::{ClockName, ClockRow, ClockWhat};
 
+mod budget;
 mod clock;
 
 /// A job is *disturbed* where the machine ran no thread for longer than this, in nanoseconds, since

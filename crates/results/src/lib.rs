@@ -4,6 +4,7 @@
 //! [`model`] has the formats and the rules as plain data; this room opens the files, for
 //! `orchestrator`, `rtplan` and `reports` alike, so that all three count the same jobs.
 
+pub mod budget;
 pub mod clock;
 pub mod error;
 pub mod folder;

@@ -10,8 +10,9 @@ use std::{
 use kernel::{
     affinity::{self, Tid, format_list},
     cgroup::Hierarchy,
-    sched::Attributes,
+    sched::{Attributes, Policy, SchedError},
 };
+use nix::errno::Errno;
 
 use super::{Actions, undo::Thread};
 
@@ -33,6 +34,17 @@ impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, Settings> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjusted {
+    /// It is made.
+    Done,
+    /// There is no room for it (EBUSY); the thread is as it was.
+    Refused,
+    /// The thread is gone, or no longer as the guard set it: it was left alone.
+    NotOurs,
 }
 
 /// All, each with the number of undos that it came after.
@@ -65,6 +77,38 @@ impl Settings {
     pub fn add_group(&mut self, undos: usize, thread: Thread, hierarchy: &Hierarchy, group: &Path) {
         self.threads.insert(thread.tid);
         self.set.push((undos, Setting::Group(thread, hierarchy.clone(), group.to_owned())));
+    }
+
+    /// Gives a thread another policy than the one that it was given last, and has; the new one takes
+    /// its place.
+    pub fn adjust(
+        &mut self,
+        host: &dyn Actions,
+        tid: Tid,
+        policy: Policy,
+    ) -> Result<Adjusted, SchedError> {
+        let given = self.set.iter_mut().rev().find_map(|(_, setting)| match setting {
+            Setting::Scheduling(thread, attributes) if thread.tid == tid => {
+                Some((*thread, attributes))
+            }
+            _ => None,
+        });
+        let Some((thread, attributes)) = given else { return Ok(Adjusted::NotOurs) };
+        let now = thread.ask(host, |tid| host.scheduling(tid));
+        if now.map(|now| now.policy) != Some(attributes.policy) {
+            return Ok(Adjusted::NotOurs);
+        }
+        let wanted = Attributes { policy, ..*attributes };
+        match host.set_scheduling(tid, wanted) {
+            Ok(()) => {
+                *attributes = wanted;
+                Ok(Adjusted::Done)
+            }
+            Err(SchedError { errno: Errno::EBUSY, .. }) => Ok(Adjusted::Refused),
+            // It ended in this moment.
+            Err(SchedError { errno: Errno::ESRCH, .. }) => Ok(Adjusted::NotOurs),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether something was ever set of this thread.

@@ -1,5 +1,6 @@
 //! Reserves CPU for a virtual machine that somebody else started.
 
+mod adapted;
 mod kept;
 mod owner;
 mod parts;
@@ -27,6 +28,7 @@ pub(crate) use kept::tell;
 pub use target::Target;
 
 use crate::{
+    adapt::Adapting,
     error::Refusal,
     host::{
         Actions, Cpus, Journal, Linux, Rehearsal, Roots, Stage, Stop, by_others, pause, state_dir,
@@ -36,6 +38,7 @@ use crate::{
         placement::{self, Asked, Chosen, Seats},
     },
 };
+use adapted::Adapted;
 use parts::Part;
 use record::{Purpose, Record};
 use watch::Watch;
@@ -84,6 +87,8 @@ pub struct Options {
     #[arg(long = "for", value_name = "TIME", value_parser = model::duration::parse,
           conflicts_with_all = ["keep", "dry_run"])]
     length: Option<Duration>,
+    #[command(flatten)]
+    adapt: adapted::Adapt,
 }
 
 /// What `--out` records.
@@ -123,6 +128,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
         let request = Request { reservation: share.reservation, ..base };
         mechanism::admit(wanted.mechanism, &request, &roots)?;
     }
+    let adapted = options.adapt.adapted(&wanted, &roots)?;
     if options.keep && wanted.mechanism == Mechanism::TimerServer {
         return Err(Refusal::Usage(
             "--keep: `timer-server` needs a process that stays; leave out --keep, or use \
@@ -138,6 +144,9 @@ pub fn hold(options: &Options) -> Result<Exit> {
     }
     let Planned { vm, parts, chosen, cpus } = options.look(&wanted, &base, &roots, &stop)?;
     if options.dry_run {
+        if let Some(adapted) = &adapted {
+            answer!("{}", adapted.sentence())?;
+        }
         return rehearse(wanted.mechanism, &parts, &chosen, cpus, stop);
     }
     let folder = options.out.as_deref().map(|out| Record::prepare(out, &roots)).transpose()?;
@@ -152,18 +161,28 @@ pub fn hold(options: &Options) -> Result<Exit> {
     if options.keep && !options.watch {
         return keep(stage, &vm);
     }
-    let settings = settings(&wanted, options.burst, chosen.placement);
+    let settings = settings(&wanted, options.burst, chosen.placement, adapted.as_ref());
     let record = folder
         .map(|folder| Record::start(folder, &mut stage, &vm, RESERVED, settings))
         .transpose()?;
     stage.watch(Box::new(|change| say!("warning: {}", by_others(change))))?;
+    let adapting = adapted.map(|adapted| {
+        say!("{}", adapted.sentence());
+        adapted.start(&stage, &vm, record.as_ref().map(Record::repetition))
+    });
+    let adapting = adapting.transpose()?;
     match options.length {
         Some(length) => say!("held for {}", model::duration::format(length)),
         None if options.configured => say!("held until the domain ends"),
         None => say!("held until Ctrl-C"),
     }
-    let promised = parts::promised(wanted.mechanism, &parts);
+    // What adapts is not promised.
+    let promised = match &adapting {
+        None => parts::promised(wanted.mechanism, &parts),
+        Some(_) => BTreeMap::new(),
+    };
     let (ended, facts) = watched(options, &stage, &vm, &promised, attached)?;
+    let adapting = adapting.map_or(Ok(()), Adapting::finish);
     if let Some(record) = record {
         say!("traced: reports supply {}", record.finish(facts)?.folder.display());
     }
@@ -171,6 +190,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
         return keep(stage, &vm);
     }
     stage.finish()?;
+    adapting?;
     Ok(Exit::Done)
 }
 
@@ -191,6 +211,7 @@ impl Options {
             out: None,
             dry_run: false,
             length: None,
+            adapt: adapted::Adapt::default(),
         }
     }
 
@@ -263,15 +284,18 @@ fn settings(
     wanted: &Reserved,
     burst: Duration,
     placement: Placement,
+    adapted: Option<&Adapted>,
 ) -> Option<ReservationSettings> {
     let [share] = &wanted.shares[..] else { return None };
     let reservation = share.reservation.filter(|_| wanted.mechanism.has_budget())?;
+    let (greatest, control) = adapted.map(Adapted::settings).unzip();
     Some(ReservationSettings {
-        budget: reservation.budget(),
+        budget: greatest.unwrap_or_else(|| reservation.budget()),
         period: reservation.period(),
         mechanism: wanted.mechanism,
         burst,
         placement: Some(placement),
+        control,
     })
 }
 

@@ -89,6 +89,11 @@ impl Record {
         Ok(Self { purpose, folder, partial, manifest, started, tracer })
     }
 
+    /// The folder of the repetition that is being recorded, for what else is written into it.
+    pub fn repetition(&self) -> &Path {
+        &self.partial
+    }
+
     /// Ends the trace, with what the mechanism said.
     ///
     /// # Errors
@@ -164,6 +169,7 @@ fn manifest(
         }],
         trace: Some(true),
         work: suite::Work::default(),
+        surge: None,
     };
     let description =
         format!("{} of process {}, which somebody else started", purpose.what, vm.pid);

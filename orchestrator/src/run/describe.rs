@@ -35,8 +35,7 @@ pub(super) fn describe(experiment: &Experiment) -> String {
     if !experiment.services.is_empty() {
         places.push(format!("host  {}", services(&experiment.services)));
     }
-    let reserved =
-        |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.reservation());
+    let reserved = |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.text());
     // Of several VMs each is named with what is its own; the load is everybody's.
     let several = experiment.workloads().len() > 1;
     for vm in &experiment.vms {

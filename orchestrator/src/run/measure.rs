@@ -12,6 +12,7 @@ use model::{
 };
 
 use super::{
+    adapting,
     bench::first_error,
     host_bench::HostBench,
     kept::Kept,
@@ -22,6 +23,7 @@ use super::{
     work::{self, Before},
 };
 use crate::{
+    adapt::Adapting,
     guests::kvm,
     host::Background,
     mechanism::Attached,
@@ -141,6 +143,7 @@ impl HostBench {
         let around = self.start(machines, experiment, folder, measured)?;
         let roots = self.stage.roots.clone();
         machines.iter_mut().try_for_each(|machine| machine.begin(&roots, &stop))?;
+        let adapting = adapting::start(&self.stage, experiment, machines, folder)?;
         let start = monotonic_ns();
         let ground = Ground {
             stage: &self.stage,
@@ -154,6 +157,7 @@ impl HostBench {
         };
         let mut outcome = ground.run();
         let end = monotonic_ns();
+        outcome.results.extend(adapting.map(Adapting::finish));
         measured.window = Some((start, end));
         machines.iter_mut().for_each(|machine| machine.end(&roots, end - start, &stop));
         measured.parts = services::parts(experiment, folder, machines);

@@ -1,5 +1,6 @@
 //! Runs a suite: plan, prepare, measure, collect, restore.
 
+mod adapting;
 mod admission;
 mod attempt;
 mod bench;

@@ -8,16 +8,17 @@ use std::{
 
 use anyhow::{Context, Result};
 use model::{
-    Suite,
+    Reservation, Suite,
     manifest::Impossible,
-    suite::{self, Experiment, Network, Server, Sweep},
+    suite::{self, Experiment, Network, ReservationSettings, Server, Sweep},
 };
 
 use super::{admission, describe::describe, estimate::estimate};
 use crate::{
     error::Refusal,
     host::{Cpus, Roots, deadline_bandwidth_limit},
-    mechanism, service,
+    mechanism::{self, Request},
+    service,
 };
 
 /// A repetition to come.
@@ -277,7 +278,7 @@ fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible
                 String::new()
             };
             let Some(own) = vm.reservation() else { continue };
-            match mechanism::admit(own.mechanism, &own.into(), roots) {
+            match admit(own, roots) {
                 Ok(()) => {}
                 Err(Refusal::Lacking(reason)) => reasons.push(whose + &reason),
                 Err(other) => {
@@ -296,6 +297,14 @@ fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible
         Err(Refusal::Lacking(format!("{file}: experiment `{experiment}`: {reason}")))?;
     }
     Ok(lacking)
+}
+
+/// Under its budget, and under the least that a law may choose.
+fn admit(own: &ReservationSettings, roots: &Roots) -> Result<(), Refusal> {
+    let least = own.control.and_then(|control| Reservation::new(control.min, own.period).ok());
+    let requests = [Some(own.into()), least.map(Request::from)];
+    let mut requests = requests.iter().flatten();
+    requests.try_for_each(|request| mechanism::admit(own.mechanism, request, roots))
 }
 
 fn names(suite: &Suite) -> Vec<String> {

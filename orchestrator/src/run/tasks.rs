@@ -111,6 +111,9 @@ pub fn run_arguments(what: What, cpu: u32, places: Places) -> Vec<String> {
     option("--calibration", places.calibration.into());
     option("--check", "off".into());
     option("--work", experiment.work.name().into());
+    if let Some(surge) = experiment.surge {
+        option("--surge", surge.to_string());
+    }
     option("--experiment", experiment.name.clone());
     option("--repetition", attempt.to_string());
     option("--out", places.jobs.into());

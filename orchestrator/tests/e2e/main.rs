@@ -1,6 +1,7 @@
 //! End-to-end tests: the program as its users run it, on this host, with real guests and real
 //! reservations. One program, so that its tests can take turns on the host.
 
+mod adapt;
 mod advise;
 mod clock;
 mod cluster;

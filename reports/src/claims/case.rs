@@ -1,6 +1,11 @@
 //! Finding the paper's cases in a result folder, and what a rule asks of them.
 
-use model::{TaskSet, judged::Count, stats, suite::Place};
+use model::{
+    TaskSet,
+    judged::Count,
+    stats,
+    suite::{Place, ReservationSettings},
+};
 
 use super::Values;
 use crate::{
@@ -68,11 +73,13 @@ impl Setup {
         let own = case.workload();
         let load = own.load().map(|load| &load.tasks);
         let paper_load = TaskSet::paper_load();
-        let reservation = own.reservation().map(|own| own.reservation().to_string());
+        let reservation = own.reservation().map(ReservationSettings::text);
         if own.place() != self.place {
             Some("another place")
         } else if *own.tasks() != TaskSet::paper() {
             Some("other tasks")
+        } else if case.experiment.surge.is_some() {
+            Some("other execution times (`surge`)")
         } else if load != self.loaded.then_some(&paper_load) {
             Some("another load")
         } else if reservation.as_deref() != self.reservation {

@@ -5,6 +5,7 @@
 //! analysis promises or with another case of the same folder, never with the paper's milliseconds,
 //! so that it means the same on any machine; the paper's value is shown beside ours.
 
+mod adapt;
 mod case;
 mod fig1_fig2;
 mod fig3;
@@ -140,8 +141,8 @@ impl Statement {
 
 /// The claims about those of the paper's experiments that the suite has, in the order of the paper:
 /// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise; those about the
-/// budget where it has a sweep, too; those about VMs with neighbours; then those about the supply of
-/// each reservation that was traced.
+/// budget where it has a sweep, too; those about VMs with neighbours; those about budgets that adapt;
+/// then those about the supply of each reservation that was traced.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
     let suite = &results.manifest.suite;
@@ -162,6 +163,7 @@ pub fn all(results: &Results) -> Vec<Claim> {
         claims.extend(table1::claims(results));
     }
     claims.extend(tenants::claims(results));
+    claims.extend(adapt::claims(results));
     claims.extend(supply::claims(results));
     claims
 }

@@ -5,6 +5,7 @@ use model::sweep::Outcome;
 use super::{
     About, Bound, Color, Figure, Line, Panel, Stroke,
     axis::round_up,
+    budget,
     palette::{dark, nth_color, pale},
     sweep,
 };
@@ -321,6 +322,10 @@ fn task_short(name: &str) -> String {
 
 /// Response time against release, a panel for each task: what has no bound shows it here.
 fn over_time(case: &Case) -> Figure {
+    let budgets = budget::lines(case);
+    let granted = budgets.iter().flat_map(|line| &line.points);
+    let (last, greatest) =
+        granted.fold((0.0_f64, 0.0_f64), |most, own| (most.0.max(own.0), most.1.max(own.1)));
     let panel = |(at, series): (usize, &Series)| {
         let points: Vec<(f64, f64)> = series.runs.iter().flat_map(run_points).collect();
         let largest = |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(0.0, f64::max);
@@ -328,19 +333,23 @@ fn over_time(case: &Case) -> Figure {
             x_label: "release (s)".to_owned(),
             y_label: "response time (ms)".to_owned(),
             x_min: 0.0,
-            x_max: round_up(largest(|point| point.0)),
-            y_max: round_up(largest(|point| point.1) * 1.05),
-            lines: vec![Line {
-                about: About {
-                    task: Some(task_label(case, &series.task)),
-                    jobs: Some(series.len() as u64),
-                    ..About::default()
-                },
-                label: task_label(case, &series.task),
-                color: nth_color(at),
-                stroke: Stroke::Dots,
-                points,
-            }],
+            x_max: round_up(largest(|point| point.0).max(last)),
+            y_max: round_up(largest(|point| point.1).max(greatest) * 1.05),
+            lines: budgets
+                .iter()
+                .cloned()
+                .chain([Line {
+                    about: About {
+                        task: Some(task_label(case, &series.task)),
+                        jobs: Some(series.len() as u64),
+                        ..About::default()
+                    },
+                    label: task_label(case, &series.task),
+                    color: nth_color(at),
+                    stroke: Stroke::Dots,
+                    points,
+                }])
+                .collect(),
             bounds: Vec::new(),
             bounds_label: WORST_CASE,
             cdf: false,
@@ -351,8 +360,13 @@ fn over_time(case: &Case) -> Figure {
         name: format!("{}-time", case.name()),
         title: format!("{}: response times over time", heading(case.name())),
         caption: format!(
-            "Every job of {}, by its release within the repetition.",
-            count(case.counted.len(), "repetition")
+            "Every job of {}, by its release within the repetition.{}",
+            count(case.counted.len(), "repetition"),
+            if case.budgets.is_empty() {
+                ""
+            } else {
+                " The grey line is the budget in each period, which adapts."
+            }
         ),
         panels: measured.enumerate().map(panel).collect(),
     }

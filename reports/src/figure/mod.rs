@@ -4,6 +4,7 @@
 //! PNG. So tests can ask a figure what it shows without reading pixels.
 
 pub(crate) mod axis;
+mod budget;
 pub mod build;
 pub mod draw;
 pub mod export;

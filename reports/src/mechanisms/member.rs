@@ -157,8 +157,8 @@ fn shares(case: &Case) -> Option<f64> {
 /// (Q, P) with this host's tick, for a mechanism that need not have been promised anything.
 fn promise(host: &HostFacts, reservation: Reservation, mechanism: Mechanism) -> Option<Promise> {
     let (budget, period) = (reservation.budget(), reservation.period());
-    let (burst, placement) = (Duration::ZERO, None);
-    let settings = ReservationSettings { budget, period, mechanism, burst, placement };
+    let (burst, placement, control) = (Duration::ZERO, None, None);
+    let settings = ReservationSettings { budget, period, mechanism, burst, placement, control };
     supply::of_host(host, &settings).ok()
 }
 

@@ -69,10 +69,8 @@ fn load(own: Workload) -> String {
 }
 
 fn reservation(own: Workload) -> String {
-    own.reservation().map_or_else(
-        || "none".to_owned(),
-        |own| format!("{} by {}", own.reservation(), own.mechanism),
-    )
+    own.reservation()
+        .map_or_else(|| "none".to_owned(), |own| format!("{} by {}", own.text(), own.mechanism))
 }
 
 fn emulator(own: Workload) -> String {

@@ -18,7 +18,7 @@ use self::bound::Promise;
 use crate::folder::Case;
 pub use crate::traced::Traced;
 
-/// What an experiment's mechanism promises; none without a hard one.
+/// What an experiment's mechanism promises; none without a hard one, and none of a budget that adapts.
 ///
 /// # Errors
 /// Why it cannot be told: the tick is not known.
@@ -26,7 +26,7 @@ pub fn promise(manifest: &Manifest, case: &Case) -> Option<Result<Promise, Strin
     let settings = case.reservation()?;
     let neighbours = rtplan::experiment::deadlines_beside(case.workload());
     let promised = || of_host(&manifest.host, settings).map(|own| Promise { neighbours, ..own });
-    settings.mechanism.is_hard().then(promised)
+    (settings.mechanism.is_hard() && settings.control.is_none()).then(promised)
 }
 
 /// What (Q, P) comes to on this host: with its tick, where the mechanism is bound to that.

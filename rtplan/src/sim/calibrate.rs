@@ -152,6 +152,13 @@ impl Measured {
                 notes.push(text);
             }
         };
+        if workload.experiment.surge.is_some() {
+            note(format!(
+                "{name}: what a job takes changes with time (`surge`); execution times as in the \
+                 suite"
+            ));
+            return TaskTimes::default();
+        }
         if let Some(times) = traced.and_then(|traced| traced.times(workload.tasks(), index)) {
             note(format!("execution and wake-up of {name} as traced"));
             return times;
@@ -187,12 +194,12 @@ impl Measured {
         Some((period, traced::tick_phase(reserved, period)?))
     }
 
-    /// Workloads alone in the same kind of place: there, and only there, a task's CPU time is its own
+    /// Workloads alone in the same kind of place, always with the same execution times: there, and only there, a task's CPU time is its own
     /// (a guest counts what the host takes as its own).
     fn references(&self, workload: Workload) -> Result<Vec<Quiet<'_>>, CalibrateError> {
         let all = self.manifest().suite.experiments.iter().filter_map(Experiment::only);
         let mut found: Vec<Workload> =
-            all.filter(|other| other.place() == workload.place() && other.is_free()).collect();
+            all.filter(|other| other.place() == workload.place() && is_reference(*other)).collect();
         found.sort_by_key(|other| other.experiment.name != workload.experiment.name);
         found.into_iter().map(|other| self.quiet(other)).collect()
     }
@@ -326,6 +333,11 @@ impl Quiet<'_> {
             self.of(&top).map(|job| job.start_ns.saturating_sub(job.release_ns)).collect();
         (times.len() >= LEAST).then(|| Times::Samples(times.into()))
     }
+}
+
+/// Whether the CPU times of its jobs are their execution times.
+fn is_reference(workload: Workload) -> bool {
+    workload.is_free() && workload.experiment.surge.is_none()
 }
 
 #[cfg(test)]

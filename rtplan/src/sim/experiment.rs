@@ -7,7 +7,7 @@ use model::{
 
 use super::{
     chance::{Stalls, Times},
-    setup::{Cpu, Entry, ORDINARY_WEIGHT, Server, SimError, Thread, Tick},
+    setup::{Control, Cpu, Entry, ORDINARY_WEIGHT, Server, SimError, Thread, Tick},
 };
 use crate::workload::{Scheduler, Workload};
 
@@ -103,6 +103,13 @@ pub fn server(settings: Option<&ReservationSettings>) -> Result<Server, SimError
     })
 }
 
+/// The law that chooses its budget.
+fn control(settings: &ReservationSettings) -> Option<Control> {
+    let own = settings.control?;
+    let bounds = own.bounds(settings.budget, settings.period).ok()?;
+    Some(Control { law: own.law, bounds })
+}
+
 /// Gets Q/P of the CPU against one rival of ordinary weight.
 fn weight(reservation: Reservation) -> u32 {
     let share = reservation.bandwidth().min(0.999);
@@ -135,7 +142,9 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
         !vm.services.is_empty() && services.all(|service| service.tasks().is_empty())
     };
     for vm in experiment.vms.iter().filter(without) {
-        threads.push(Thread::hog(server(vm.reservation())?));
+        let mut hog = Thread::hog(server(vm.reservation())?);
+        hog.control = vm.reservation().and_then(control);
+        threads.push(hog);
     }
     for load in &experiment.loads {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
@@ -163,6 +172,8 @@ fn measured(
     let tasks = Workload::of(workload.tasks())?;
     let mut measured = Thread::new(server, &tasks, Scheduler::RateMonotonic)?;
     measured.timer_latency = conditions.timer_latency;
+    measured.control = workload.reservation().and_then(control);
+    measured.tasks.iter_mut().for_each(|task| task.surge = workload.experiment.surge);
     for (task, &name) in measured.tasks.iter_mut().zip(&measured.names) {
         let Some(TaskTimes { delay, entry, execution }) = times.get(name) else {
             continue;

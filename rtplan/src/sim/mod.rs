@@ -23,6 +23,7 @@
 //! assert_eq!(worst, [52_000_000, 124_000_000]);
 //! ```
 
+mod budgets;
 pub mod calibrate;
 mod chance;
 mod engine;
@@ -37,9 +38,11 @@ pub mod suite;
 mod traced;
 
 pub use chance::{Stalls, Times};
-pub use observe::{Count, Done, Observer, Outcome, ThreadOutcome};
+pub use observe::{Adapted, Count, Done, Observer, Outcome, ThreadOutcome};
 pub use record::{JobWriter, Label, Listener, Recorder, TaskTally};
-pub use setup::{Cpu, Entry, MOST_EVENTS, ORDINARY_WEIGHT, Server, SimError, Task, Thread, Tick};
+pub use setup::{
+    Control, Cpu, Entry, MOST_EVENTS, ORDINARY_WEIGHT, Server, SimError, Task, Thread, Tick,
+};
 
 /// What the manifest of simulated results names as accelerator.
 pub const ACCELERATOR: &str = "simulation";

@@ -1,5 +1,7 @@
 //! What a simulation tells, and who listens.
 
+use model::control::{Seen, Why};
+
 /// A finished job of a measured task; instants count from the start of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Done {
@@ -31,6 +33,21 @@ impl Done {
     }
 }
 
+/// A law has decided on the budget of a thread, or begins with one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adapted {
+    /// The thread's place in the set-up.
+    pub thread: usize,
+    /// When.
+    pub time_ns: u64,
+    /// Q from now on.
+    pub budget_ns: u64,
+    /// What the law saw; nothing at the begin.
+    pub seen: Option<Seen>,
+    /// Why it is that.
+    pub why: Why,
+}
+
 /// Listens to a simulation.
 pub trait Observer {
     /// A measured job is done.
@@ -40,6 +57,11 @@ pub trait Observer {
     #[inline]
     fn ran(&mut self, thread: usize, from: u64, to: u64) {
         let _ = (thread, from, to);
+    }
+
+    /// A budget adapts.
+    fn adapted(&mut self, adapted: &Adapted) {
+        let _ = adapted;
     }
 }
 

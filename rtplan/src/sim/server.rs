@@ -134,6 +134,11 @@ impl Actor {
         u128::from(budget) * u128::from(self.p) > u128::from(self.deadline - now) * self.q as u128
     }
 
+    /// Has another budget from when it comes back next.
+    pub fn grant(&mut self, budget_ns: u64) {
+        self.q = budget_ns as i64;
+    }
+
     fn renew(&mut self, now: u64) {
         self.deadline = now.saturating_add(self.p);
         self.budget = self.q;

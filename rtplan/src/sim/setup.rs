@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use model::{Reservation, TaskSet, duration::as_ns, load::Backlog};
+use model::{
+    Reservation, Surge, TaskSet,
+    control::{Bounds, Law},
+    duration::as_ns,
+    load::Backlog,
+};
 use thiserror::Error;
 
 use super::chance::{Stalls, Times};
@@ -93,11 +98,22 @@ impl Server {
     }
 }
 
+/// Who chooses a server's budget, beginning with the one that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Control {
+    /// The law.
+    pub law: Law,
+    /// Between which budgets.
+    pub bounds: Bounds,
+}
+
 /// A periodic task in a thread; times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     /// CPU time of a job.
     pub execution: Times,
+    /// When jobs take longer or shorter, by their arrivals.
+    pub surge: Option<Surge>,
     /// T, the least time between two arrivals.
     pub period: u64,
     /// How much longer it is; nothing where arrivals are periodic.
@@ -143,6 +159,8 @@ impl Entry {
 pub struct Thread {
     /// How it gets the CPU.
     pub server: Server,
+    /// The law that chooses its budget, where that adapts.
+    pub control: Option<Control>,
     /// Start of the first budget period, where budgets come with the clock.
     pub phase: u64,
     /// How long after the deadline a used-up budget of a hard constant bandwidth server comes back:
@@ -176,7 +194,17 @@ impl Thread {
             tasks.push(Task::of(&workload.tasks()[index], index)?);
         }
         let edf = scheduler == Scheduler::Edf;
-        Ok(Self { server, phase: 0, timer_latency: 0, tasks, edf, above: 0, measured: true, names })
+        Ok(Self {
+            server,
+            control: None,
+            phase: 0,
+            timer_latency: 0,
+            tasks,
+            edf,
+            above: 0,
+            measured: true,
+            names,
+        })
     }
 
     /// The host's load: rate monotonic, not measured.
@@ -197,6 +225,7 @@ impl Thread {
         let second = 1_000_000_000;
         let task = Task {
             execution: Times::Constant(second),
+            surge: None,
             period: second,
             gap: Times::Constant(0),
             deadline: second,
@@ -209,6 +238,7 @@ impl Thread {
         let names = vec![0];
         Self {
             server,
+            control: None,
             phase: 0,
             timer_latency: 0,
             tasks,
@@ -223,6 +253,7 @@ impl Thread {
     pub fn add_guest_tick(&mut self, work: u64, period: u64) {
         let tick = Task {
             execution: Times::Constant(work),
+            surge: None,
             period,
             gap: Times::Constant(0),
             deadline: period,
@@ -255,6 +286,7 @@ impl Task {
         };
         Ok(Self {
             execution: Times::Constant(as_ns(spec.task.execution())),
+            surge: None,
             period: as_ns(spec.task.period()),
             gap: up_to(spec.sporadic),
             deadline: as_ns(spec.task.deadline()),

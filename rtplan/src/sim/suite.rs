@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::{
     ACCELERATOR,
+    budgets::WithBudgets,
     calibrate::{CalibrateError, Measured},
     chance::{StallSource, Stalls, generator},
     experiment::{self, Conditions, Phases},
@@ -356,9 +357,14 @@ fn write_jobs(
     let out = BufWriter::new(File::create(&path).map_err(at(&path))?);
     let played = experiment::played(experiment);
     let labels = played.iter().map(|own| Label::of(*own, repetition)).collect();
-    let mut writer = JobWriter::new(out, labels).map_err(rows)?;
+    let jobs = JobWriter::new(out, labels).map_err(rows)?;
+    let vms = played.iter().map(|own| own.vm.map(|vm| vm.name.clone())).collect();
+    let mut writer = WithBudgets { jobs, vms, budgets: Vec::new() };
     let outcome = simulate(cpu, seed, &mut writer).map_err(|error| failed(experiment, error))?;
-    writer.finish().map_err(rows)?;
+    writer.jobs.finish().map_err(rows)?;
+    if !writer.budgets.is_empty() {
+        write_csv(&folder.join("budget.csv"), &writer.budgets)?;
+    }
     Ok(outcome)
 }
 

@@ -8,6 +8,7 @@ mod printing;
 mod program;
 mod properties;
 mod reference;
+mod sim_adapt;
 mod sim_analysis;
 mod sim_figures;
 mod sim_program;

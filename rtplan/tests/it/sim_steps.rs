@@ -221,6 +221,7 @@ fn cpu(plans: &[Plan], tick: Option<(i64, i64)>, stalls: &[(i64, i64)], end: i64
         };
         let task = |&(c, t, offset): &(i64, i64, i64)| Task {
             execution: Times::Constant(c as u64),
+            surge: None,
             period: t as u64,
             gap: Times::Constant(0),
             deadline: t as u64,
@@ -231,6 +232,7 @@ fn cpu(plans: &[Plan], tick: Option<(i64, i64)>, stalls: &[(i64, i64)], end: i64
         };
         Thread {
             server,
+            control: None,
             phase: 0,
             timer_latency: 0,
             tasks: plan.tasks.iter().map(task).collect(),

@@ -8,7 +8,7 @@ use std::{
 
 use model::{
     Manifest,
-    sample::{Job, Stall, read_csv},
+    sample::{BudgetRow, Job, Stall, read_csv},
 };
 
 fn experiments(name: &str) -> String {
@@ -117,6 +117,30 @@ fn measured(out: &Path) -> PathBuf {
         model::sample::write_csv(&path, &stalls).unwrap();
     }
     results
+}
+
+#[test]
+fn a_budget_that_adapts_has_its_rows_beside_the_jobs() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let results = folder(&run(&["--suite", &experiments("adapt.toml"), "--out", out]));
+    let missed = |experiment: &str| {
+        let jobs = read_csv::<Job>(&results.join(experiment).join("rep-000/jobs.csv")).unwrap();
+        // Long after the change at 10 s.
+        jobs.iter().filter(|job| job.release_ns > 17_000_000_000 && job.missed).count()
+    };
+    let rows = |experiment: &str| results.join(experiment).join("rep-000/budget.csv");
+    for law in ["adapt-lfs", "adapt-pi"] {
+        let rows: Vec<BudgetRow> = read_csv(&rows(law)).unwrap();
+        let budgets: Vec<u64> = rows.iter().map(|row| row.budget_ns / 1_000_000).collect();
+        assert_eq!((rows[0].time_ns, budgets[0]), (0, 35));
+        assert!((13..=15).contains(&budgets[9]) && (26..=30).contains(&budgets[19]), "{budgets:?}");
+        assert!(rows.len() >= 30 && rows.iter().all(|row| row.vm == "vm" && row.vcpu == 0));
+        assert_eq!(missed(law), 0, "{law}");
+    }
+    assert!(!rows("adapt-large").exists());
+    assert!(missed("adapt-small") > 0);
+    assert_eq!(missed("adapt-large"), 0);
 }
 
 #[test]

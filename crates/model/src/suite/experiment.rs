@@ -2,7 +2,7 @@
 //!
 //! This is the only form that anything but [`super::written`] knows.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{
     written::{ServiceTable, Table},
     written_vm::VmTable,
 };
-use crate::{TaskSet, load::Backlog};
+use crate::{Surge, TaskSet, load::Backlog};
 
 /// What runs where, under which loads and reservations, for how long and how often.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Experiment {
     pub trace: Option<bool>,
     /// What the tasks' jobs have in common from one machine to another.
     pub work: Work,
+    /// When jobs of its tasks take longer or shorter than their execution time.
+    pub surge: Option<Surge>,
 }
 
 /// Periodic SCHED_FIFO tasks on a CPU of the host, above everything ordinary.
@@ -261,6 +263,14 @@ impl<'a> Workload<'a> {
     #[must_use]
     pub fn tasks(self) -> &'a TaskSet {
         self.service.map_or(&NO_TASKS, Service::tasks)
+    }
+
+    /// The same with the greatest execution times that they ever have.
+    #[must_use]
+    pub fn greatest_tasks(self) -> Cow<'a, TaskSet> {
+        let surge = self.experiment.surge;
+        let greatest = surge.and_then(|surge| surge.greatest(self.tasks()).ok());
+        greatest.map_or(Cow::Borrowed(self.tasks()), Cow::Owned)
     }
 
     /// The web service, if it is one.

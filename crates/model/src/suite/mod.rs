@@ -19,6 +19,7 @@ mod validate;
 mod web;
 mod web_table;
 mod written;
+mod written_reservation;
 mod written_vm;
 
 use std::{path::PathBuf, time::Duration};
@@ -34,7 +35,8 @@ pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
 pub use web::{Own, Ready, Server, Web};
 
-use crate::{Mechanism, Placement, Reservation, duration};
+use crate::{Mechanism, Placement, Reservation, control::Control, duration};
+use written_reservation::ReservationTable;
 
 /// The JSON Schema of suites, for editors; `docs/suite.schema.json`.
 pub const SCHEMA: &str = include_str!("../../../../docs/suite.schema.json");
@@ -270,33 +272,33 @@ impl Work {
 /// A reservation and the mechanism that enforces it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ReservationTable", into = "ReservationTable")]
 pub struct ReservationSettings {
-    /// Q, on each vCPU.
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    #[serde(with = "duration")]
+    /// Q, on each vCPU; the greatest, where a law of control chooses it.
     pub budget: Duration,
     /// P.
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    #[serde(with = "duration")]
     pub period: Duration,
     /// How it is enforced.
-    #[serde(default = "deadline")]
     pub mechanism: Mechanism,
     /// How much of an unused quota may be saved up; for the mechanisms that have one.
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    #[serde(default, with = "duration", skip_serializing_if = "Duration::is_zero")]
     pub burst: Duration,
     /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-}
-
-fn deadline() -> Mechanism {
-    Mechanism::Deadline
+    /// The law that chooses the budget, and the least one; none where it is fixed.
+    pub control: Option<Control>,
 }
 
 impl ReservationSettings {
+    /// (Q, P) in one word, or between which budgets which law chooses.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let reservation = self.reservation();
+        self.control.map_or_else(
+            || reservation.to_string(),
+            |Control { law, min }| format!("{}..{reservation} by {law}", duration::format(min)),
+        )
+    }
+
     /// (Q, P); checked when the suite was parsed.
     ///
     /// # Panics

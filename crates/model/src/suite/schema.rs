@@ -23,6 +23,9 @@ fn text(pattern: &str, description: &str) -> Schema {
 /// In place of a duration.
 pub(super) struct DurationText;
 
+/// In place of a surge.
+pub(super) struct SurgeText;
+
 macro_rules! a_text {
     ($name:ident, $pattern:expr, $description:literal) => {
         impl JsonSchema for $name {
@@ -42,6 +45,11 @@ a_text!(
     Task,
     format!("{DURATION}/{DURATION}(/{DURATION})?"),
     "Execution time, period and, where it is another, deadline: `30ms/150ms`."
+);
+a_text!(
+    SurgeText,
+    format!("{DURATION}\\.\\.{DURATION}\\*[0-9]+(\\.[0-9]+)?"),
+    "From one instant to another, so many times: `10s..20s*2`."
 );
 a_text!(Rate, r"[0-9]+(\.[0-9]+)?/(s|min|h)", "A number in a unit of time, for example `50/s`.");
 

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, Suite, Vm, Work, Workload, validate, written_vm::Length};
+use super::{Experiment, Suite, Vm, Work, Workload, validate, written_reservation::Length};
 use crate::duration;
 
 /// A range that gives more budgets than this is a slip of the pen.
@@ -122,6 +122,13 @@ impl Sweep {
         };
         let vm = vms.get(at).filter(|vm| vm.reservation().is_some());
         let vm = vm.ok_or("the experiment has no reservation whose budget could be varied")?;
+        if vm.reservation().is_some_and(|own| own.control.is_some()) {
+            return Err(
+                "the experiment's budget is chosen by a law (`control`); sweep one with a \
+                        fixed `budget`"
+                    .to_owned(),
+            );
+        }
         match vm.services.iter().filter(|service| !service.tasks().is_empty()).count() {
             0 => Err("the experiment has no tasks that could miss deadlines".to_owned()),
             1 => Ok(at),

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use super::{
     Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm,
-    guest_clock,
+    Workload, guest_clock,
     serving::{self, Where},
 };
 use crate::{Mechanism, Placement, Reservation};
@@ -69,6 +69,7 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         return Err("key `repetitions` is 0; it is at least 1".to_owned());
     }
     loads(experiment)?;
+    surge(experiment)?;
     if !experiment.workloads().iter().any(|own| own.measures() || own.probe().is_some()) {
         return Err("key `tasks` is missing or empty; give at least one task, for example \
                     `tasks = [\"30ms/150ms\"]`, or a service, `web = {}`, or `probe = \"clock\"`"
@@ -113,6 +114,25 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Only tasks have execution times.
+fn surge(experiment: &Experiment) -> Result<(), String> {
+    let Some(surge) = experiment.surge else { return Ok(()) };
+    let workloads = experiment.workloads();
+    let mut with_tasks = workloads.iter().filter(|own| !own.tasks().is_empty()).peekable();
+    if with_tasks.peek().is_none() {
+        return Err("key `surge`: there are no tasks; it is for services of tasks".to_owned());
+    }
+    if surge.from() >= experiment.duration {
+        return Err(format!(
+            "key `surge` is `{surge}`, and the tasks are released for {} only; let it begin before, \
+             or give a longer `duration`",
+            crate::duration::format(experiment.duration)
+        ));
+    }
+    let greatest = |own: &Workload| surge.greatest(own.tasks()).map(drop);
+    with_tasks.try_for_each(greatest).map_err(|error| format!("key `surge`: {error}"))
 }
 
 fn loads(experiment: &Experiment) -> Result<(), String> {

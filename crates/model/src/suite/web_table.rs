@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Own, Ready, Server, Web, written_vm::Length};
+use super::{Own, Ready, Server, Web, written_reservation::Length};
 use crate::{Rate, duration};
 
 /// `web = { … }`.

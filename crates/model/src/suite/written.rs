@@ -14,7 +14,7 @@ use super::{
     Emulator, Experiment, Load, Place, Probe, ReservationSettings, Service, ServiceKind, Vcpu, Vm,
     Web, Wild, Work,
 };
-use crate::{TaskSet, duration};
+use crate::{Surge, TaskSet, duration};
 
 /// An `[[experiment]]`: with `where`, the short form; else the general one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,6 +57,11 @@ pub(super) struct Table {
     /// What the tasks' jobs have in common from one machine to another.
     #[serde(default, skip_serializing_if = "Work::is_default")]
     work: Work,
+    /// When jobs of the tasks take so many times their execution time, from one instant to another:
+    /// `10s..20s*2`.
+    #[cfg_attr(test, schemars(with = "Option<crate::suite::schema::SurgeText>"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    surge: Option<Surge>,
     /// What is measured on the host itself; in the general form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     service: Vec<Service>,
@@ -83,8 +88,9 @@ impl TryFrom<Table> for Experiment {
             None => table.general(),
         }
         .map_err(|message| format!("experiment `{name}`: {message}"))?;
-        let Table { name, duration, repetitions, load: Loads(loads), trace, work, .. } = table;
-        Ok(Self { name, duration, repetitions, loads, services, vms, trace, work })
+        let Table { name, duration, repetitions, load: Loads(loads), trace, work, surge, .. } =
+            table;
+        Ok(Self { name, duration, repetitions, loads, services, vms, trace, work, surge })
     }
 }
 
@@ -163,6 +169,7 @@ impl From<Experiment> for Table {
             emulator: None,
             trace: own.trace,
             work: own.work,
+            surge: own.surge,
             service: own.services,
             vm: own.vms,
         }

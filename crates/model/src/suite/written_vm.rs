@@ -4,8 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClockSource, Emulator, Found, Pause, ReservationSettings, Service, Vcpu, Vm};
-use crate::{Mechanism, Placement, duration};
+use super::{
+    ClockSource, Emulator, Found, Pause, Service, Vcpu, Vm,
+    written_reservation::{Enforced, Length, Share},
+};
+use crate::{Mechanism, Placement, control::Law, duration};
 
 /// A `[[experiment.vm]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ fn is_deadline(mechanism: &Mechanism) -> bool {
     *mechanism == Mechanism::Deadline
 }
 
-/// A vCPU: a CPU, and a budget in every period, or neither.
+/// A vCPU: a CPU, and a budget in every period, or a law that chooses it, or neither.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -75,17 +78,16 @@ struct VcpuTable {
     /// P.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     period: Option<Length>,
+    /// The law that chooses the budget, in the place of `budget` (`docs/adapt.md`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    control: Option<Law>,
+    /// The least budget that it may choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min: Option<Length>,
+    /// The greatest, with which it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max: Option<Length>,
 }
-
-/// A duration as its text.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub(super) struct Length(
-    #[serde(with = "duration")]
-    #[cfg_attr(test, schemars(with = "crate::suite::schema::DurationText"))]
-    pub Duration,
-);
 
 impl VmTable {
     /// By what it is found, with nothing that only the bench's own guests have.
@@ -137,21 +139,15 @@ impl TryFrom<VmTable> for Vm {
     fn try_from(table: VmTable) -> Result<Self, String> {
         let found = table.found()?;
         let VmTable { name, vcpus, mechanism, burst, placement, .. } = table;
+        let enforced = Enforced { mechanism, burst, placement };
         let vcpu = |own: VcpuTable| {
-            let reservation = match (own.budget, own.period) {
-                (None, None) => None,
-                (Some(Length(budget)), Some(Length(period))) => {
-                    Some(ReservationSettings { budget, period, mechanism, burst, placement })
-                }
-                _ => {
-                    return Err(format!(
-                        "vm `{name}`: a vCPU has `budget` and `period`, or neither"
-                    ));
-                }
-            };
-            Ok(Vcpu { cpu: own.cpu, reservation })
+            let VcpuTable { cpu, budget, period, control, min, max } = own;
+            let reservation = Share { budget, period, control, min, max }
+                .under(enforced)
+                .map_err(|message| format!("vm `{name}`: key `vcpus`: {message}"))?;
+            Ok(Vcpu { cpu, reservation })
         };
-        let vcpus: Vec<Vcpu> = vcpus.into_iter().map(vcpu).collect::<Result<_, _>>()?;
+        let vcpus: Vec<Vcpu> = vcpus.into_iter().map(vcpu).collect::<Result<_, String>>()?;
         if vcpus.is_empty() {
             return Err(format!("vm `{name}`: key `vcpus` is empty; give at least `[{{}}]`"));
         }
@@ -183,10 +179,16 @@ impl TryFrom<VmTable> for Vm {
 impl From<Vm> for VmTable {
     fn from(own: Vm) -> Self {
         let settings = own.vcpus.iter().find_map(|vcpu| vcpu.reservation.clone());
-        let vcpu = |own: &Vcpu| VcpuTable {
-            cpu: own.cpu,
-            budget: own.reservation.as_ref().map(|settings| Length(settings.budget)),
-            period: own.reservation.as_ref().map(|settings| Length(settings.period)),
+        let vcpu = |own: &Vcpu| {
+            let share = own.reservation.as_ref().map(Share::of);
+            VcpuTable {
+                cpu: own.cpu,
+                budget: share.and_then(|own| own.budget),
+                period: share.and_then(|own| own.period),
+                control: share.and_then(|own| own.control),
+                min: share.and_then(|own| own.min),
+                max: share.and_then(|own| own.max),
+            }
         };
         let (mut libvirt, mut qmp, mut pid) = (None, None, None);
         let emulator = own.found.is_none().then_some(own.emulator);

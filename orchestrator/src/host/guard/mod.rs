@@ -1,5 +1,6 @@
 //! The guard: owns the changes made to the host (`changes`) and undoes them on every way out.
 
+mod adjust;
 mod changes;
 
 use std::{
@@ -9,6 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+
+pub use adjust::Adjuster;
 
 use super::{
     Actions, Journal, Undo, journal::Id, quoted, settings::Shared as Settings, unrestored,

@@ -3,6 +3,7 @@
 //! The folders are simulated; manifests promise a sound system, and each sabotage breaks what runs
 //! beneath one. A claim that no sabotage turns red says nothing.
 
+mod adapt;
 mod service;
 pub mod system;
 mod tenants;

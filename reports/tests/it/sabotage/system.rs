@@ -6,11 +6,11 @@ use model::{
     Suite,
     duration::as_ns,
     manifest::{RepetitionRecord, ThreadFacts, TraceFacts},
-    sample::{self, Ended, Job, Supply},
+    sample::{self, BudgetRow, Ended, Job, Supply},
     suite::{Experiment, Place},
 };
 use rtplan::sim::{
-    Cpu, Done, Observer, Server, Stalls, Thread, Times,
+    Adapted, Cpu, Done, Observer, Server, Stalls, Thread, Times,
     experiment::{Conditions, LOAD_PRIORITY, cpu},
     simulate,
 };
@@ -103,6 +103,9 @@ fn run(
     }
     (bent.rows)(&mut seen.jobs);
     sample::write_csv(&place.join("jobs.csv"), &seen.jobs).unwrap();
+    if !seen.budgets.is_empty() {
+        sample::write_csv(&place.join("budget.csv"), &seen.budgets).unwrap();
+    }
     let mut record = record(&experiment.name, repetition);
     if !experiment.loads.is_empty() {
         sample::write_csv(&place.join("load-jobs.csv"), &seen.load).unwrap();
@@ -129,6 +132,8 @@ struct Seen {
     service: Option<String>,
     jobs: Vec<Job>,
     load: Vec<Job>,
+    /// How its budget adapted.
+    budgets: Vec<BudgetRow>,
     /// When the vCPU had the CPU; what joins is one.
     runs: Vec<(u64, u64)>,
 }
@@ -175,6 +180,20 @@ impl Observer for Seen {
             self.jobs.push(job);
         } else {
             self.load.push(Job { vm: None, service: None, ..job });
+        }
+    }
+
+    fn adapted(&mut self, adapted: &Adapted) {
+        if adapted.thread == 0 {
+            self.budgets.push(BudgetRow {
+                time_ns: adapted.time_ns,
+                vm: self.vm.clone().unwrap_or_default(),
+                vcpu: 0,
+                budget_ns: adapted.budget_ns,
+                consumed_ns: adapted.seen.map(|seen| as_ns(seen.consumed)),
+                waited_ns: adapted.seen.and_then(|seen| seen.waited).map(as_ns),
+                why: adapted.why,
+            });
         }
     }
 

@@ -23,6 +23,9 @@ impl<O: Observer> Engine<'_, O> {
         if self.has_periodic && self.passing != NONE && self.actors[self.passing].budget <= 0 {
             self.actors[self.passing].throttled = true;
         }
+        if self.next_decision <= self.now {
+            self.decide();
+        }
         if self.next_timer <= self.now {
             self.timers();
         }

@@ -4,6 +4,7 @@
 //! edge of a stall. At one instant they are taken in this order: completion, used-up budget,
 //! returns, releases, stalls. The loop allocates nothing.
 
+mod adapt;
 mod dispatch;
 mod events;
 mod state;
@@ -12,7 +13,7 @@ use std::cmp::Reverse;
 
 use model::load::Backlog;
 
-use self::state::State;
+use self::{adapt::Adapting, state::State};
 use super::{
     chance::{StallSource, generator},
     fair::FairServer,
@@ -47,6 +48,9 @@ pub(super) struct Engine<'a, O> {
     slice_end: u64,
     virtual_floor: u64,
     fair: Option<FairServer>,
+    /// Threads whose budgets adapt, and when the first of their laws decides.
+    adapting: Vec<Adapting>,
+    next_decision: u64,
     stalls: StallSource,
     stall: (u64, u64),
     in_stall: bool,
@@ -84,6 +88,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             slice_end: 0,
             virtual_floor: 0,
             fair: None,
+            adapting: Vec::new(),
+            next_decision: NEVER,
             stalls: StallSource::of(&cpu.stalls, seed),
             stall: (NEVER, NEVER),
             in_stall: false,
@@ -116,6 +122,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let tasks: Vec<u32> = (first..first + thread.tasks.len() as u32).collect();
         let actor = Actor::new(index, thread, Ready::new(tasks, !thread.edf));
         self.has_periodic |= actor.rule == Rule::Periodic;
+        self.adapting.extend(Adapting::of(self.actors.len(), thread));
         self.actors.push(actor);
         self.fixed += usize::from(class(thread.server).0 < 1);
         self.ordinary += usize::from(class(thread.server).0 < 2);
@@ -149,6 +156,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 entering: 0,
                 pending: 0,
                 execution: task.execution.clone(),
+                surge: task.surge,
                 delay: task.delay.clone(),
                 entry: task.entry.clone(),
                 rng,
@@ -159,6 +167,7 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Runs to the end.
     pub fn run(mut self, threads: usize) -> Outcome {
+        self.begin_to_adapt();
         self.timers();
         self.releases();
         self.stall_edges();
@@ -179,6 +188,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let horizon = if self.now < self.duration { self.duration } else { self.end };
         let stall = if self.in_stall { self.stall.1 } else { self.stall.0 };
         let mut next = horizon.min(stall).min(self.next_timer).min(self.calendar.next().0);
+        next = next.min(self.next_decision);
         self.exhaust_at = NEVER;
         if self.in_stall {
             return next;
@@ -230,6 +240,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         if length == 0 {
             return;
         }
+        self.wait(length);
         if self.current != NONE {
             self.charge(length);
         }

@@ -1,6 +1,9 @@
 //! A task as it runs.
 
+use std::time::Duration;
+
 use fastrand::Rng;
+use model::Surge;
 
 use crate::sim::{chance::Times, observe::Count, server::NEVER, setup::Entry};
 
@@ -37,6 +40,7 @@ pub struct State {
     /// Unfinished jobs that have arrived.
     pub pending: u64,
     pub execution: Times,
+    pub surge: Option<Surge>,
     pub delay: Times,
     pub entry: Entry,
     pub rng: Rng,
@@ -63,6 +67,10 @@ impl State {
             Times::Constant(cost) => cost,
             ref execution => execution.draw(&mut self.rng),
         };
+        if let Some(surge) = self.surge {
+            let times = surge.at(Duration::from_nanos(self.head));
+            self.cost = (self.cost as f64 * times).round() as u64;
+        }
         self.left = self.cost;
         self.start = NEVER;
         self.entering = 0;
