@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::{
-    Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp,
+    Accelerator, Agent, Contents, Hello, KernelImage, Launch, NoWayIn, OwnDisk, Qemu, Qmp,
     identity::{Identity, closed},
-    initramfs, modules,
+    initramfs, modules, own_disk,
     process::{End, Process, check},
     qemu,
 };
@@ -50,6 +50,8 @@ pub struct GuestSpec {
     pub modules: Vec<String>,
     /// How the guest reaches others.
     pub network: Network,
+    /// A disk of the user's that it boots, in place of kernel and contents.
+    pub own_disk: Option<OwnDisk>,
     /// Its disks: the first is `/dev/vda`.
     pub disks: Vec<Disk>,
     /// QEMU's model of the CPU; none: the accelerator's own.
@@ -103,6 +105,7 @@ impl Default for GuestSpec {
             contents: Contents::default(),
             modules: Vec::new(),
             network: Network::None,
+            own_disk: None,
             disks: Vec::new(),
             cpu: None,
             append: String::new(),
@@ -167,17 +170,13 @@ pub(super) fn launch(
     stop: &AtomicBool,
 ) -> anyhow::Result<Launched> {
     fs::create_dir_all(&spec.logs).with_context(|| spec.logs.display().to_string())?;
-    let initramfs = spec.initramfs()?;
+    let medium = Medium::of(spec)?;
     let folder = socket_folder()?;
     let sockets = qemu::Sockets::below(folder.path());
     let (agent_listener, qmp_listener) = (listen(&sockets.agent)?, listen(&sockets.qmp)?);
     let identity = Identity::choose(qemu, spec, accelerator).ok();
-    let lend = |file: &Path, name: &str| match identity {
-        Some(identity) => identity.lend(file, folder.path(), name),
-        None => Ok(file.to_owned()),
-    };
-    let (image, initrd) = (lend(&spec.kernel.image, "kernel")?, lend(&initramfs, "initramfs")?);
-    let mut command = qemu::command(qemu, spec, accelerator, &image, &initrd, &sockets);
+    let mut command = qemu::command(qemu, spec, accelerator, &sockets);
+    medium.give(&mut command, spec, identity, folder.path())?;
     if let Some(identity) = identity {
         let own = [folder.path(), &sockets.agent, &sockets.qmp];
         own.into_iter().try_for_each(|path| identity.own(path))?;
@@ -199,10 +198,57 @@ pub(super) fn launch(
             Ok(Launched { process, qmp, agent, hello, sockets: folder, boot })
         }
         Err(error) => {
+            let interrupted = check(stop).is_err();
             let error = process.explain(error);
             let (guest, end) = (spec.name.clone(), process.end());
-            Err(error.context(NotBooted { guest, accelerator, end }))
+            let error = error.context(NotBooted { guest, accelerator, end });
+            let own = spec.own_disk.as_ref().filter(|_| {
+                !interrupted && matches!(end, End::None | End::Panic) && !process.is_stopped()
+            });
+            Err(match own {
+                Some(own) => error.context(NoWayIn::of(&own.image.path, limit, &process.console())),
+                None => error,
+            })
         }
+    }
+}
+
+/// What a guest boots from.
+enum Medium {
+    /// The kernel of the specification, and this initramfs.
+    Initramfs(PathBuf),
+    Disk(own_disk::Opened),
+}
+
+impl Medium {
+    fn of(spec: &GuestSpec) -> anyhow::Result<Self> {
+        match &spec.own_disk {
+            Some(own) => own.open().map(Self::Disk),
+            None => spec.initramfs().map(Self::Initramfs),
+        }
+    }
+
+    /// Adds it to `command`; `folder` is where a QEMU of another identity may read.
+    fn give(
+        self,
+        command: &mut Command,
+        spec: &GuestSpec,
+        identity: Option<Identity>,
+        folder: &Path,
+    ) -> anyhow::Result<()> {
+        let initramfs = match self {
+            Self::Disk(disk) => return disk.give(command, identity.is_some()),
+            Self::Initramfs(path) => path,
+        };
+        let lend = |file: &Path, name: &str| match identity {
+            Some(identity) => identity.lend(file, folder, name),
+            None => Ok(file.to_owned()),
+        };
+        let (kernel, initrd) =
+            (lend(&spec.kernel.image, "kernel")?, lend(&initramfs, "initramfs")?);
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
+        command.args(["-append", &qemu::kernel_arguments(spec)]);
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Status, Stream,
     launch::{self, Launched},
     process::Process,
+    seed,
 };
 
 /// Answers that take no work.
@@ -39,7 +40,30 @@ pub struct Guest {
     pub hello: Hello,
     /// From QEMU's start to the agent's hello.
     pub boot: Duration,
+    /// Where the bench's programs are in it.
+    pub programs: Programs,
     sockets: TempDir,
+}
+
+/// Where the bench's programs are in a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// The agent, which is also the built-in guest's first process.
+    pub agent: String,
+    /// The load generator.
+    pub rtload: String,
+}
+
+impl Programs {
+    fn of(spec: &GuestSpec) -> Self {
+        match spec.own_disk {
+            None => Self { agent: "/init".to_owned(), rtload: "/bin/rtload".to_owned() },
+            Some(_) => Self {
+                agent: format!("{}/{}", seed::FOLDER, seed::AGENT),
+                rtload: format!("{}/{}", seed::FOLDER, seed::RTLOAD),
+            },
+        }
+    }
 }
 
 impl Guest {
@@ -60,7 +84,8 @@ impl Guest {
         let vcpus = qmp.vcpu_threads(stop).map_err(|error| process.explain(error))?;
         let pid = process.pid();
         let (process, qmp) = (Mutex::new(process), Mutex::new(qmp));
-        Ok(Self { agent, process, qmp, vcpus, pid, hello, boot, sockets })
+        let programs = Programs::of(spec);
+        Ok(Self { agent, process, qmp, vcpus, pid, hello, boot, programs, sockets })
     }
 
     /// QEMU's process.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Emulator, Found, Place, ReservationSettings, Web, Work,
+    Emulator, Found, Place, ReservationSettings, System, Web, Work,
     written::{ServiceTable, Table},
     written_vm::VmTable,
 };
@@ -60,6 +60,8 @@ pub struct Vm {
     pub name: String,
     /// By what it is found, where it runs already; else it is booted for the measurement.
     pub found: Option<Found>,
+    /// What it boots, unless it runs already.
+    pub system: System,
     /// At least one; of a VM that runs already one, which tells of each that it has.
     pub vcpus: Vec<Vcpu>,
     /// Where QEMU's threads other than the vCPUs run.

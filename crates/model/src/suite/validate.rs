@@ -151,7 +151,11 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
-    let place = if vm.found.is_some() { Where::Running } else { Where::Guest };
+    let place = match (&vm.found, vm.system.disk()) {
+        (Some(_), _) => Where::Running,
+        (None, Some(_)) => Where::Disk,
+        (None, None) => Where::Guest,
+    };
     services(&vm.services, experiment, place)
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Emulator, Found, ReservationSettings, Service, Vcpu, Vm};
+use super::{Emulator, Found, KernelChoice, ReservationSettings, Service, System, Vcpu, Vm};
 use crate::{Mechanism, Placement, duration};
 
 /// A `[[experiment.vm]]`.
@@ -23,6 +23,15 @@ pub(super) struct VmTable {
     /// A VM that runs already: its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pid: Option<i32>,
+    /// A disk image of your own that it boots, in place of the bench's guest; relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk: Option<PathBuf>,
+    /// The kernel of the bench's guest: `cloud`, `rt`, `backports` or a file vmlinuz-RELEASE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kernel: Option<KernelChoice>,
+    /// How long the system on `disk` may take to start, at most 1 h; 5 min where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_within: Option<Length>,
     /// Its virtual CPUs: one, which tells of all that a VM has that runs already.
     vcpus: Vec<VcpuTable>,
     /// How the reservation is enforced.
@@ -109,8 +118,13 @@ impl VmTable {
                 "vm `{name}`: key `pid`: give the process of a VM, which is above 1"
             ));
         }
-        let own =
-            [("memory_mib", self.memory_mib.is_some()), ("emulator", self.emulator.is_some())];
+        let own = [
+            ("memory_mib", self.memory_mib.is_some()),
+            ("emulator", self.emulator.is_some()),
+            ("disk", self.disk.is_some()),
+            ("kernel", self.kernel.is_some()),
+            ("boot_within", self.boot_within.is_some()),
+        ];
         if let Some((own, _)) = own.iter().find(|(_, given)| *given) {
             return Err(format!(
                 "vm `{name}`: keys `{key}` and `{own}`: a VM that runs already keeps what it has; \
@@ -126,6 +140,9 @@ impl TryFrom<VmTable> for Vm {
 
     fn try_from(table: VmTable) -> Result<Self, String> {
         let found = table.found()?;
+        let boot_within = table.boot_within.map(|Length(own)| own);
+        let system = System::of(table.disk, table.kernel, boot_within)
+            .map_err(|message| format!("vm `{}`: {message}", table.name))?;
         let VmTable { name, vcpus, mechanism, burst, placement, emulator, memory_mib, .. } = table;
         let vcpu = |own: VcpuTable| {
             let reservation = match (own.budget, own.period) {
@@ -158,7 +175,7 @@ impl TryFrom<VmTable> for Vm {
             ));
         }
         let (emulator, services) = (emulator.unwrap_or_default(), table.service);
-        Ok(Self { name, found, vcpus, emulator, memory_mib, services })
+        Ok(Self { name, found, system, vcpus, emulator, memory_mib, services })
     }
 }
 
@@ -172,6 +189,7 @@ impl From<Vm> for VmTable {
         };
         let (mut libvirt, mut qmp, mut pid) = (None, None, None);
         let emulator = own.found.is_none().then_some(own.emulator);
+        let (disk, kernel, boot_within) = own.system.keys();
         match own.found {
             Some(Found::Libvirt(domain)) => libvirt = Some(domain),
             Some(Found::Qmp(socket)) => qmp = Some(socket),
@@ -183,6 +201,9 @@ impl From<Vm> for VmTable {
             libvirt,
             qmp,
             pid,
+            disk,
+            kernel,
+            boot_within: boot_within.map(Length),
             vcpus: own.vcpus.iter().map(vcpu).collect(),
             mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
             burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),
