@@ -161,6 +161,17 @@ reservation = { budget = "28ms", period = "50ms" }
     }
 
     #[test]
+    fn files_go_by_absolute_paths() {
+        let own = |path: &str| {
+            let text = SUITE.replace("where =", &format!("disk = \"{path}\"\nwhere ="));
+            variants(&text, "small.toml", &[])
+        };
+        let error = own("a.qcow2").unwrap_err();
+        assert!(error.starts_with("small.toml: experiment `a`: key `disk`: a.qcow2"), "{error}");
+        assert!(own("/images/a.qcow2").is_ok());
+    }
+
+    #[test]
     fn every_combination_is_a_suite_of_its_own_name() {
         let (all, has) =
             of(&["guest.memory_mib=256,512", "experiment.a.reservation.budget=20ms,30ms"]).unwrap();

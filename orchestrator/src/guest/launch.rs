@@ -17,7 +17,9 @@ use thiserror::Error;
 use super::{
     Accelerator, Agent, Contents, Hello, KernelImage, Launch, NoWayIn, OwnDisk, Qemu, Qmp,
     identity::{Identity, closed},
-    initramfs, modules, own_disk,
+    initramfs,
+    medium::Medium,
+    modules,
     process::{End, Process, check},
     qemu,
 };
@@ -131,7 +133,7 @@ impl GuestSpec {
     }
 
     /// The initramfs, built or found.
-    fn initramfs(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn initramfs(&self) -> anyhow::Result<PathBuf> {
         let agent = self.agent.clone().map_or_else(|| program("guest-agent"), Ok)?;
         let modules = modules::collect(&self.kernel.modules, &self.modules())?;
         initramfs::build(&self.cache, &agent, &modules, &self.contents)
@@ -210,45 +212,6 @@ pub(super) fn launch(
                 None => error,
             })
         }
-    }
-}
-
-/// What a guest boots from.
-enum Medium {
-    /// The kernel of the specification, and this initramfs.
-    Initramfs(PathBuf),
-    Disk(own_disk::Opened),
-}
-
-impl Medium {
-    fn of(spec: &GuestSpec) -> anyhow::Result<Self> {
-        match &spec.own_disk {
-            Some(own) => own.open().map(Self::Disk),
-            None => spec.initramfs().map(Self::Initramfs),
-        }
-    }
-
-    /// Adds it to `command`; `folder` is where a QEMU of another identity may read.
-    fn give(
-        self,
-        command: &mut Command,
-        spec: &GuestSpec,
-        identity: Option<Identity>,
-        folder: &Path,
-    ) -> anyhow::Result<()> {
-        let initramfs = match self {
-            Self::Disk(disk) => return disk.give(command, identity.is_some()),
-            Self::Initramfs(path) => path,
-        };
-        let lend = |file: &Path, name: &str| match identity {
-            Some(identity) => identity.lend(file, folder, name),
-            None => Ok(file.to_owned()),
-        };
-        let (kernel, initrd) =
-            (lend(&spec.kernel.image, "kernel")?, lend(&initramfs, "initramfs")?);
-        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        command.args(["-append", &qemu::kernel_arguments(spec)]);
-        Ok(())
     }
 }
 

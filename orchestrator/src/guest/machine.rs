@@ -45,27 +45,6 @@ pub struct Guest {
     sockets: TempDir,
 }
 
-/// Where the bench's programs are in a guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programs {
-    /// The agent, which is also the built-in guest's first process.
-    pub agent: String,
-    /// The load generator.
-    pub rtload: String,
-}
-
-impl Programs {
-    fn of(spec: &GuestSpec) -> Self {
-        match spec.own_disk {
-            None => Self { agent: "/init".to_owned(), rtload: "/bin/rtload".to_owned() },
-            Some(_) => Self {
-                agent: format!("{}/{}", seed::FOLDER, seed::AGENT),
-                rtload: format!("{}/{}", seed::FOLDER, seed::RTLOAD),
-            },
-        }
-    }
-}
-
 impl Guest {
     /// Launches a guest and waits for its hello, at most `limit`.
     ///
@@ -84,7 +63,7 @@ impl Guest {
         let vcpus = qmp.vcpu_threads(stop).map_err(|error| process.explain(error))?;
         let pid = process.pid();
         let (process, qmp) = (Mutex::new(process), Mutex::new(qmp));
-        let programs = Programs::of(spec);
+        let programs = Programs::of(spec.own_disk.is_some());
         Ok(Self { agent, process, qmp, vcpus, pid, hello, boot, programs, sockets })
     }
 

@@ -8,11 +8,13 @@ mod clock;
 mod disk_image;
 mod identity;
 mod initramfs;
+mod inside;
 mod kernel_image;
 mod kvm_probe;
 mod launch;
 mod libraries;
 mod machine;
+mod medium;
 mod modules;
 mod no_way_in;
 mod own_disk;
@@ -34,13 +36,14 @@ pub use disk_image::DiskImage;
 pub use guest_agent::message::{Hello, Status, Stream};
 pub use identity::unconfined;
 pub use initramfs::{Contents, build};
+pub use inside::Programs;
 pub use kernel_image::{
     KernelImage, check_file as check_kernel_file, default_cache, ensure as ensure_kernel,
     ensure_kind, files as kernel_files,
 };
 pub use launch::{Disk, GuestSpec, Network};
 pub(crate) use libraries::closure as libraries_of;
-pub use machine::{Guest, Programs};
+pub use machine::Guest;
 pub use model::suite::KernelChoice;
 pub use no_way_in::NoWayIn;
 pub use own_disk::{OwnDisk, static_programs};

@@ -19,8 +19,9 @@ const STARTED: &str = "rt-vm-bench: ";
 const LOGIN: &str = "login:";
 
 impl NoWayIn {
-    /// By the console's text.
-    pub(super) fn of(image: &Path, limit: Duration, console: &str) -> Self {
+    /// Of the image `image`, in which nobody answered within `limit`, by the console's text.
+    #[must_use]
+    pub fn of(image: &Path, limit: Duration, console: &str) -> Self {
         let console = console.to_lowercase();
         let within = model::duration::format(limit);
         let image = image.display();
