@@ -3,7 +3,8 @@
 # make paper   as `make suite`, with the paper's full protocol
 # make kvm     figures 1 to 4 and Table 1 under real KVM, in an emulated lab host
 # make lab-test  the campaign in lab hosts: KVM, isolated CPUs, PREEMPT_RT, libvirt; the package
-#              in a clean root; a Slurm cluster of two nodes (some 30 minutes)
+#              in a clean root; a Slurm cluster of two nodes; a Debian cloud image in a suite (some
+#              40 minutes)
 # make torture runs killed at random instants, restored and resumed; disks full at every write; 200
 #              repetitions in one run (about an hour and a half; its small form is in make test)
 # make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each, and the simulator against
@@ -46,7 +47,7 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: own_disk:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test

@@ -12,7 +12,7 @@ set -eu
 wanted="qemu-system-x86_64:qemu-system-x86 gcc:gcc apache2:apache2-bin"
 case "${1:-suite}" in
     suite) ;;
-    test) wanted="$wanted sudo:sudo mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs vips:libvips-tools gm:graphicsmagick identify:imagemagick chromium:chromium chromedriver:chromium-driver
+    test) wanted="$wanted sudo:sudo mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs qemu-img:qemu-utils vips:libvips-tools gm:graphicsmagick identify:imagemagick chromium:chromium chromedriver:chromium-driver
         rt-app:rt-app python3:python3 pdflatex:texlive-latex-base pgfplots.sty:texlive-pictures booktabs.sty:texlive-latex-recommended
         munged:munge slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client" ;;
     bench) wanted="$wanted vips:libvips-tools gm:graphicsmagick identify:imagemagick

@@ -16,8 +16,9 @@ for program in orchestrator rtload webload cgi-rotate rtplan reports; do
 done
 # What no user starts.
 install -m 755 "$from/guest-agent" "$prefix/libexec/rt-vm-bench/"
-static=$from/cgi-rotate-static
-[ ! -f "$static" ] || install -m 755 "$static" "$prefix/libexec/rt-vm-bench/"
+for static in "$from"/*-static; do
+    [ ! -f "$static" ] || install -m 755 "$static" "$prefix/libexec/rt-vm-bench/"
+done
 strip --strip-unneeded "$prefix"/bin/* "$prefix"/libexec/rt-vm-bench/*
 
 for program in orchestrator rtload webload rtplan reports; do

@@ -1,14 +1,19 @@
 #!/bin/sh
-# Builds cgi-rotate once more without shared libraries, as target/release/cgi-rotate-static: under
-# emulation the start of a program is most of a small request, and loading libraries most of that.
+# Builds three programs once more without shared libraries, as target/release/NAME-static. cgi-rotate:
+# under emulation the start of a program is most of a small request, and loading libraries most of
+# that. guest-agent and rtload: they enter distributions that have other libraries, or none.
 set -eu
 cd "$(dirname "$0")/.."
+into=${CARGO_TARGET_DIR:-target}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if cargo rustc --release --quiet -p cgi-rotate --bin cgi-rotate --target-dir target/static -- \
-    -C target-feature=+crt-static -C relocation-model=static 2>"$log"; then
-    cp -u target/static/release/cgi-rotate target/release/cgi-rotate-static
-else
-    echo "static.sh: no static C library here; guests get cgi-rotate with its libraries:" >&2
-    tail -3 "$log" >&2
-fi
+for program in cgi-rotate guest-agent rtload; do
+    if cargo rustc --release --quiet -p $program --bin $program --target-dir "$into/static" -- \
+        -C target-feature=+crt-static -C relocation-model=static 2>"$log"; then
+        cp -u "$into/static/release/$program" "$into/release/$program-static"
+    else
+        echo "static.sh: no static C library here; there is no $program for any distribution:" >&2
+        tail -3 "$log" >&2
+        break
+    fi
+done

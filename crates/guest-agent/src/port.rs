@@ -28,6 +28,15 @@ pub struct Port {
     file: File,
 }
 
+/// Where the kernel lists the ports.
+const CLASS: &str = "/sys/class/virtio-ports";
+
+/// Whether there is such a port.
+#[must_use]
+pub fn is_there() -> bool {
+    find(Path::new(CLASS), PORT_NAME).is_some()
+}
+
 /// Waits for the port to appear and opens it.
 ///
 /// # Errors
@@ -35,7 +44,7 @@ pub struct Port {
 pub fn open() -> io::Result<Port> {
     let give_up = Instant::now() + APPEARS_WITHIN;
     loop {
-        if let Some(node) = find(Path::new("/sys/class/virtio-ports"), PORT_NAME) {
+        if let Some(node) = find(Path::new(CLASS), PORT_NAME) {
             let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
             let open =
                 OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(&node);

@@ -2,23 +2,23 @@
 //! host can be measured beside it. Only inside a guest, by `guest-agent --wild`.
 
 use std::{
-    fs,
-    path::Path,
     process::{Command, Stdio},
     thread,
 };
 
 use model::suite::Wild;
 
+use crate::port;
+
 /// As many children at a time as no guest of ours can serve in time; bounded, since a guest that runs
 /// out of memory would end and be no neighbour any more.
 const FORKS: usize = 32;
 
-/// Whether process 1 is this program: in a guest, and on no host.
+/// Whether the control port is there: in a guest of the bench's, whatever its first process, and on no
+/// host.
 #[must_use]
 pub fn is_guest() -> bool {
-    let program = |process: &str| fs::read_link(Path::new("/proc").join(process).join("exe")).ok();
-    program("1").is_some() && program("1") == program("self")
+    port::is_there()
 }
 
 /// Goes on until it is killed.

@@ -1,5 +1,7 @@
 //! `manifest.json`: what was run, where, with what, and how each repetition ended.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::host::{
@@ -29,6 +31,9 @@ pub struct Manifest {
     pub seed: u64,
     /// How guests were executed; none where no experiment had one.
     pub accelerator: Option<AcceleratorFacts>,
+    /// The disks of the user's from which VMs were booted, as they were when the run began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskFacts>,
     /// How the measured CPU was kept awake.
     pub keep_awake: KeepAwake,
     /// Who was kept away from the measured CPU; none in folders of earlier versions.
@@ -74,8 +79,24 @@ pub struct Versions {
     pub bench: String,
     /// QEMU, where guests ran.
     pub qemu: Option<String>,
-    /// The guest's kernel, where guests ran.
+    /// The built-in guest's kernel, where such guests ran; several with `, ` between them.
     pub guest_kernel: Option<String>,
+}
+
+/// A disk image of the user's. Two with the same path, size and time of change are taken for the
+/// same: to read all of an image takes longer than most repetitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFacts {
+    /// The file.
+    pub image: PathBuf,
+    /// `qcow2` or `raw`.
+    pub format: String,
+    /// The file's size.
+    pub bytes: u64,
+    /// The size of the disk that is in it.
+    pub virtual_bytes: u64,
+    /// When the file was last changed, RFC 3339 in UTC.
+    pub modified_utc: String,
 }
 
 /// KVM or TCG, and why.
@@ -142,6 +163,12 @@ pub struct RepetitionRecord {
 pub struct Facts {
     /// QEMU's start to the agent's hello.
     pub boot_ns: Option<u64>,
+    /// The kernel that the guest booted, as its `uname -r` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The clock source that its kernel used as it came up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_source: Option<String>,
     /// Guest CLOCK_MONOTONIC minus host CLOCK_MONOTONIC, at the start of the workload.
     pub guest_clock_offset_ns: Option<i64>,
     /// Half the round trip of that measurement: the offset is known to within this.
@@ -216,6 +243,12 @@ pub struct VmFacts {
     pub vm: String,
     /// As [`Facts::boot_ns`].
     pub boot_ns: Option<u64>,
+    /// As [`Facts::kernel`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// As [`Facts::clock_source`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_source: Option<String>,
     /// As [`Facts::guest_clock_offset_ns`].
     pub guest_clock_offset_ns: Option<i64>,
     /// As [`Facts::guest_clock_uncertainty_ns`].
@@ -240,6 +273,8 @@ impl VmFacts {
     /// As the attempt's, of which these are the only VM's, or the first one's.
     pub fn put_into(self, facts: &mut Facts) {
         facts.boot_ns = self.boot_ns;
+        facts.kernel = self.kernel;
+        facts.clock_source = self.clock_source;
         facts.guest_clock_offset_ns = self.guest_clock_offset_ns;
         facts.guest_clock_uncertainty_ns = self.guest_clock_uncertainty_ns;
         facts.guest_clock_drift = self.guest_clock_drift;

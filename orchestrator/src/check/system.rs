@@ -130,7 +130,7 @@ fn tracefs(roots: &Roots) -> Row {
 /// QEMU, the guest's kernel, and the accelerator by booting.
 pub(super) fn guests(stop: &Stop) -> Vec<Row> {
     const BOOTED: &str = "accelerator";
-    match Guests::prepare(AcceleratorChoice::Auto, stop) {
+    match Guests::prepare(AcceleratorChoice::Auto, &[], stop) {
         Err(error) => {
             vec![Row::new("guests", State::Missing, format!("{error:#}")).required()]
         }

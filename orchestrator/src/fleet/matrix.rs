@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use model::Suite;
 use toml::{Table, Value};
 
 /// A key and its values: `guest.accelerator=kvm,tcg`.
@@ -56,6 +57,7 @@ pub fn variants(
     axes: &[Axis],
 ) -> Result<(Vec<Variant>, Vec<bool>), String> {
     let suite = model::suite::parse(text, file).map_err(|error| error.to_string())?;
+    absolute(&suite).map_err(|message| format!("{file}: {message}"))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let has: Vec<bool> =
         axes.iter().map(|own| place(&mut table.clone(), &own.key).is_some()).collect();
@@ -79,6 +81,22 @@ pub fn variants(
         Ok(Variant { name, text })
     });
     Ok((written.collect::<Result<_, String>>()?, has))
+}
+
+/// Refuses files that are named relative to the suite's file, which goes to other hosts alone.
+fn absolute(suite: &Suite) -> Result<(), String> {
+    for experiment in &suite.experiments {
+        let files = experiment.vms.iter().filter_map(|vm| vm.system.file());
+        if let Some((key, file)) = files.into_iter().find(|(_, file)| file.is_relative()) {
+            return Err(format!(
+                "experiment `{}`: key `{key}`: {} is relative to the suite's file, which goes to \
+                 other hosts alone; give an absolute path, at which each of them has it",
+                experiment.name,
+                file.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 type Written = (Table, String, String);
@@ -140,6 +158,17 @@ reservation = { budget = "28ms", period = "50ms" }
     fn of(axes: &[&str]) -> Result<(Vec<Variant>, Vec<bool>), String> {
         let axes: Vec<Axis> = axes.iter().map(|own| own.parse().unwrap()).collect();
         variants(SUITE, "small.toml", &axes)
+    }
+
+    #[test]
+    fn files_go_by_absolute_paths() {
+        let own = |path: &str| {
+            let text = SUITE.replace("where =", &format!("disk = \"{path}\"\nwhere ="));
+            variants(&text, "small.toml", &[])
+        };
+        let error = own("a.qcow2").unwrap_err();
+        assert!(error.starts_with("small.toml: experiment `a`: key `disk`: a.qcow2"), "{error}");
+        assert!(own("/images/a.qcow2").is_ok());
     }
 
     #[test]

@@ -2,53 +2,23 @@
 //! installed; elsewhere the running kernel's image and modules.
 
 use std::{
-    convert::Infallible,
     env, fs,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use anyhow::{Context, bail};
+use model::suite::KernelChoice;
 
 use super::{packages::Packages, vmlinux};
 use crate::error::Refusal;
 
-/// Which kernel a guest boots.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum KernelChoice {
-    /// The distribution's kernel for virtual machines.
-    #[default]
-    Cloud,
-    /// The distribution's kernel with PREEMPT_RT.
-    Rt,
-    /// The newer kernel for virtual machines in the distribution's backports.
-    Backports,
-    /// A file `vmlinuz-RELEASE`, with `../lib/modules/RELEASE` beside its folder.
-    File(PathBuf),
-}
-
-impl FromStr for KernelChoice {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "cloud" => Self::Cloud,
-            "rt" => Self::Rt,
-            "backports" => Self::Backports,
-            path => Self::File(path.into()),
-        })
-    }
-}
-
-impl KernelChoice {
-    /// The folder of the cache and the package that always depends on the current kernel.
-    fn package(&self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Cloud => Some(("kernel", "linux-image-cloud-amd64")),
-            Self::Rt => Some(("kernel-rt", "linux-image-rt-amd64")),
-            Self::Backports => Some(("kernel-backports", "linux-image-cloud-amd64")),
-            Self::File(_) => None,
-        }
+/// The folder of the cache and the package that always depends on the current kernel.
+fn package(choice: &KernelChoice) -> Option<(&'static str, &'static str)> {
+    match choice {
+        KernelChoice::Cloud => Some(("kernel", "linux-image-cloud-amd64")),
+        KernelChoice::Rt => Some(("kernel-rt", "linux-image-rt-amd64")),
+        KernelChoice::Backports => Some(("kernel-backports", "linux-image-cloud-amd64")),
+        KernelChoice::File(_) => None,
     }
 }
 
@@ -102,7 +72,7 @@ pub fn ensure_kind(cache: &Path, choice: &KernelChoice) -> anyhow::Result<Kernel
 
 /// The kernel as the distribution packs it.
 fn in_cache(cache: &Path, choice: &KernelChoice) -> anyhow::Result<KernelImage> {
-    let (name, meta) = choice.package().context("a kernel's file is in no package")?;
+    let (name, meta) = package(choice).context("a kernel's file is in no package")?;
     let folder = cache.join(name);
     if let Some(image) = newest(&folder) {
         return Ok(image);
@@ -126,6 +96,17 @@ fn in_cache(cache: &Path, choice: &KernelChoice) -> anyhow::Result<KernelImage> 
         )
         .into()
     })
+}
+
+/// Refuses a file that is no kernel with modules, before anything else is done.
+///
+/// # Errors
+/// [`Refusal::Usage`].
+pub fn check_file(choice: &KernelChoice) -> anyhow::Result<()> {
+    match choice {
+        KernelChoice::File(path) => in_file(path).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// The kernel in a file `vmlinuz-RELEASE`.
@@ -244,13 +225,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         package(root.path(), "own", "6.6.1-own");
         let file = root.path().join("own/boot/vmlinuz-6.6.1-own");
-        let choice: KernelChoice = file.to_str().unwrap().parse().unwrap();
+        let choice = KernelChoice::File(file);
         let image = ensure_kind(&root.path().join("cache"), &choice).unwrap();
         assert_eq!(image.release, "6.6.1-own");
         assert_eq!(image.modules, root.path().join("own/lib/modules/6.6.1-own"));
         fs::remove_dir_all(&image.modules).unwrap();
         let error = ensure_kind(&root.path().join("cache"), &choice).unwrap_err();
         assert!(format!("{error:#}").contains("lib/modules/6.6.1-own"), "{error:#}");
-        assert_eq!("rt".parse(), Ok(KernelChoice::Rt));
+        assert!(check_file(&choice).is_err() && check_file(&KernelChoice::Rt).is_ok());
     }
 }

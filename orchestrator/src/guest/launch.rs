@@ -15,9 +15,11 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::{
-    Accelerator, Agent, Contents, Hello, KernelImage, Launch, Qemu, Qmp,
+    Accelerator, Agent, Contents, Hello, KernelImage, Launch, NoWayIn, OwnDisk, Qemu, Qmp,
     identity::{Identity, closed},
-    initramfs, modules,
+    initramfs,
+    medium::Medium,
+    modules,
     process::{End, Process, check},
     qemu,
 };
@@ -50,6 +52,8 @@ pub struct GuestSpec {
     pub modules: Vec<String>,
     /// How the guest reaches others.
     pub network: Network,
+    /// A disk of the user's that it boots, in place of kernel and contents.
+    pub own_disk: Option<OwnDisk>,
     /// Its disks: the first is `/dev/vda`.
     pub disks: Vec<Disk>,
     /// QEMU's model of the CPU; none: the accelerator's own.
@@ -103,6 +107,7 @@ impl Default for GuestSpec {
             contents: Contents::default(),
             modules: Vec::new(),
             network: Network::None,
+            own_disk: None,
             disks: Vec::new(),
             cpu: None,
             append: String::new(),
@@ -128,7 +133,7 @@ impl GuestSpec {
     }
 
     /// The initramfs, built or found.
-    fn initramfs(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn initramfs(&self) -> anyhow::Result<PathBuf> {
         let agent = self.agent.clone().map_or_else(|| program("guest-agent"), Ok)?;
         let modules = modules::collect(&self.kernel.modules, &self.modules())?;
         initramfs::build(&self.cache, &agent, &modules, &self.contents)
@@ -167,17 +172,13 @@ pub(super) fn launch(
     stop: &AtomicBool,
 ) -> anyhow::Result<Launched> {
     fs::create_dir_all(&spec.logs).with_context(|| spec.logs.display().to_string())?;
-    let initramfs = spec.initramfs()?;
+    let medium = Medium::of(spec)?;
     let folder = socket_folder()?;
     let sockets = qemu::Sockets::below(folder.path());
     let (agent_listener, qmp_listener) = (listen(&sockets.agent)?, listen(&sockets.qmp)?);
     let identity = Identity::choose(qemu, spec, accelerator).ok();
-    let lend = |file: &Path, name: &str| match identity {
-        Some(identity) => identity.lend(file, folder.path(), name),
-        None => Ok(file.to_owned()),
-    };
-    let (image, initrd) = (lend(&spec.kernel.image, "kernel")?, lend(&initramfs, "initramfs")?);
-    let mut command = qemu::command(qemu, spec, accelerator, &image, &initrd, &sockets);
+    let mut command = qemu::command(qemu, spec, accelerator, &sockets);
+    medium.give(&mut command, spec, identity, folder.path())?;
     if let Some(identity) = identity {
         let own = [folder.path(), &sockets.agent, &sockets.qmp];
         own.into_iter().try_for_each(|path| identity.own(path))?;
@@ -199,9 +200,17 @@ pub(super) fn launch(
             Ok(Launched { process, qmp, agent, hello, sockets: folder, boot })
         }
         Err(error) => {
+            let interrupted = check(stop).is_err();
             let error = process.explain(error);
             let (guest, end) = (spec.name.clone(), process.end());
-            Err(error.context(NotBooted { guest, accelerator, end }))
+            let error = error.context(NotBooted { guest, accelerator, end });
+            let own = spec.own_disk.as_ref().filter(|_| {
+                !interrupted && matches!(end, End::None | End::Panic) && !process.is_stopped()
+            });
+            Err(match own {
+                Some(own) => error.context(NoWayIn::of(&own.image.path, limit, &process.console())),
+                None => error,
+            })
         }
     }
 }

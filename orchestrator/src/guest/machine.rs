@@ -16,6 +16,7 @@ use super::{
     Status, Stream,
     launch::{self, Launched},
     process::Process,
+    seed,
 };
 
 /// Answers that take no work.
@@ -39,6 +40,8 @@ pub struct Guest {
     pub hello: Hello,
     /// From QEMU's start to the agent's hello.
     pub boot: Duration,
+    /// Where the bench's programs are in it.
+    pub programs: Programs,
     sockets: TempDir,
 }
 
@@ -60,7 +63,8 @@ impl Guest {
         let vcpus = qmp.vcpu_threads(stop).map_err(|error| process.explain(error))?;
         let pid = process.pid();
         let (process, qmp) = (Mutex::new(process), Mutex::new(qmp));
-        Ok(Self { agent, process, qmp, vcpus, pid, hello, boot, sockets })
+        let programs = Programs::of(spec.own_disk.is_some());
+        Ok(Self { agent, process, qmp, vcpus, pid, hello, boot, programs, sockets })
     }
 
     /// QEMU's process.

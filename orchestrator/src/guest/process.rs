@@ -148,14 +148,19 @@ impl Process {
 
     /// How a guest that did not boot ended, as of now.
     pub fn end(&mut self) -> End {
-        let console = fs::read(&self.console_log).unwrap_or_default();
-        let panicked = String::from_utf8_lossy(&console).contains(PANIC);
+        let panicked = self.console().contains(PANIC);
         match self.ended.map(|status| (status.code(), status.signal())) {
             None => End::None,
             Some((_, Some(signal))) => End::Signal(signal),
             Some((Some(0), None)) if panicked => End::Panic,
             Some((code, None)) => End::Code(code.unwrap_or(0)),
         }
+    }
+
+    /// What the guest has said on its console.
+    pub fn console(&self) -> String {
+        let console = fs::read(&self.console_log).unwrap_or_default();
+        String::from_utf8_lossy(&console).into_owned()
     }
 
     /// The last lines of QEMU's messages and of the console.

@@ -124,22 +124,16 @@ impl Sockets {
 ///
 /// QEMU connects to our sockets, rather than we to its: there is no moment at which they do not
 /// exist yet, and the guest sees at once that its host is gone.
+///
+/// From what it boots is not in it yet.
 pub(super) fn command(
     qemu: &Qemu,
     spec: &GuestSpec,
     accelerator: Accelerator,
-    image: &Path,
-    initramfs: &Path,
     sockets: &Sockets,
 ) -> Command {
     let mut command = bare(qemu, accelerator, spec);
-    command
-        .args(["-m", &spec.memory_mib.to_string(), "-smp", &spec.vcpus.to_string()])
-        .arg("-kernel")
-        .arg(image)
-        .arg("-initrd")
-        .arg(initramfs)
-        .args(["-append", format!("{KERNEL_COMMAND_LINE} {}", spec.append).trim_end()]);
+    command.args(["-m", &spec.memory_mib.to_string(), "-smp", &spec.vcpus.to_string()]);
     if let Some(cpu) = &spec.cpu {
         command.args(["-cpu", cpu]);
     }
@@ -163,6 +157,11 @@ pub(super) fn command(
         command.args(["-overcommit", "mem-lock=on"]);
     }
     command
+}
+
+/// The command line of the built-in guest's kernel.
+pub(super) fn kernel_arguments(spec: &GuestSpec) -> String {
+    format!("{KERNEL_COMMAND_LINE} {}", spec.append).trim_end().to_owned()
 }
 
 /// What every machine here has: no devices but those named, the console on standard output.
@@ -239,7 +238,7 @@ mod tests {
         };
         let spec = GuestSpec { network, ..GuestSpec::default() };
         let sockets = Sockets::below(Path::new("/run/x,1"));
-        words(&command(&qemu, &spec, accelerator, "/k".as_ref(), "/i".as_ref(), &sockets))
+        words(&command(&qemu, &spec, accelerator, &sockets))
     }
 
     #[test]
@@ -248,7 +247,7 @@ mod tests {
         for part in [
             "-name rtvm-guest,debug-threads=on",
             "-accel tcg,thread=multi,tb-size=1024",
-            "-m 256 -smp 1 -kernel /k -initrd /i",
+            "-m 256 -smp 1",
             "-chardev stdio,id=console,signal=off",
             "-chardev socket,id=agent,path=/run/x,,1/agent",
             "-qmp unix:/run/x,,1/monitor,server=on,wait=off",

@@ -1,24 +1,29 @@
 //! The guests that a run boots, and what their threads use.
 
 pub(crate) mod kvm;
+mod settle;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kernel::affinity::Tid;
 use model::{
     duration,
-    manifest::{AcceleratorFacts, VmFacts},
-    suite::{self, AcceleratorChoice, GuestSettings},
+    manifest::{AcceleratorFacts, DiskFacts, VmFacts},
+    suite::{self, AcceleratorChoice, GuestSettings, KernelChoice, System},
 };
 
 use crate::{
+    error::Refusal,
     guest::{
-        Accelerator, Chosen, Contents, Guest, GuestSpec, KernelImage, Network, Plain, Qemu, choose,
-        default_cache, ensure_kernel, find_qemu, unconfined,
+        Accelerator, Chosen, Contents, DiskImage, Guest, GuestSpec, KernelImage, Network, OwnDisk,
+        Plain, Qemu, choose, default_cache, ensure_kernel, ensure_kind, find_qemu, make_seed,
+        static_programs, unconfined,
     },
     host::{Roots, Stage, Stop, program},
     mechanism::Vm,
@@ -28,10 +33,18 @@ use crate::{
 pub struct Guests {
     qemu: Qemu,
     kernel: KernelImage,
+    /// Those that VMs boot.
+    kernels: Vec<(KernelChoice, KernelImage)>,
+    /// The user's disks that VMs boot, and by what the programs enter them.
+    disks: Vec<DiskImage>,
+    seed: Option<Arc<File>>,
     chosen: Chosen,
     cache: PathBuf,
     contents: Contents,
 }
+
+/// Memory, in MiB, without which a distribution does not start at its ease.
+const DISTRIBUTION_MIB: u32 = 1024;
 
 /// A guest that answers, and what its threads have used.
 pub struct Booted {
@@ -39,6 +52,8 @@ pub struct Booted {
     pub guest: Guest,
     /// From QEMU's start to the agent's hello.
     pub boot_ns: u64,
+    /// What the report should know of the boot.
+    pub warning: Option<String>,
     accelerator: Accelerator,
 }
 
@@ -51,12 +66,14 @@ pub struct Usage {
 }
 
 impl Guests {
-    /// Finds QEMU and a kernel, and the accelerator by booting.
+    /// Finds QEMU and the kernels, disks and programs of `systems`, and the accelerator by booting.
     ///
     /// # Errors
     /// [`crate::error::Refusal::Lacking`] in the chain where something is missing.
-    pub fn prepare(choice: AcceleratorChoice, stop: &Stop) -> Result<Self> {
+    pub fn prepare(choice: AcceleratorChoice, systems: &[&System], stop: &Stop) -> Result<Self> {
         let cache = default_cache()?;
+        let (kernels, disks) = (kernels(systems, &cache)?, disks(systems)?);
+        let seed = if disks.is_empty() { None } else { Some(Arc::new(seed()?)) };
         let (qemu, kernel) = (find_qemu()?, ensure_kernel(&cache)?);
         let contents = Contents::default().with_program(&program("rtload")?);
         let spec = GuestSpec {
@@ -69,7 +86,7 @@ impl Guests {
         for why in unconfined(&qemu, chosen.accelerator) {
             model::say!("note: {why}");
         }
-        Ok(Self { qemu, kernel, chosen, cache, contents })
+        Ok(Self { qemu, kernel, kernels, disks, seed, chosen, cache, contents })
     }
 
     /// What every guest holds.
@@ -91,27 +108,59 @@ impl Guests {
         contents: Contents,
         network: Network,
     ) -> Result<Booted> {
+        let own_disk = vm.system.disk().map(|disk| self.own_disk(disk)).transpose()?;
+        let (least_mib, network) = match (&own_disk, network) {
+            // A distribution waits long for a network card that never comes.
+            (Some(_), Network::None) => (DISTRIBUTION_MIB, Network::User { forwards: Vec::new() }),
+            (Some(_), network) => (DISTRIBUTION_MIB, network),
+            (None, network) => (0, network),
+        };
         let spec = GuestSpec {
             name: vm.name.clone(),
-            memory_mib: vm.memory_mib.unwrap_or(settings.memory_mib),
+            memory_mib: vm.memory_mib.unwrap_or(settings.memory_mib.max(least_mib)),
             translation_mib: settings.translation_mib,
             vcpus: vm.vcpus.len() as u32,
-            kernel: self.kernel.clone(),
+            kernel: self.kernel_of(&vm.system).clone(),
             cache: self.cache.clone(),
             contents,
             network,
             append: vm
                 .clock_source
                 .map_or_else(String::new, |own| format!("clocksource={}", own.name())),
+            own_disk,
             logs: folder.to_owned(),
             ..GuestSpec::default()
         };
         let accelerator = self.chosen.accelerator;
-        let limit = accelerator.boot_limit().max(Duration::from_secs(30));
+        let built_in = || accelerator.boot_limit().max(Duration::from_secs(30));
+        let limit = vm.system.disk().map_or_else(built_in, |disk| disk.boot_within);
         let guest =
             Guest::launch(&stage.guard, &self.qemu, &spec, accelerator, limit, stage.stop.flag())?;
+        let warning = match &spec.own_disk {
+            Some(_) => settle::wait(&guest, limit.saturating_sub(guest.boot), &stage.stop)?,
+            None => None,
+        };
         let boot_ns = duration::as_ns(guest.boot);
-        Ok(Booted { guest, boot_ns, accelerator })
+        Ok(Booted { guest, boot_ns, warning, accelerator })
+    }
+
+    fn kernel_of(&self, system: &System) -> &KernelImage {
+        let System::BuiltIn(choice) = system else { return &self.kernel };
+        let found = self.kernels.iter().find(|(own, _)| own == choice);
+        found.map_or(&self.kernel, |(_, kernel)| kernel)
+    }
+
+    fn own_disk(&self, disk: &suite::Disk) -> Result<OwnDisk> {
+        let image = self.disks.iter().find(|own| own.path == disk.image);
+        let image = image.context("the plan does not have this disk")?.clone();
+        let seed = self.seed.clone().context("the plan has no disk")?;
+        Ok(OwnDisk { image, seed })
+    }
+
+    /// The disks of the user's that VMs boot.
+    #[must_use]
+    pub fn disks(&self) -> Vec<DiskFacts> {
+        self.disks.iter().map(|own| own.facts.clone()).collect()
     }
 
     /// QEMU's version.
@@ -120,10 +169,17 @@ impl Guests {
         self.qemu.version.clone()
     }
 
-    /// The guest's kernel.
+    /// The kernel of guests that ask for no other.
     #[must_use]
     pub fn kernel_version(&self) -> String {
         self.kernel.release.clone()
+    }
+
+    /// The kernels of the built-in guests that VMs boot; none where all boot disks of the user's.
+    #[must_use]
+    pub fn kernels_in_use(&self) -> Option<String> {
+        let releases: Vec<_> = self.kernels.iter().map(|(_, own)| own.release.as_str()).collect();
+        (!releases.is_empty()).then(|| releases.join(", "))
     }
 
     /// What to tell the user of the accelerator at once, if anything.
@@ -140,6 +196,34 @@ impl Guests {
             reason: self.chosen.reason.clone(),
         }
     }
+}
+
+/// The kernels that these systems ask for, each once.
+fn kernels(systems: &[&System], cache: &Path) -> Result<Vec<(KernelChoice, KernelImage)>> {
+    let mut kernels: Vec<(KernelChoice, KernelImage)> = Vec::new();
+    for system in systems {
+        let System::BuiltIn(choice) = system else { continue };
+        if kernels.iter().all(|(own, _)| own != choice) {
+            kernels.push((choice.clone(), ensure_kind(cache, choice)?));
+        }
+    }
+    Ok(kernels)
+}
+
+/// The disks that these systems ask for, each once.
+fn disks(systems: &[&System]) -> Result<Vec<DiskImage>> {
+    let mut disks: Vec<DiskImage> = Vec::new();
+    for disk in systems.iter().filter_map(|system| system.disk()) {
+        if disks.iter().all(|own| own.path != disk.image) {
+            disks.push(DiskImage::look(&disk.image).map_err(Refusal::Usage)?);
+        }
+    }
+    Ok(disks)
+}
+
+fn seed() -> Result<File> {
+    let [agent, rtload] = static_programs()?;
+    make_seed(&agent, &rtload)
 }
 
 impl Booted {

@@ -26,13 +26,15 @@ const BIN: &str = "/usr/local/bin";
 /// `XDG_CACHE_HOME` there.
 const CACHE: &str = "/var/cache";
 
-/// The programs of the bench; the one with `-static` is not built everywhere.
-const BENCH: [&str; 8] = [
+/// The programs of the bench; those with `-static` are not built everywhere.
+const BENCH: [&str; 10] = [
     "orchestrator",
     "rtload",
     "webload",
     "cgi-rotate",
     "cgi-rotate-static",
+    "rtload-static",
+    "guest-agent-static",
     "rtplan",
     "reports",
     "guest-agent",

@@ -156,6 +156,7 @@ fn manifest(
         vms: vec![suite::Vm {
             name: suite::Vm::NAME.to_owned(),
             found: None,
+            system: suite::System::default(),
             vcpus: vm
                 .vcpus
                 .iter()
@@ -196,6 +197,7 @@ fn manifest(
         seed: 0,
         accelerator: accelerator(roots, vm.pid),
         keep_awake: KeepAwake { on: false, reason: purpose.cpus.to_owned(), idle_cost: None },
+        disks: Vec::new(),
         cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),

@@ -42,6 +42,8 @@ pub(super) fn describe(experiment: &Experiment) -> String {
         let mut own = vm.reservation().map_or_else(String::new, reserved);
         if let Some(found) = &vm.found {
             own += &format!(" ({found}, which runs already)");
+        } else if let Some((key, file)) = vm.system.file() {
+            own += &format!(" ({key} {})", file.display());
         }
         places.push(match several {
             true => format!("{}  {}{own}", vm.name, services(&vm.services)),

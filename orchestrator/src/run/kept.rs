@@ -31,17 +31,6 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether the machines of `experiment` are kept: those of web services alone. Where tasks are
-    /// measured a guest is part of the run, and each repetition boots its own.
-    pub(super) fn wanted(experiment: &Experiment) -> bool {
-        let in_guests: Vec<_> =
-            experiment.workloads().into_iter().filter(|own| own.vm.is_some()).collect();
-        // One that runs already is not ours to pause.
-        experiment.vms.iter().all(|vm| vm.found.is_none())
-            && in_guests.iter().any(|own| own.web().is_some())
-            && in_guests.iter().all(|own| own.tasks().is_empty())
-    }
-
     /// Boots those of `experiment`; where that fails, their logs are in `folder`.
     ///
     /// # Errors
@@ -125,7 +114,8 @@ impl Kept {
             // One after the other: the first has to be busy until the last is.
             let length = PARTING * (self.machines.len() - at) as u32;
             let length = format!("{}ms", length.as_millis());
-            let arguments = ["/bin/rtload", "calibrate", "--cpu", "0", "--for", &length];
+            let rtload = guest.programs.rtload.as_str();
+            let arguments = [rtload, "calibrate", "--cpu", "0", "--for", &length];
             busy.push(guest.start(&arguments, &[], stop.flag())?);
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -154,26 +144,5 @@ fn copy_logs(from: &Path, to: &Path) {
     let _ = fs::create_dir_all(to);
     for name in LOGS {
         let _ = fs::copy(from.join(name), to.join(name));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use model::suite;
-
-    use super::*;
-
-    #[test]
-    fn guests_with_tasks_are_part_of_their_repetition_and_not_kept() {
-        let kept = |services: &str| {
-            let text = format!(
-                "name = \"s\"\n[[experiment]]\nname = \"e\"\nduration = \"9s\"\n\
-                 [[experiment.vm]]\nname = \"a\"\nvcpus = [{{}}]\nservice = [{services}]\n"
-            );
-            Kept::wanted(&suite::parse(&text, "s.toml").unwrap().experiments[0])
-        };
-        assert!(kept("{ web = {} }"));
-        assert!(!kept("{ tasks = [\"1ms/9ms\"] }"));
-        assert!(!kept("{ web = {} }, { tasks = [\"1ms/9ms\"] }"));
     }
 }

@@ -9,15 +9,16 @@ use std::{
 use anyhow::{Context, Result};
 use model::{
     Mechanism,
-    clock::ClockMap,
+    clock::{self, ClockMap},
     manifest::VmFacts,
-    suite::{self, Experiment, Found, GuestSettings, Web},
+    suite::{self, Experiment, Found, GuestSettings},
 };
 
 use super::{
     served::Served,
     tasks,
     theirs::{self, Theirs},
+    warm,
 };
 use crate::{
     guest::{ClockOffset, Guest, Network},
@@ -40,6 +41,8 @@ pub(super) struct Machine {
     begin: Option<ClockOffset>,
     /// For the manifest.
     pub facts: VmFacts,
+    /// What the report should know of its boot.
+    pub warning: Option<String>,
 }
 
 /// Whose it is.
@@ -96,6 +99,9 @@ impl Boot<'_> {
         mechanism::attach(stage, Mechanism::None, &booted.vm(), &Request::default())?;
         let mut facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
         facts.boot_ns = Some(booted.boot_ns);
+        facts.kernel = Some(booted.guest.hello.kernel.clone());
+        facts.clock_source.clone_from(&booted.guest.hello.clock_source);
+        let warning = booted.warning.clone();
         if vm.services.iter().any(|service| !service.tasks().is_empty()) {
             facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &stage.stop)?);
         }
@@ -108,8 +114,8 @@ impl Boot<'_> {
             }
         };
         let logs = logs.to_owned();
-        let body = Body::Ours(Box::new(booted));
-        Ok(Machine { vm: vm.clone(), body, served, logs, usage: None, begin: None, facts })
+        let (vm, body) = (vm.clone(), Body::Ours(Box::new(booted)));
+        Ok(Machine { vm, body, served, logs, usage: None, begin: None, facts, warning })
     }
 }
 
@@ -130,8 +136,8 @@ impl Machine {
         theirs.place(stage)?;
         let served = theirs::served(vm, &theirs, &stage.roots, &stage.stop)?;
         let facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
-        let (body, logs) = (Body::Theirs(theirs), logs.to_owned());
-        Ok(Self { vm: vm.clone(), body, served, logs, usage: None, begin: None, facts })
+        let (vm, body, logs) = (vm.clone(), Body::Theirs(theirs), logs.to_owned());
+        Ok(Self { vm, body, served, logs, usage: None, begin: None, facts, warning: None })
     }
 
     /// The guest that was booted; none of a VM that runs already, which cannot be entered.
@@ -201,6 +207,8 @@ impl Machine {
         self.facts = VmFacts {
             vm: self.facts.vm.clone(),
             boot_ns: self.facts.boot_ns,
+            kernel: self.facts.kernel.clone(),
+            clock_source: self.facts.clock_source.clone(),
             ns_per_iteration: self.facts.ns_per_iteration,
             guest_clock_offset_ns: clock.map(|own| own.offset_ns),
             guest_clock_uncertainty_ns: clock.map(|own| own.uncertainty_ns),
@@ -226,9 +234,11 @@ impl Machine {
             }
         }
         let later = self.guest().map(|guest| guest.clock_offset(stop.flag()));
-        // Of a clock that stood still in between, the drift is not known by two readings.
-        if let (Some(begin), Some(Ok(later)), None) = (self.begin, later, self.vm.pause) {
-            self.facts.guest_clock_drift = later.drift_since(begin);
+        if let (Some(begin), Some(Ok(later))) = (self.begin, later) {
+            // More than a clock may drift: it jumped in between, or stood still.
+            let drift = later.drift_since(begin);
+            self.facts.guest_clock_drift =
+                drift.filter(|drift| drift.abs() * clock::DRIFT as f64 <= 1.0);
         }
     }
 
@@ -274,13 +284,7 @@ impl Machine {
 
     /// Whether the guest holds what `vm` needs; how it is reserved is of no account.
     pub fn fits(&self, vm: &suite::Vm) -> bool {
-        let service = |web: &Web| (web.server.clone(), web.clients, web.port);
-        let holds = |vm: &suite::Vm| {
-            let tasks = vm.services.iter().any(|service| !service.tasks().is_empty());
-            let web = vm.services.iter().find_map(suite::Service::web).map(service);
-            (vm.name.clone(), vm.memory_mib, vm.clock_source, vm.vcpus.len(), tasks, web)
-        };
-        self.guest().is_some_and(Guest::is_alive) && holds(&self.vm) == holds(vm)
+        self.guest().is_some_and(Guest::is_alive) && warm::is_same(&self.vm, vm)
     }
 }
 

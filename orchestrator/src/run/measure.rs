@@ -19,7 +19,7 @@ use super::{
     machines::{self, Boot, Machine},
     probe::{Readings, Seen},
     services::{self, Ground, OnHost, Outcome, Part},
-    tasks,
+    tasks, warm,
     work::{self, Before},
 };
 use crate::{
@@ -60,7 +60,7 @@ impl HostBench {
     /// Gets the kept guests out of the way of `experiment`, or ready for it.
     pub(super) fn prepare_guests(&mut self, experiment: &Experiment, folder: &Path) -> Result<()> {
         let stop = self.stage.stop.clone();
-        if !Kept::wanted(experiment) {
+        if !warm::is_kept(experiment) {
             return self.kept.as_mut().map_or(Ok(()), |kept| kept.set_running(false, &stop));
         }
         let fits = match &mut self.kept {
@@ -94,7 +94,7 @@ impl HostBench {
         folder: &Path,
         measured: &mut Measured,
     ) -> Result<()> {
-        let results = if Kept::wanted(experiment) {
+        let results = if warm::is_kept(experiment) {
             let mut kept = self.kept.take().context("the guests are not ready")?;
             let mark = self.stage.guard.mark();
             let result = self.with(kept.machines(), experiment, attempt, folder, measured);
@@ -292,6 +292,12 @@ impl Measured {
     /// facts that are known of it; of several the first's, and each has its own beside them.
     fn take(&mut self, told: Facts, machines: &[Machine]) {
         self.facts.warnings.extend(told.warnings);
+        for warning in machines.iter().filter_map(|machine| machine.warning.clone()) {
+            // Known from the first of several times.
+            if !self.facts.warnings.contains(&warning) {
+                self.facts.warnings.push(warning);
+            }
+        }
         (self.facts.web, self.facts.stopped) = (told.web, told.stopped);
         self.facts.clocks = told.clocks;
         let vms: Vec<VmFacts> = machines.iter().map(|machine| machine.facts.clone()).collect();

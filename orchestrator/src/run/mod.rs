@@ -6,6 +6,7 @@ mod attempt;
 mod bench;
 mod describe;
 mod estimate;
+mod files;
 mod host_bench;
 mod kept;
 mod machines;
@@ -25,6 +26,7 @@ pub mod soak;
 pub mod stalls;
 mod tasks;
 mod theirs;
+mod warm;
 mod web;
 mod work;
 
@@ -34,7 +36,7 @@ use std::{
 };
 
 use anyhow::Result;
-use model::{Manifest, manifest::KeepAwake};
+use model::{Manifest, manifest::KeepAwake, suite};
 
 pub use resume::Resume;
 pub use soak::{Soak, Soaked};
@@ -113,7 +115,7 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         service::answers(experiment, stop)?;
     }
     let guests = if plan.has_guest() {
-        Some(Guests::prepare(plan.suite.guest.accelerator, stop)?)
+        Some(Guests::prepare(plan.suite.guest.accelerator, &systems(plan), stop)?)
     } else {
         None
     };
@@ -163,6 +165,12 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
         stop_above: plan.stop_above,
     };
     Ok(Ready { bench, folder, manifest })
+}
+
+/// What the guests of a plan boot.
+fn systems(plan: &Plan) -> Vec<&suite::System> {
+    let vms = plan.possible().flat_map(|one| &one.vms);
+    vms.filter(|vm| vm.found.is_none()).map(|vm| &vm.system).collect()
 }
 
 /// Keeps the measured CPU awake where the suite says so, or where it says nothing and leaving idle

@@ -13,7 +13,7 @@ use model::{
     suite::{self, Experiment, Network, ReservationSettings, Server, Sweep},
 };
 
-use super::{admission, describe::describe, estimate::estimate};
+use super::{admission, describe::describe, estimate::estimates, files};
 use crate::{
     error::Refusal,
     host::{Cpus, Roots, deadline_bandwidth_limit},
@@ -99,6 +99,8 @@ impl Plan {
             .map_err(|refusal| in_file(refusal, &file))?;
         let limit = deadline_bandwidth_limit(&roots);
         for experiment in &suite.experiments {
+            files::check(experiment)
+                .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             servable(experiment, &suite.guest.network)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             admission::check(experiment, suite.host.sentinel, limit)
@@ -320,21 +322,23 @@ fn seed_of(text: &str) -> u64 {
 
 fn rounds(suite: &Suite, seed: u64) -> Vec<Planned> {
     let most = suite.experiments.iter().map(|one| one.repetitions).max().unwrap_or(0);
-    let planned = |experiment: &Experiment, repetition| Planned {
-        experiment: experiment.name.clone(),
-        repetition,
-        estimate: estimate(experiment),
-    };
     let round = |repetition| {
         let experiments = suite.experiments.iter().filter(|one| repetition < one.repetitions);
-        let mut round: Vec<_> = experiments.map(|one| planned(one, repetition)).collect();
+        let mut round: Vec<_> = experiments.map(|one| (one, repetition)).collect();
         // The first round is as the file reads.
         if repetition > 0 {
             fastrand::Rng::with_seed(seed ^ u64::from(repetition)).shuffle(&mut round);
         }
         round
     };
-    (0..most).flat_map(round).collect()
+    let order: Vec<(&Experiment, u32)> = (0..most).flat_map(round).collect();
+    let estimates = estimates(order.iter().map(|(experiment, _)| *experiment));
+    let planned = |((experiment, repetition), estimate): ((&Experiment, u32), Duration)| Planned {
+        experiment: experiment.name.clone(),
+        repetition,
+        estimate,
+    };
+    order.into_iter().zip(estimates).map(planned).collect()
 }
 
 /// The folder in which `results/<suite>-<UTC time>` is made.

@@ -160,7 +160,7 @@ pub(super) fn finish_on_host(
 /// # Errors
 /// Where it cannot be started.
 pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> Result<Running<'a>> {
-    let mut command = vec![tasks::GUEST_RTLOAD.to_owned()];
+    let mut command = vec![guest.programs.rtload.clone()];
     command.extend(arguments(what, 0, IN_GUEST));
     guest.start(&command, &[], stop.flag())
 }
@@ -177,7 +177,7 @@ pub(super) fn finish_on_guest(
     stop: &Stop,
 ) -> Result<Told> {
     let ended = guest.wait(running, limit(what), stop.flag(), |_, _| ());
-    let printed = ended.and_then(|output| tasks::printed("/bin/rtload clock", output));
+    let printed = ended.and_then(|output| tasks::printed("rtload clock", output));
     let fetched = guest.get(IN_GUEST, &names.file("clock.csv"), stop.flag());
     let printed = printed?;
     fetched?;

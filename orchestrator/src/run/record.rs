@@ -22,10 +22,11 @@ pub fn begin(plan: &Plan, guests: Option<&Guests>) -> Manifest {
         versions: Versions {
             bench: env!("CARGO_PKG_VERSION").to_owned(),
             qemu: guests.map(Guests::qemu_version),
-            guest_kernel: guests.map(Guests::kernel_version),
+            guest_kernel: guests.and_then(Guests::kernels_in_use),
         },
         seed: plan.seed,
         accelerator: guests.map(Guests::accelerator),
+        disks: guests.map(Guests::disks).unwrap_or_default(),
         keep_awake: KeepAwake {
             on: false,
             reason: "the host was not looked at yet".to_owned(),

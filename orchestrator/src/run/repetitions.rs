@@ -9,14 +9,16 @@ use model::{
 };
 
 use super::{
-    bench::Bench,
+    bench::{Attempted, Bench},
     noise,
     plan::{Plan, Planned},
     progress::Progress,
     record,
 };
 use crate::{
+    error::Refusal,
     folder::{Folder, now_utc},
+    guest::NoWayIn,
     host::Stop,
     sentinel,
 };
@@ -24,7 +26,8 @@ use crate::{
 /// Makes what is missing in the folder. Returns what was told of the first miss, where that ended it.
 ///
 /// # Errors
-/// A signal, or the file system's; a failed repetition is none.
+/// A signal, or the file system's; a failed repetition is none, unless every one after it would fail
+/// like it: [`Refusal::Usage`] for a disk that lets no programs in.
 pub(super) fn run_all(
     plan: &Plan,
     bench: &mut dyn Bench,
@@ -116,6 +119,7 @@ fn repetition(
         manifest.cleared = bench.cleared();
         noise::choose(&mut manifest.repetitions, name, *repetition);
         folder.save(manifest).context("after a repetition")?;
+        hopeless(&attempted)?;
         if stopped.is_some()
             || !noise::wants_another(
                 &manifest.repetitions[before..],
@@ -126,6 +130,15 @@ fn repetition(
         {
             return Ok(stopped);
         }
+    }
+}
+
+/// Fails where each further attempt would take as long as this one, and fail like it.
+fn hopeless(attempted: &Attempted) -> Result<(), Refusal> {
+    let error = attempted.error.as_ref();
+    match error.filter(|error| error.downcast_ref::<NoWayIn>().is_some()) {
+        Some(error) => Err(Refusal::Usage(format!("{error:#}"))),
+        None => Ok(()),
     }
 }
 

@@ -104,6 +104,18 @@ fn same_host(before: &Manifest, now: &Manifest) -> Result<(), String> {
             return Err(format!("the host differs: {what} was {was} and is {is}"));
         }
     }
+    for disk in &now.disks {
+        if let Some(was) = before.disks.iter().find(|own| own.image == disk.image && *own != disk) {
+            return Err(format!(
+                "the disk {} was changed: it had {} bytes, changed {}, and has {}, changed {}",
+                disk.image.display(),
+                was.bytes,
+                was.modified_utc,
+                disk.bytes,
+                disk.modified_utc
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -157,6 +169,11 @@ fn merge(mut earlier: Manifest, now: Manifest, plan: &Plan) -> Result<Manifest, 
         .retain(|own| now.suite.experiments.iter().all(|one| one.name != own.experiment));
     earlier.impossible.extend(now.impossible);
     earlier.accelerator = earlier.accelerator.or(now.accelerator);
+    for disk in now.disks {
+        if !earlier.disks.contains(&disk) {
+            earlier.disks.push(disk);
+        }
+    }
     earlier.versions.qemu = earlier.versions.qemu.or(now.versions.qemu);
     earlier.versions.guest_kernel = earlier.versions.guest_kernel.or(now.versions.guest_kernel);
     Ok(earlier)

@@ -198,8 +198,9 @@ impl<'a> Ground<'a> {
         let of = |workload: &Workload<'a>| {
             let wild = workload.service?.wild()?;
             Some(self.machine(*workload).and_then(|machine| {
-                let arguments = ["/init", "--wild", wild.name()];
-                entered(machine)?.start(&arguments, &[], self.stage.stop.flag())
+                let guest = entered(machine)?;
+                let arguments = [guest.programs.agent.as_str(), "--wild", wild.name()];
+                guest.start(&arguments, &[], self.stage.stop.flag())
             }))
         };
         workloads.iter().filter_map(of).collect()

@@ -219,7 +219,6 @@ pub(super) fn finish_on_host(
 /// host's work.
 const OWN_CALIBRATION: &str = "/tmp/calibration.json";
 const HOST_CALIBRATION: &str = "/tmp/calibration-host.json";
-pub(super) const GUEST_RTLOAD: &str = "/bin/rtload";
 /// CPU time for a calibration in the guest: paced work needs it to a few per cent only.
 const GUEST_CALIBRATION: &str = "1s";
 
@@ -235,7 +234,7 @@ fn in_tmp(what: What, name: &str) -> String {
 /// Where rtload fails.
 pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
     let arguments = [
-        GUEST_RTLOAD,
+        guest.programs.rtload.as_str(),
         "calibrate",
         "--cpu",
         "0",
@@ -272,7 +271,7 @@ pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> R
     };
     let (jobs, hist_log) = (in_tmp(what, "jobs.csv"), in_tmp(what, "response.hlog"));
     let places = Places { calibration, jobs: &jobs, hist_log: &hist_log };
-    let mut arguments = vec![GUEST_RTLOAD.to_owned()];
+    let mut arguments = vec![guest.programs.rtload.clone()];
     arguments.extend(run_arguments(what, 0, places));
     guest.start(&arguments, &[], stop.flag())
 }
@@ -289,7 +288,7 @@ pub(super) fn finish_on_guest(
     stop: &Stop,
 ) -> Result<Said> {
     let ended = guest.wait(running, limit(what), stop.flag(), |_, _| ());
-    let printed = ended.and_then(|output| printed("/bin/rtload run", output));
+    let printed = ended.and_then(|output| printed("rtload run", output));
     let get = |name| guest.get(&in_tmp(what, name), &names.file(name), stop.flag());
     let fetched = get("jobs.csv").and(get("response.hlog"));
     let printed = printed?;

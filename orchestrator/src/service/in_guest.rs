@@ -165,8 +165,9 @@ fn start_apache(guest: &Guest, stop: &Stop) -> Result<()> {
 fn start_own(guest: &Guest, own: &Own, stop: &Stop) -> Result<i32> {
     let program = place_of(Path::new(&own.command[0])).display().to_string();
     let arguments = own.command[1..].iter().map(String::as_str);
+    let agent = guest.programs.agent.as_str();
     let line: Vec<&str> =
-        ["/init", "--log", OWN_LOG, &program].into_iter().chain(arguments).collect();
+        [agent, "--log", OWN_LOG, &program].into_iter().chain(arguments).collect();
     Ok(guest.start(&line, &[], stop.flag())?.pid)
 }
 

@@ -15,6 +15,7 @@ mod libvirt;
 mod mechanisms;
 mod neighbours;
 mod ordinary_user;
+mod own_disk;
 mod own_service;
 mod package;
 mod reservations;

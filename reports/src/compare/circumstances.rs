@@ -23,7 +23,7 @@ pub struct Circumstance {
 }
 
 /// Keys of the manifest whose facts are circumstances.
-const PARTS: [&str; 5] = ["accelerator", "host", "versions", "keep_awake", "suite"];
+const PARTS: [&str; 6] = ["accelerator", "host", "versions", "disks", "keep_awake", "suite"];
 
 /// Keys that differ from run to run and tell nothing.
 const RUN: [&str; 4] =

@@ -99,7 +99,15 @@ pub fn provenance(results: &Results) -> Grid {
     }
     if guests {
         rows.push(("QEMU", known(manifest.versions.qemu.clone())));
-        rows.push(("guest kernel", known(manifest.versions.guest_kernel.clone())));
+        let kernel = manifest.versions.guest_kernel.clone();
+        if kernel.is_some() || manifest.disks.is_empty() {
+            rows.push(("guest kernel", known(kernel)));
+        }
+    }
+    for disk in &manifest.disks {
+        let mib = disk.bytes as f64 / f64::from(1 << 20);
+        let (image, format, changed) = (disk.image.display(), &disk.format, &disk.modified_utc);
+        rows.push(("disk image", format!("{image} ({format}, {mib:.0} MiB, changed {changed})")));
     }
     rows.push(("seed", manifest.seed.to_string()));
     rows.push(("started", manifest.started_utc.clone()));

@@ -296,6 +296,7 @@ fn manifest(suite: Suite) -> Manifest {
             reason: "the guest did not boot under KVM within 10 s".to_owned(),
         }),
         keep_awake: KeepAwake { on: true, reason: "measured".to_owned(), idle_cost: Some(0.35) },
+        disks: Vec::new(),
         cleared: None,
         analyses: Vec::new(),
         impossible: Vec::new(),

@@ -249,6 +249,7 @@ impl Plan {
                 reason: format!("computed by `rtplan simulate` with seed {}", self.seed),
             }),
             keep_awake: KeepAwake { on: false, reason: simulated(), idle_cost: None },
+            disks: Vec::new(),
             cleared: None,
             impossible: Vec::new(),
             resumed: Vec::new(),

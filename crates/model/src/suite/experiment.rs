@@ -7,7 +7,7 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockSource, Emulator, Found, Pause, Place, ReservationSettings, Web, Work,
+    ClockSource, Emulator, Found, Pause, Place, ReservationSettings, System, Web, Work,
     written::{ServiceTable, Table},
     written_vm::VmTable,
 };
@@ -62,6 +62,8 @@ pub struct Vm {
     pub name: String,
     /// By what it is found, where it runs already; else it is booted for the measurement.
     pub found: Option<Found>,
+    /// What it boots, unless it runs already.
+    pub system: System,
     /// At least one; of a VM that runs already one, which tells of each that it has.
     pub vcpus: Vec<Vcpu>,
     /// Where QEMU's threads other than the vCPUs run.

@@ -52,8 +52,13 @@ pub struct Pause {
     pub length: Duration,
 }
 
-/// Clients and tasks would wait for a guest that stands still, and count that as its response times.
+/// The rules of both. Clients and tasks would wait for a guest that stands still, and count that as its response times.
 pub(super) fn validate(vm: &Vm, experiment: Duration) -> Result<(), String> {
+    if vm.clock_source.is_some() && vm.system.disk().is_some() {
+        return Err("keys `disk` and `clock_source`: a disk has its own kernel command line; put \
+                    `clocksource=` there, and leave the key out"
+            .to_owned());
+    }
     let Some(Pause { at, length }) = vm.pause else { return Ok(()) };
     if vm.services.is_empty() || vm.services.iter().any(|service| service.probe().is_none()) {
         return Err(
@@ -118,6 +123,11 @@ mod tests {
             ("pause = { at = \"3s\", for = \"61s\" }", PROBE, "at most 60s"),
             ("pause = { at = \"10s\", for = \"1s\" }", PROBE, "`pause.at` is 10s"),
             ("pause = { at = \"1s\" }", PROBE, "for"),
+            (
+                "disk = \"x.qcow2\"\nclock_source = \"hpet\"",
+                PROBE,
+                "keys `disk` and `clock_source`",
+            ),
             ("pid = 7\nclock_source = \"hpet\"", "web = {}", "keys `pid` and `clock_source`"),
             (
                 "pid = 7\npause = { at = \"1s\", for = \"1s\" }",

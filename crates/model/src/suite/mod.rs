@@ -15,10 +15,12 @@ mod parse;
 mod schema;
 mod serving;
 mod sweep;
+mod system;
 mod validate;
 mod web;
 mod web_table;
 mod written;
+mod written_loads;
 mod written_reservation;
 mod written_vm;
 
@@ -33,6 +35,7 @@ pub use network::{Network, Tap, User, interface};
 pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
+pub use system::{Disk, KernelChoice, System};
 pub use web::{Own, Ready, Server, Web};
 
 use crate::{Mechanism, Placement, Reservation, control::Control, duration};

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Suite, cpus, sweep, validate};
+use super::{Suite, cpus, sweep, system, validate};
 
 /// Why a suite is refused; one line, with the file, and the line and key where there are some.
 #[derive(Debug, Error)]
@@ -43,7 +43,7 @@ pub enum SuiteError {
     },
 }
 
-/// Reads and checks a suite file.
+/// Reads and checks a suite file. Disks and kernels of VMs are then absolute paths.
 ///
 /// # Errors
 /// One [`SuiteError`], the first thing found.
@@ -51,10 +51,13 @@ pub fn read(path: &Path) -> Result<Suite, SuiteError> {
     let file = path.display().to_string();
     let text =
         fs::read_to_string(path).map_err(|error| SuiteError::Read { file: file.clone(), error })?;
-    parse(&text, &file)
+    let mut suite = parse(&text, &file)?;
+    system::resolve(&mut suite, path.parent().unwrap_or(Path::new("")));
+    Ok(suite)
 }
 
-/// Parses and checks a suite; `file` is its name in errors.
+/// Parses and checks a suite; `file` is its name in errors. Disks and kernels of VMs are left as they
+/// are written.
 ///
 /// # Errors
 /// One [`SuiteError`], the first thing found.

@@ -173,7 +173,11 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
             .map_err(|error| format!("key `emulator`: {error}"))?;
     }
     guest_clock::validate(vm, experiment.duration)?;
-    let place = if vm.found.is_some() { Where::Running } else { Where::Guest };
+    let place = match (&vm.found, vm.system.disk()) {
+        (Some(_), _) => Where::Running,
+        (None, Some(_)) => Where::Disk,
+        (None, None) => Where::Guest,
+    };
     services(&vm.services, experiment, place)
 }
 

@@ -1,18 +1,12 @@
 //! An experiment as it is written: in general, or in the short form of one service in one place.
 
-use std::{fmt, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{
-        MapAccess, SeqAccess, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
-};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Emulator, Experiment, Load, Place, Probe, ReservationSettings, Service, ServiceKind, Vcpu, Vm,
-    Web, Wild, Work,
+    Emulator, Experiment, KernelChoice, Place, Probe, ReservationSettings, Service, ServiceKind,
+    System, Vcpu, Vm, Web, Wild, Work, written_loads::Loads, written_vm::Length,
 };
 use crate::{Surge, TaskSet, duration};
 
@@ -51,6 +45,16 @@ pub(super) struct Table {
     /// Where QEMU's threads other than the vCPUs run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emulator: Option<Emulator>,
+    /// A disk image of your own that the guest boots, in place of the bench's guest; relative to this
+    /// file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk: Option<PathBuf>,
+    /// The kernel of the bench's guest: `cloud`, `rt`, `backports` or a file vmlinuz-RELEASE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kernel: Option<KernelChoice>,
+    /// How long the system on `disk` may take to start, at most 1 h; 5 min where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_within: Option<Length>,
     /// Whether the VMs' threads are traced, where it is otherwise than `host.trace` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace: Option<bool>,
@@ -113,12 +117,20 @@ impl Table {
                 Err("key `reservation`: a reservation is for a VM; use `where = \"guest\"`"
                     .to_owned())
             }
-            (Place::Host, None) => Ok((services, Vec::new())),
+            (Place::Host, None) => match self.of_a_vm() {
+                Some(key) => Err(format!("key `{key}` is for a VM; use `where = \"guest\"`")),
+                None => Ok((services, Vec::new())),
+            },
             (Place::Guest, reservation) => {
                 let vcpu = Vcpu { cpu: None, reservation: reservation.clone() };
                 let vm = Vm {
                     name: Vm::NAME.to_owned(),
                     found: None,
+                    system: System::of(
+                        self.disk.clone(),
+                        self.kernel.clone(),
+                        self.boot_within.map(|Length(own)| own),
+                    )?,
                     vcpus: vec![vcpu],
                     emulator: self.emulator.unwrap_or_default(),
                     memory_mib: None,
@@ -131,6 +143,16 @@ impl Table {
         }
     }
 
+    /// The first key that says what a VM boots.
+    fn of_a_vm(&self) -> Option<&'static str> {
+        let keys = [
+            ("disk", self.disk.is_some()),
+            ("kernel", self.kernel.is_some()),
+            ("boot_within", self.boot_within.is_some()),
+        ];
+        keys.into_iter().find(|(_, given)| *given).map(|(key, _)| key)
+    }
+
     fn general(&self) -> Result<(Vec<Service>, Vec<Vm>), String> {
         let short = [
             ("tasks", !self.tasks.is_empty()),
@@ -139,7 +161,8 @@ impl Table {
             ("reservation", self.reservation.is_some()),
             ("emulator", self.emulator.is_some()),
         ];
-        if let Some((key, _)) = short.iter().find(|(_, given)| *given) {
+        let given = short.iter().find(|(_, given)| *given).map(|(key, _)| *key);
+        if let Some(key) = given.or_else(|| self.of_a_vm()) {
             return Err(format!(
                 "key `{key}` belongs to `where = \"host\"` or `\"guest\"`, which is missing; or \
                  put it into a [[experiment.vm]] or [[experiment.service]]"
@@ -167,6 +190,9 @@ impl From<Experiment> for Table {
             load: Loads(own.loads),
             reservation: None,
             emulator: None,
+            disk: None,
+            kernel: None,
+            boot_within: None,
             trace: own.trace,
             work: own.work,
             surge: own.surge,
@@ -253,62 +279,5 @@ impl From<Service> for ServiceTable {
             ServiceKind::Probe(probe) => table.probe = Some(probe),
         }
         table
-    }
-}
-
-/// One load (a table), or a list.
-#[derive(Debug, Clone, Default)]
-struct Loads(Vec<Load>);
-
-#[cfg(test)]
-impl schemars::JsonSchema for Loads {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Loads".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let one = generator.subschema_for::<Load>();
-        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
-    }
-}
-
-impl Loads {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Loads {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Loads {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrMany)
-    }
-}
-
-/// Not `untagged`: an error would no longer name its place.
-struct OneOrMany;
-
-impl<'de> Visitor<'de> for OneOrMany {
-    type Value = Loads;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a load, for example `{ tasks = [\"50ms/120ms\"] }`, or a list of loads")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Loads, A::Error> {
-        Load::deserialize(MapAccessDeserializer::new(map)).map(|one| Loads(vec![one]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Loads, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Loads)
-    }
-
-    fn visit_unit<E>(self) -> Result<Loads, E> {
-        Ok(Loads::default())
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockSource, Emulator, Found, Pause, Service, Vcpu, Vm,
+    ClockSource, Emulator, Found, KernelChoice, Pause, Service, System, Vcpu, Vm,
     written_reservation::{Enforced, Length, Share},
 };
 use crate::{Mechanism, Placement, control::Law, duration};
@@ -26,6 +26,15 @@ pub(super) struct VmTable {
     /// A VM that runs already: its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pid: Option<i32>,
+    /// A disk image of your own that it boots, in place of the bench's guest; relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk: Option<PathBuf>,
+    /// The kernel of the bench's guest: `cloud`, `rt`, `backports` or a file vmlinuz-RELEASE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kernel: Option<KernelChoice>,
+    /// How long the system on `disk` may take to start, at most 1 h; 5 min where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_within: Option<Length>,
     /// Its virtual CPUs: one, which tells of all that a VM has that runs already.
     vcpus: Vec<VcpuTable>,
     /// How the reservation is enforced.
@@ -122,6 +131,9 @@ impl VmTable {
             ("emulator", self.emulator.is_some()),
             ("clock_source", self.clock_source.is_some()),
             ("pause", self.pause.is_some()),
+            ("disk", self.disk.is_some()),
+            ("kernel", self.kernel.is_some()),
+            ("boot_within", self.boot_within.is_some()),
         ];
         if let Some((own, _)) = own.iter().find(|(_, given)| *given) {
             return Err(format!(
@@ -138,6 +150,9 @@ impl TryFrom<VmTable> for Vm {
 
     fn try_from(table: VmTable) -> Result<Self, String> {
         let found = table.found()?;
+        let boot_within = table.boot_within.map(|Length(own)| own);
+        let system = System::of(table.disk, table.kernel, boot_within)
+            .map_err(|message| format!("vm `{}`: {message}", table.name))?;
         let VmTable { name, vcpus, mechanism, burst, placement, .. } = table;
         let enforced = Enforced { mechanism, burst, placement };
         let vcpu = |own: VcpuTable| {
@@ -166,6 +181,7 @@ impl TryFrom<VmTable> for Vm {
         Ok(Self {
             name,
             found,
+            system,
             vcpus,
             emulator: table.emulator.unwrap_or_default(),
             memory_mib: table.memory_mib,
@@ -192,6 +208,7 @@ impl From<Vm> for VmTable {
         };
         let (mut libvirt, mut qmp, mut pid) = (None, None, None);
         let emulator = own.found.is_none().then_some(own.emulator);
+        let (disk, kernel, boot_within) = own.system.keys();
         match own.found {
             Some(Found::Libvirt(domain)) => libvirt = Some(domain),
             Some(Found::Qmp(socket)) => qmp = Some(socket),
@@ -203,6 +220,9 @@ impl From<Vm> for VmTable {
             libvirt,
             qmp,
             pid,
+            disk,
+            kernel,
+            boot_within: boot_within.map(Length),
             vcpus: own.vcpus.iter().map(vcpu).collect(),
             mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
             burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),

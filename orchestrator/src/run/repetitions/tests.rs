@@ -1,11 +1,11 @@
 //! Runs with a bench that does as it is told: attempts, errors on the way, noise, and going on from
 //! every instant.
 
-use std::{collections::VecDeque, fs, path::Path, sync::atomic::Ordering};
+use std::{collections::VecDeque, fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use anyhow::anyhow;
 use model::{
-    manifest::{Cleared, Stopped},
+    manifest::{Cleared, DiskFacts, Stopped},
     suite::Experiment,
 };
 use tempfile::TempDir;
@@ -44,6 +44,8 @@ enum Comes {
     To(f64),
     /// To nothing, with this error.
     Fails(&'static str),
+    /// To nothing, since a disk of the user's lets no programs in.
+    ShutOut,
     /// To a miss that ends it.
     Misses,
     /// To nothing, since a signal comes.
@@ -69,6 +71,10 @@ impl Bench for Fake {
         match self.told.pop_front().unwrap_or(QUIET) {
             Comes::To(share) => attempted.stalled_share = Some(share),
             Comes::Fails(why) => attempted.fail(Err(anyhow!(why))),
+            Comes::ShutOut => {
+                let why = NoWayIn::of(Path::new("/x.qcow2"), Duration::from_secs(9), "login:");
+                attempted.fail(Err(anyhow!("no hello").context(why).context("vm `x`")));
+            }
             Comes::Misses => {
                 attempted.stalled_share = Some(0.5);
                 attempted.facts.stopped =
@@ -176,6 +182,20 @@ fn a_failed_one_is_kept_told_and_stops_nothing_else() {
     let (failed, manifest) = run.of(&[], &[Comes::Fails("QEMU ended")]).unwrap();
     assert_eq!((failed, run.made.len()), (1, 3));
     assert_eq!(manifest.repetitions[0].error.as_deref(), Some("QEMU ended"));
+}
+
+#[test]
+fn a_disk_that_lets_no_programs_in_ends_the_run_at_once() {
+    let mut run = Run::new();
+    let error = run.of(&[], &[QUIET, Comes::ShutOut]).unwrap_err();
+    assert_eq!(exit_of(&error), model::Exit::Usage);
+    let said = error.to_string();
+    assert!(
+        said.starts_with("vm `x`: /x.qcow2: no way in") && said.ends_with(": no hello"),
+        "{said}"
+    );
+    assert_eq!(run.made, ["a0", "b0"]);
+    assert_eq!(run.attempts(), ["a0 of 0 Done counts", "b0 of 0 Failed"]);
 }
 
 #[test]
@@ -288,6 +308,28 @@ fn another_suite_is_refused() {
         let error = run.of(&[], &[]).unwrap_err();
         assert!(error.to_string().contains("suite.toml differs"), "{error}");
     }
+}
+
+#[test]
+fn a_disk_that_was_changed_since_is_refused() {
+    let mut run = Run::new();
+    run.of(&[], &[]).unwrap();
+    let plan = made_up(SUITE, &[]);
+    let disk = |bytes| DiskFacts {
+        image: "/x.qcow2".into(),
+        format: "qcow2".into(),
+        bytes,
+        virtual_bytes: 1 << 30,
+        modified_utc: "2026-11-26T10:00:00Z".into(),
+    };
+    let go_on = |bytes| {
+        let now = Manifest { disks: vec![disk(bytes)], ..record::begin(&plan, None) };
+        go_on(&plan, &Resume { folder: &run.path(), after_reboot: false }, now)
+    };
+    assert_eq!(go_on(7).unwrap().manifest.disks, [disk(7)]);
+    assert_eq!(go_on(7).unwrap().manifest.disks, [disk(7)]);
+    let said = go_on(8).unwrap_err().to_string();
+    assert!(said.contains("/x.qcow2 was changed: it had 7 bytes"), "{said}");
 }
 
 #[test]
