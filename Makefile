@@ -47,7 +47,7 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: own_disk:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: own_disk:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test

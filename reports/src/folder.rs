@@ -190,7 +190,7 @@ impl Case {
                 }
                 clocks.extend(rows.map(|rows| (record.attempt, rows)));
             }
-            traced.extend(Traced::read(&folder.place(record), record, vm)?);
+            traced.extend(Traced::read(&folder.place(record), record, vm, workload.vcpu())?);
         }
         let analysis = analyses.iter().find(|own| own.is_of(workload));
         let failed = |record: &&&RepetitionRecord| record.status == Status::Failed;

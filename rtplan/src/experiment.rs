@@ -68,7 +68,9 @@ fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     }
     // Real-time tasks go before ordinary threads, and where they fill the CPU the kernel's fair
     // server, which has a deadline, goes before every fixed priority, those of an `rt-group` too.
-    let alone = measured.neighbours().next().is_none() && measured.experiment.services.is_empty();
+    let alone = measured.neighbours().next().is_none()
+        && measured.experiment.services.is_empty()
+        && measured.vm.is_none_or(|vm| vm.vcpus.len() == 1);
     if measured.place().is_guest() && (neighbour || !alone) || measured.load().is_some() {
         return &[];
     }
@@ -82,20 +84,25 @@ pub fn promises(measured: Measured, model: Model) -> bool {
     models(measured, mechanism).contains(&model)
 }
 
-/// Whether other tasks with priorities of their own run in the same place: nothing here orders them.
+/// Whether other tasks with priorities of their own run on the same vCPU, or the same CPU of the host:
+/// nothing here orders them.
 fn shared(measured: Measured) -> bool {
-    let services = measured.vm.map_or(&measured.experiment.services, |vm| &vm.services);
-    services.iter().filter(|service| !service.tasks().is_empty()).count() > 1
+    let all = measured.experiment.workloads().into_iter();
+    let with_tasks = all.filter(|own| !own.tasks().is_empty());
+    with_tasks.filter(|own| own.place_in_guest() == measured.place_in_guest()).count() > 1
 }
 
 /// How many other reservations with deadlines may go before that of `measured`: its own emulator's,
-/// and its neighbours' vCPUs and emulators.
+/// those of the other vCPUs of its VM, and its neighbours' vCPUs and emulators.
 #[must_use]
 pub fn deadlines_beside(measured: Measured) -> u32 {
     let emulator = |own: Emulator| u32::from(matches!(own, Emulator::Reserved(_)));
-    let vcpu = |vm: &Vm| vm.reservation().is_some_and(|own| own.mechanism.is_deadline());
-    let beside = |vm: &Vm| u32::from(vcpu(vm)) + emulator(vm.emulator);
-    emulator(measured.emulator()) + measured.neighbours().map(beside).sum::<u32>()
+    let vcpus =
+        |vm: &Vm| vm.reservations().filter(|own| own.mechanism.is_deadline()).count() as u32;
+    let own = measured.reservation().is_some_and(|own| own.mechanism.is_deadline());
+    let siblings = measured.vm.map_or(0, vcpus) - u32::from(own);
+    let beside = |vm: &Vm| vcpus(vm) + emulator(vm.emulator);
+    siblings + emulator(measured.emulator()) + measured.neighbours().map(beside).sum::<u32>()
 }
 
 /// Whether every release falls on the start of a server period: P divides every T, and all tasks
@@ -259,6 +266,42 @@ mod tests {
         let twice =
             vm("a", "").replace("[{ tasks", "[{ name = \"o\", tasks = [\"1ms/9ms\"] }, { tasks");
         assert_eq!(models(&twice), [[""; 0], [""; 0]]);
+    }
+
+    #[test]
+    fn each_vcpu_is_a_neighbour_of_the_others() {
+        let dealt = |vcpus: &str, second: u32| {
+            let text = format!(
+                "name = \"s\"\n[[experiment]]\nname = \"x\"\n[[experiment.vm]]\nname = \"smp\"\nvcpus = \
+                 [{vcpus}]\nservice = [{{ name = \"a\", tasks = [\"30ms/150ms\"] }}, {{ name = \"b\", \
+                 vcpu = {second}, tasks = [\"50ms/200ms\"] }}]"
+            );
+            let suite = parse(&text, "s.toml").unwrap();
+            let beside: Vec<_> =
+                suite.experiments[0].workloads().into_iter().map(deadlines_beside).collect();
+            let own = analyses(&suite).into_iter();
+            let own: Vec<(Vec<String>, Vec<_>)> = own
+                .map(|one| {
+                    let bound = one.expected().map(|own| bounds(own)[0]);
+                    (one.supplies.into_iter().map(|one| one.supply).collect(), vec![bound])
+                })
+                .collect();
+            (beside, own)
+        };
+        let reserved = |ms: u32| format!("{{ budget = \"{ms}ms\", period = \"50ms\" }}");
+        let two = format!("{}, {}", reserved(17), reserved(18));
+        let two_gap = || vec!["two-gap".to_owned()];
+        let (beside, own) = dealt(&two, 1);
+        assert_eq!(beside, [1, 1]);
+        assert_eq!(own[0].0, two_gap());
+        assert_eq!(own[1].0, two_gap());
+        assert!(own.iter().all(|(_, bound)| bound[0].flatten().is_some()), "{own:?}");
+        // Both on one vCPU: nothing orders them.
+        assert!(dealt(&two, 0).1.iter().all(|(supplies, _)| supplies.is_empty()));
+        // Without reservations they share a CPU with each other.
+        let (beside, own) = dealt("{}, {}", 1);
+        assert_eq!(beside, [0, 0]);
+        assert!(own.iter().all(|(supplies, _)| supplies.is_empty()), "{own:?}");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct Booted {
     /// From QEMU's start to the agent's hello.
     pub boot_ns: u64,
     /// What the report should know of the boot.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
     accelerator: Accelerator,
 }
 
@@ -140,8 +140,11 @@ impl Guests {
             Some(_) => settle::wait(&guest, limit.saturating_sub(guest.boot), &stage.stop)?,
             None => None,
         };
+        let several = spec.vcpus > 1 && accelerator == Accelerator::Tcg;
+        let unsafe_qemu = several.then(|| self.qemu.breaks_guests_of_several_vcpus()).flatten();
+        let warnings = warning.into_iter().chain(unsafe_qemu).collect();
         let boot_ns = duration::as_ns(guest.boot);
-        Ok(Booted { guest, boot_ns, warning, accelerator })
+        Ok(Booted { guest, boot_ns, warnings, accelerator })
     }
 
     fn kernel_of(&self, system: &System) -> &KernelImage {

@@ -26,6 +26,7 @@ pub(super) fn start(
         let own = vm.reservation()?;
         let control = own.control?;
         let bounds = control.bounds(own.budget, own.period).context("checked by suite::parse");
+        // Of a VM with a law there is one vCPU.
         let vcpus = (0..).zip(machine.threads().vcpus).collect();
         let (name, law, start) = (vm.name.clone(), control.law, own.budget);
         Some(bounds.map(|bounds| Followed { name, vcpus, law, bounds, start }))

@@ -17,8 +17,9 @@ const ROUNDING: f64 = 1e-6;
 struct Shares {
     /// The VM.
     name: String,
-    reservation: Option<Reservation>,
-    vcpu: f64,
+    /// Of its vCPUs.
+    reservations: Vec<Reservation>,
+    vcpus: f64,
     /// The controlling thread of `timer-server`.
     controller: f64,
     emulator: f64,
@@ -46,8 +47,8 @@ impl Shares {
             let name = vm.name.clone();
             return counts.then_some(Self {
                 name,
-                reservation: None,
-                vcpu: 0.0,
+                reservations: Vec::new(),
+                vcpus: 0.0,
                 controller: 0.0,
                 emulator,
             });
@@ -58,19 +59,22 @@ impl Shares {
             _ => (Duration::ZERO, Duration::MAX),
         };
         let controller = share(controller.0, controller.1);
-        let (name, vcpu) = (vm.name.clone(), reservation.bandwidth());
-        Some(Self { name, reservation: Some(reservation), vcpu, controller, emulator })
+        let all = vm.reservations().map(ReservationSettings::reservation);
+        let reservations: Vec<_> = all.collect();
+        let vcpus = reservations.iter().map(|own| own.bandwidth()).sum();
+        Some(Self { name: vm.name.clone(), reservations, vcpus, controller, emulator })
     }
 
     fn all(&self) -> f64 {
-        self.vcpu + self.controller + self.emulator
+        self.vcpus + self.controller + self.emulator
     }
 
     /// What the parts are, for an error.
     fn parts(&self) -> String {
         let mut text = format!("vm `{}`", self.name);
-        if let Some(reservation) = self.reservation {
-            text += &format!(" {reservation} {:.3}", self.vcpu);
+        let own: Vec<_> = self.reservations.iter().map(Reservation::to_string).collect();
+        if !own.is_empty() {
+            text += &format!(" {} {:.3}", own.join(" and "), self.vcpus);
         }
         for (what, part) in [("controlling thread", self.controller), ("emulator", self.emulator)] {
             if part > 0.0 {

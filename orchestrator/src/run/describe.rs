@@ -39,7 +39,7 @@ pub(super) fn describe(experiment: &Experiment) -> String {
     // Of several VMs each is named with what is its own; the load is everybody's.
     let several = experiment.workloads().len() > 1;
     for vm in &experiment.vms {
-        let mut own = vm.reservation().map_or_else(String::new, reserved);
+        let mut own: String = vm.reservations().map(reserved).collect();
         if let Some(found) = &vm.found {
             own += &format!(" ({found}, which runs already)");
         } else if let Some((key, file)) = vm.system.file() {

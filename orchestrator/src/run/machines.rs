@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use kernel::affinity::Tid;
 use model::{
     Mechanism,
     clock::{self, ClockMap},
     manifest::VmFacts,
-    suite::{self, Experiment, Found, GuestSettings},
+    suite::{self, Experiment, Found, GuestSettings, ReservationSettings},
 };
 
 use super::{
@@ -42,7 +43,7 @@ pub(super) struct Machine {
     /// For the manifest.
     pub facts: VmFacts,
     /// What the report should know of its boot.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Whose it is.
@@ -101,7 +102,7 @@ impl Boot<'_> {
         facts.boot_ns = Some(booted.boot_ns);
         facts.kernel = Some(booted.guest.hello.kernel.clone());
         facts.clock_source.clone_from(&booted.guest.hello.clock_source);
-        let warning = booted.warning.clone();
+        let warnings = booted.warnings.clone();
         if vm.services.iter().any(|service| !service.tasks().is_empty()) {
             facts.ns_per_iteration = Some(tasks::calibrate_guest(&booted.guest, &stage.stop)?);
         }
@@ -115,7 +116,7 @@ impl Boot<'_> {
         };
         let logs = logs.to_owned();
         let (vm, body) = (vm.clone(), Body::Ours(Box::new(booted)));
-        Ok(Machine { vm, body, served, logs, usage: None, begin: None, facts, warning })
+        Ok(Machine { vm, body, served, logs, usage: None, begin: None, facts, warnings })
     }
 }
 
@@ -137,7 +138,7 @@ impl Machine {
         let served = theirs::served(vm, &theirs, &stage.roots, &stage.stop)?;
         let facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
         let (vm, body, logs) = (vm.clone(), Body::Theirs(theirs), logs.to_owned());
-        Ok(Self { vm, body, served, logs, usage: None, begin: None, facts, warning: None })
+        Ok(Self { vm, body, served, logs, usage: None, begin: None, facts, warnings: Vec::new() })
     }
 
     /// The guest that was booted; none of a VM that runs already, which cannot be entered.
@@ -187,14 +188,27 @@ impl Machine {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn reserve(&self, stage: &mut Stage, vm: &suite::Vm) -> Result<Option<Attached>> {
+    pub fn reserve(&self, stage: &mut Stage, vm: &suite::Vm) -> Result<Vec<Attached>> {
         if let Body::Theirs(theirs) = &self.body {
-            return theirs.reserve(stage, vm);
+            return Ok(theirs.reserve(stage, vm)?.into_iter().collect());
         }
         let threads = self.threads();
         place_emulator(stage, &threads, vm.emulator)?;
-        let Some(settings) = vm.reservation() else { return Ok(None) };
-        mechanism::attach(stage, settings.mechanism, &threads, &settings.into()).map(Some)
+        anyhow::ensure!(
+            threads.vcpus.len() == vm.vcpus.len(),
+            "vm `{}` has {} vCPUs, and QEMU runs them in {} threads",
+            vm.name,
+            vm.vcpus.len(),
+            threads.vcpus.len()
+        );
+        // Each vCPU has a reservation of its own.
+        let pairs = threads.vcpus.iter().zip(&vm.vcpus);
+        let reserved = pairs.filter_map(|(tid, vcpu)| Some((*tid, vcpu.reservation.as_ref()?)));
+        let attach = |(tid, own): (Tid, &ReservationSettings)| {
+            let vcpu = mechanism::Vm { pid: threads.pid, vcpus: vec![tid] };
+            mechanism::attach(stage, own.mechanism, &vcpu, &own.into())
+        };
+        reserved.map(attach).collect()
     }
 
     /// Its clock against the host's, and what its threads have used, as the workload begins.

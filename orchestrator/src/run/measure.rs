@@ -1,7 +1,7 @@
 //! What is measured in an attempt, with all that goes on meanwhile: guests, reservations, loads, the
 //! trace.
 
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use anyhow::{Context, Result};
 use kernel::clock::monotonic_ns;
@@ -51,7 +51,7 @@ pub(super) struct Measured {
 struct Around {
     host: Vec<OnHost>,
     /// In the order of the VMs.
-    attached: Vec<Option<Attached>>,
+    attached: Vec<Vec<Attached>>,
     loads: Vec<Background>,
     tracer: Option<Tracer>,
 }
@@ -271,8 +271,8 @@ impl HostBench {
         results.extend(machines.iter().map(|own| own.still_there(&self.stage.roots)));
         results.extend(outcome.results);
         for (machine, attached) in machines.iter_mut().zip(attached) {
-            let said = attached.map(Attached::finish).transpose();
-            results.push(said.map(|said| machine.facts.mechanism = said.unwrap_or_default()));
+            let said = attached.into_iter().map(Attached::finish).collect::<Result<Vec<_>>>();
+            results.push(said.map(|said| machine.facts.mechanism = each_once(said.concat())));
         }
         // The load goes first: guests need the CPU to shut down.
         results.extend(loads.into_iter().map(Background::stop));
@@ -292,7 +292,7 @@ impl Measured {
     /// facts that are known of it; of several the first's, and each has its own beside them.
     fn take(&mut self, told: Facts, machines: &[Machine]) {
         self.facts.warnings.extend(told.warnings);
-        for warning in machines.iter().filter_map(|machine| machine.warning.clone()) {
+        for warning in machines.iter().flat_map(|machine| machine.warnings.clone()) {
             // Known from the first of several times.
             if !self.facts.warnings.contains(&warning) {
                 self.facts.warnings.push(warning);
@@ -308,6 +308,13 @@ impl Measured {
             self.facts.vms = vms;
         }
     }
+}
+
+/// What is said of several vCPUs alike.
+fn each_once(mut sentences: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    sentences.retain(|sentence| seen.insert(sentence.clone()));
+    sentences
 }
 
 /// Adds the trace's facts, with the time in which the workload ran, and what VMs under KVM waited

@@ -279,8 +279,7 @@ fn impossible(suite: &Suite, roots: &Roots, file: &str) -> Result<Vec<Impossible
             } else {
                 String::new()
             };
-            let Some(own) = vm.reservation() else { continue };
-            match admit(own, roots) {
+            match vm.reservations().try_for_each(|own| admit(own, roots)) {
                 Ok(()) => {}
                 Err(Refusal::Lacking(reason)) => reasons.push(whose + &reason),
                 Err(other) => {

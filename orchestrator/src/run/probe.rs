@@ -161,7 +161,7 @@ pub(super) fn finish_on_host(
 /// Where it cannot be started.
 pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> Result<Running<'a>> {
     let mut command = vec![guest.programs.rtload.clone()];
-    command.extend(arguments(what, 0, IN_GUEST));
+    command.extend(arguments(what, what.workload.vcpu().unwrap_or(0), IN_GUEST));
     guest.start(&command, &[], stop.flag())
 }
 

@@ -272,7 +272,7 @@ pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> R
     let (jobs, hist_log) = (in_tmp(what, "jobs.csv"), in_tmp(what, "response.hlog"));
     let places = Places { calibration, jobs: &jobs, hist_log: &hist_log };
     let mut arguments = vec![guest.programs.rtload.clone()];
-    arguments.extend(run_arguments(what, 0, places));
+    arguments.extend(run_arguments(what, what.workload.vcpu().unwrap_or(0), places));
     guest.start(&arguments, &[], stop.flag())
 }
 

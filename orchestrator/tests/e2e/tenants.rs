@@ -145,3 +145,62 @@ fn what_does_not_fit_together_is_refused_before_the_host_is_touched() {
     assert!(refused("name = \"shop\"", "name = \"control\"").contains("`control` is there twice"));
     assert!(refused("clients = 2", "clients = 0").contains("`web.clients` is 0"));
 }
+
+/// One guest of two vCPUs, each with a reservation and a task of its own; the second's is too small.
+const SMP: &str = r#"
+name = "smp"
+[host]
+keep_awake = true
+[guest]
+memory_mib = 192
+[noise]
+retries = 0
+[[experiment]]
+name = "two"
+duration = "8s"
+[[experiment.vm]]
+name = "smp"
+vcpus = [{ budget = "20ms", period = "50ms" }, { budget = "5ms", period = "50ms" }]
+service = [
+    { name = "control", tasks = ["15ms/150ms"] },
+    { name = "video", vcpu = 1, tasks = ["40ms/200ms"] },
+]
+"#;
+
+#[test]
+#[ignore = "part of the campaign `make lab-test`"]
+fn each_vcpu_has_a_reservation_of_its_own() {
+    const TEST: &str = "each_vcpu_has_a_reservation_of_its_own";
+    let Some(_turn) = turn(TEST) else { return };
+    if lacks_qemu(TEST) {
+        return;
+    }
+    built();
+    let place = place(SMP);
+    let run = place.run(&[]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let folder = PathBuf::from(stdout(&run).trim());
+    let repetition = folder.join("two/rep-000");
+    let jobs: Vec<Job> = read_csv(&repetition.join("jobs.csv")).unwrap();
+    let late = |service: &str, period_ms: u64| {
+        let own = jobs.iter().filter(|job| job.service.as_deref() == Some(service));
+        let own: Vec<_> = own.collect();
+        let late = own.iter().filter(|job| job.response_ns > period_ms * 1_000_000).count();
+        (late, own.len())
+    };
+    let ((in_time, control), (video_late, video)) = (late("control", 150), late("video", 200));
+    // Machines stall.
+    assert!(control > 45 && in_time * 10 <= control, "{in_time} of {control}");
+    assert!(video > 5 && video_late * 2 > video, "{video_late} of {video}");
+    let supply = repetition.join("supply.csv");
+    if supply.exists() {
+        let rows: Vec<Supply> = read_csv(&supply).unwrap();
+        let ran = |thread: &str| -> u64 {
+            let own = rows.iter().filter(|row| row.thread == thread);
+            own.map(|row| row.end_ns - row.start_ns).sum()
+        };
+        let share = ran("vcpu1") as f64 / 8e9;
+        assert!((0.07..0.14).contains(&share), "5 of 50 ms, and it took {share}");
+        assert!(ran("vcpu0") > 0);
+    }
+}

@@ -69,7 +69,7 @@ impl Schedule {
             })?;
         let vm = case.workload().vm.map(|vm| vm.name.as_str());
         let place = ::results::folder::place_of(&results.path, record);
-        let traced = Traced::read(&place, record, vm)?.ok_or_else(|| {
+        let traced = Traced::read(&place, record, vm, None)?.ok_or_else(|| {
             ReportError::Nothing(format!("`{name}` rep-{:03} was not traced", record.attempt))
         })?;
         let (jobs, host) = (place.join("jobs.csv"), place.join("cpu.csv"));

@@ -28,7 +28,7 @@ pub struct Traced {
     pub facts: TraceFacts,
     /// When the VM's threads ran, in the order of time.
     pub rows: Vec<Supply>,
-    /// The same of the other VMs of the experiment.
+    /// The same of the other VMs of the experiment, and of its VM's vCPUs that the service is not on.
     pub neighbours: Vec<Supply>,
     /// When the machine ran no thread.
     pub stalls: Vec<Stall>,
@@ -41,7 +41,8 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Reads what an attempt's trace tells of a VM; `None` where there is none.
+    /// Reads what an attempt's trace tells of a VM; `None` where there is none. With `vcpu`, its other
+    /// vCPUs are neighbours.
     ///
     /// # Errors
     /// A malformed row.
@@ -49,13 +50,17 @@ impl Traced {
         place: &Path,
         record: &RepetitionRecord,
         vm: Option<&str>,
+        vcpu: Option<u32>,
     ) -> Result<Option<Self>, ReportError> {
         let file = place.join("supply.csv");
         let known = record.facts.of(vm).trace.filter(|_| vm.is_some() && file.exists());
         let Some(facts) = known else { return Ok(None) };
         let mut rows: Vec<Supply> = sample::read_csv(&file)?;
         rows.sort_by_key(|row| row.start_ns);
-        let own = |row: &Supply| row.vm.is_none() || row.vm.as_deref() == vm;
+        let thread = vcpu.map(|number| format!("vcpu{number}"));
+        let other = |name: &str| is_vcpu(name) && thread.as_deref().is_some_and(|own| own != name);
+        let own =
+            |row: &Supply| (row.vm.is_none() || row.vm.as_deref() == vm) && !other(&row.thread);
         let (rows, neighbours): (Vec<_>, Vec<_>) = rows.into_iter().partition(own);
         let stalls = place.join("stalls.csv");
         let stalls = if stalls.exists() { sample::read_csv(&stalls)? } else { Vec::new() };
@@ -137,7 +142,7 @@ impl Traced {
         self.rows.iter().rev().find(|row| is_vcpu(&row.thread)).and_then(|row| row.cpu)
     }
 
-    /// The other VMs' threads on a CPU (on any, where it is not known which is measured), as what
+    /// The neighbours' threads on a CPU (on any, where it is not known which is measured), as what
     /// else ran there.
     pub fn neighbours_on(&self, cpu: Option<u32>) -> impl Iterator<Item = Occupied> + '_ {
         let mut threads: Vec<String> = Vec::new();

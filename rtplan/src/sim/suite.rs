@@ -108,11 +108,13 @@ pub fn refusal(experiment: &Experiment) -> Option<String> {
     if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());
     }
-    let place = |own: Workload| own.vm.map(|vm| vm.name.clone());
-    if played.windows(2).any(|two| place(two[0]) == place(two[1])) {
+    let places: Vec<_> = played.iter().map(|own| own.place_in_guest()).collect();
+    let twice = |(at, place): (usize, &_)| places[..at].contains(place);
+    if places.iter().enumerate().any(twice) {
         return Some("several services of tasks in one place cannot be simulated".to_owned());
     }
-    let mut servers = experiment.vms.iter().map(|vm| experiment::server(vm.reservation()));
+    let reservations = experiment.vms.iter().flat_map(|vm| vm.reservations());
+    let mut servers = reservations.map(|own| experiment::server(Some(own)));
     servers.find_map(|server| server.err().map(|error| error.to_string()))
 }
 

@@ -59,6 +59,28 @@ fn the_quick_suite_gives_the_paper_s_figures() {
     assert_eq!((first.experiment.as_deref(), first.repetition), (Some("fig1"), Some(1)));
 }
 
+/// Two vCPUs of one VM: both within their bounds; one whose budget is too small delays its own alone.
+#[test]
+fn each_vcpu_has_a_server_of_its_own() {
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let results = folder(&run(&["--suite", &experiments("vcpus.toml"), "--out", out]));
+    let jobs = |experiment: &str, service: &str| -> Vec<Job> {
+        let jobs = read_csv::<Job>(&results.join(experiment).join("rep-000/jobs.csv")).unwrap();
+        jobs.into_iter().filter(|job| job.service.as_deref() == Some(service)).collect()
+    };
+    let missed = |jobs: &[Job], period_ms: u64| {
+        jobs.iter().filter(|job| job.response_ns > period_ms * 1_000_000).count()
+    };
+    for experiment in ["enough", "one-short"] {
+        let control = jobs(experiment, "control");
+        assert!(control.len() > 100 && missed(&control, 150) == 0, "{experiment}");
+    }
+    assert_eq!(missed(&jobs("enough", "video"), 200), 0);
+    let short = jobs("one-short", "video");
+    assert!(missed(&short, 200) * 2 > short.len(), "{} of {}", missed(&short, 200), short.len());
+}
+
 /// Figure 4 with a 4 ms tick: a budget that runs out between two ticks goes on to the next, and now
 /// and then tau1's 30 ms fit into one burst. The sentinel's wake-ups leave at most a millisecond.
 #[test]

@@ -94,6 +94,8 @@ pub struct Vcpu {
 pub struct Service {
     /// Unique in its place; letters, digits, `-` and `_`.
     pub name: String,
+    /// The vCPU of its VM that it runs on; the first where absent, any for a web service.
+    pub vcpu: Option<u32>,
     /// Tasks, a web service, or what only disturbs.
     pub kind: ServiceKind,
 }
@@ -214,10 +216,16 @@ impl Vm {
     /// The name of the only VM of an experiment that gives it none.
     pub const NAME: &str = "vm";
 
-    /// What its first vCPU is guaranteed.
+    /// What its first vCPU that is guaranteed something is guaranteed; mechanism and placement are those
+    /// of all.
     #[must_use]
     pub fn reservation(&self) -> Option<&ReservationSettings> {
-        self.vcpus.first()?.reservation.as_ref()
+        self.reservations().next()
+    }
+
+    /// What its vCPUs are guaranteed, without those that have no reservation.
+    pub fn reservations(&self) -> impl Iterator<Item = &ReservationSettings> {
+        self.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref())
     }
 }
 
@@ -293,10 +301,29 @@ impl<'a> Workload<'a> {
         !self.tasks().is_empty() || self.web().is_some()
     }
 
-    /// What the (first) vCPU under it is guaranteed.
+    /// The number of the vCPU under it; none on the host, and of a web service, which any vCPU of its VM
+    /// serves.
+    #[must_use]
+    pub fn vcpu(self) -> Option<u32> {
+        let service = self.service.filter(|_| self.vm.is_some() && self.web().is_none())?;
+        Some(service.vcpu.unwrap_or(0))
+    }
+
+    /// On which vCPU of which VM it runs; of two in the same place nothing here orders the tasks.
+    #[must_use]
+    pub fn place_in_guest(self) -> Option<(&'a str, u32)> {
+        Some((self.vm?.name.as_str(), self.vcpu().unwrap_or(0)))
+    }
+
+    /// What the vCPU under it is guaranteed: of a web service, and of a VM in which nothing is measured,
+    /// the first that is guaranteed something.
     #[must_use]
     pub fn reservation(self) -> Option<&'a ReservationSettings> {
-        self.vm?.reservation()
+        let vm = self.vm?;
+        match self.vcpu() {
+            Some(vcpu) => vm.vcpus.get(vcpu as usize)?.reservation.as_ref(),
+            None => vm.reservation(),
+        }
     }
 
     /// What it is called where there may be several: as the experiment where it is its only one,
@@ -333,7 +360,10 @@ impl<'a> Workload<'a> {
     /// Whether nothing else runs on its CPU, and nothing is reserved.
     #[must_use]
     pub fn is_free(self) -> bool {
-        self.load().is_none() && self.reservation().is_none() && self.experiment.only().is_some()
+        self.load().is_none()
+            && self.reservation().is_none()
+            && self.experiment.only().is_some()
+            && self.vm.is_none_or(|vm| vm.vcpus.len() == 1)
     }
 
     /// The other VMs of its experiment.

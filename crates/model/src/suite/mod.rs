@@ -17,6 +17,7 @@ mod serving;
 mod sweep;
 mod system;
 mod validate;
+mod vcpus;
 mod web;
 mod web_table;
 mod written;

@@ -359,10 +359,6 @@ service = [{ web = { url = "http://127.0.0.1:8080/" } }]
                     .replace("name = \"tenants\"", "name = \"s\"\n[host]\nmeasured_cpus = [0, 1]"),
                 "not supported yet",
             ),
-            (
-                TENANTS.replace("period = \"20ms\" }", "period = \"20ms\" }, {}"),
-                "vm `shop`: key `vcpus` has 2",
-            ),
             (TENANTS.replace("clients = 4", "clients = 0"), "`web.clients` is 0"),
             (
                 TENANTS.replace("{ tasks = [\"1ms/100ms\"] }", "{ name = \"w\", web = {} }"),

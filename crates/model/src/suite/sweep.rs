@@ -129,6 +129,13 @@ impl Sweep {
                     .to_owned(),
             );
         }
+        if vm.vcpus.len() > 1 {
+            return Err(format!(
+                "vm `{}` has {} vCPUs; sweep the budget of a VM with one",
+                vm.name,
+                vm.vcpus.len()
+            ));
+        }
         match vm.services.iter().filter(|service| !service.tasks().is_empty()).count() {
             0 => Err("the experiment has no tasks that could miss deadlines".to_owned()),
             1 => Ok(at),

@@ -6,6 +6,7 @@ use super::{
     Emulator, Experiment, Network, Probe, ReservationSettings, Service, ServiceKind, Suite, Vm,
     Workload, guest_clock,
     serving::{self, Where},
+    vcpus,
 };
 use crate::{Mechanism, Placement, Reservation};
 
@@ -81,6 +82,7 @@ pub(super) fn experiment(experiment: &Experiment) -> Result<(), String> {
             wild.name
         ));
     }
+    vcpus::none(&experiment.services)?;
     services(&experiment.services, experiment, Where::Host)?;
     let mut seen = HashSet::new();
     for one in &experiment.vms {
@@ -155,19 +157,13 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
     if let Some(mib) = vm.memory_mib {
         memory("memory_mib", mib)?;
     }
-    if vm.vcpus.len() > 1 {
-        return Err(format!(
-            "key `vcpus` has {}; several vCPUs are not supported yet, give one",
-            vm.vcpus.len()
-        ));
-    }
+    vcpus::validate(vm)?;
     if vm.services.iter().filter(|service| service.web().is_some()).count() > 1 {
         return Err("key `service`: a VM has one web service at most; give the other a VM of its \
                     own"
         .to_owned());
     }
-    let reservations = vm.vcpus.iter().filter_map(|vcpu| vcpu.reservation.as_ref());
-    reservations.into_iter().try_for_each(|own| reservation(own, vm.found.is_some()))?;
+    vm.reservations().try_for_each(|own| reservation(own, vm.found.is_some()))?;
     if let Emulator::Reserved(own) = vm.emulator {
         Reservation::new(own.budget, own.period)
             .map_err(|error| format!("key `emulator`: {error}"))?;

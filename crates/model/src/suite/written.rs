@@ -221,7 +221,7 @@ fn one_service(
             return Err("key `probe`: a service is one of `tasks`, `web` and `probe`".to_owned());
         }
     };
-    Ok(Some(Service { name: name.unwrap_or(usual).to_owned(), kind }))
+    Ok(Some(Service { name: name.unwrap_or(usual).to_owned(), vcpu: None, kind }))
 }
 
 /// A `[[experiment.service]]` or an entry of a VM's `service`.
@@ -232,6 +232,9 @@ pub(super) struct ServiceTable {
     /// Unique in its place; `tasks`, `web`, `wild` or `probe` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The vCPU of its VM that it runs on, counted from 0; the first where absent. Not of a web service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vcpu: Option<u32>,
     /// The periodic tasks whose response times are measured, SCHED_FIFO, rate-monotonic.
     #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
     tasks: TaskSet,
@@ -254,6 +257,7 @@ impl TryFrom<ServiceTable> for Service {
             one_service(table.name.as_deref(), &table.tasks, table.web.as_ref(), table.probe)?;
         let wild = table.wild.map(|wild| Self {
             name: table.name.clone().unwrap_or_else(|| Self::WILD.to_owned()),
+            vcpu: None,
             kind: ServiceKind::Wild(wild),
         });
         match (own, wild) {
@@ -262,6 +266,7 @@ impl TryFrom<ServiceTable> for Service {
             }
             (own, wild) => own
                 .or(wild)
+                .map(|own| Self { vcpu: table.vcpu, ..own })
                 .ok_or_else(|| "a service has `tasks`, `web`, `wild` or `probe`".to_owned()),
         }
     }
@@ -269,9 +274,9 @@ impl TryFrom<ServiceTable> for Service {
 
 impl From<Service> for ServiceTable {
     fn from(own: Service) -> Self {
-        let name = Some(own.name);
+        let (name, vcpu) = (Some(own.name), own.vcpu);
         let mut table =
-            Self { name, tasks: TaskSet::default(), web: None, wild: None, probe: None };
+            Self { name, vcpu, tasks: TaskSet::default(), web: None, wild: None, probe: None };
         match own.kind {
             ServiceKind::Tasks(tasks) => table.tasks = tasks,
             ServiceKind::Web(web) => table.web = Some(web),
