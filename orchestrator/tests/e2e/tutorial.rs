@@ -48,8 +48,10 @@ fn the_tutorial_does_what_it_says() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tutorial.md");
     let page = fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("commands");
+    fs::write(&file, script(&page, &programs)).unwrap();
     let output = Command::new("bash")
-        .args(["-c", &script(&page, &programs)])
+        .arg(&file)
         .current_dir(folder.path())
         .env("RTVM_STATE_DIR", folder.path().join("state"))
         .output()
