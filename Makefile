@@ -7,8 +7,7 @@
 #              40 minutes)
 # make torture runs killed at random instants, restored and resumed; disks full at every write; 200
 #              repetitions in one run (about an hour and a half; its small form is in make test)
-# make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each, and the simulator against
-#              the analysis with many random sets; a few of each are in make test
+# make fuzz    spoiled inputs for whatever reads bytes, FUZZ_SECONDS (60) each; a few are in make test
 # make peers   ten files of rt-app, played by rtload and by rt-app in turn (three in make test)
 # make bench   ours against its peers, in turn, on this machine
 # make deb     a Debian package of it all
@@ -57,7 +56,6 @@ torture:
 fuzz:
 	@cargo test --release --workspace --no-run --quiet
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --release --workspace mutated -- --nocapture --test-threads 1
-	@RTPLAN_THOROUGH=1 cargo test --release --workspace --test it -- --nocapture tick:: sim_steps:: sim_analysis:: simulated::
 
 peers:
 	@scripts/setup.sh test

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rtplan::sim::{Cpu, Done, Entry, Server, Stalls, Task, Thread, Tick, Times, simulate};
 
-use crate::support::{cases, ns, reservation};
+use crate::support::{ns, reservation};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
@@ -293,7 +293,7 @@ fn compare(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(4000)))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn every_job_ends_at_the_same_instant(plans in plans()) {

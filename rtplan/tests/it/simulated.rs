@@ -1,6 +1,6 @@
 //! No verdict is contradicted by a simulation of what the model describes.
 
-use crate::support::{HYPERPERIOD, Small, cases, ns, reservation, simulate, small_sets, workload};
+use crate::support::{HYPERPERIOD, Small, ns, reservation, simulate, small_sets, workload};
 use proptest::prelude::*;
 use rtplan::{Model, Response, Scheduler, Supply, Workload, responses, schedulable};
 
@@ -48,7 +48,7 @@ fn reservations() -> impl Strategy<Value = (u64, u64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(2000)))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn dedicated(set in small_sets()) {

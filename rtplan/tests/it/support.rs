@@ -19,11 +19,6 @@ pub struct Small {
 /// All periods divide this.
 pub const HYPERPERIOD: u64 = 120;
 
-/// Random cases of a property: a quarter of a thorough look, which `RTPLAN_THOROUGH=1` takes.
-pub fn cases(thorough: u32) -> u32 {
-    if std::env::var_os("RTPLAN_THOROUGH").is_some() { thorough } else { thorough / 4 }
-}
-
 pub fn ns(value: u64) -> Duration {
     Duration::from_nanos(value)
 }

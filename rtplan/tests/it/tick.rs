@@ -1,6 +1,6 @@
 //! A budget that the kernel enforces at its ticks supplies at least what the analysis says.
 
-use crate::support::{cases, ns, reservation};
+use crate::support::{ns, reservation};
 use proptest::prelude::*;
 use rtplan::{Costs, Supply};
 
@@ -30,7 +30,7 @@ fn runs(budget: i64, period: i64, tick: i64, phase: i64, horizon: i64) -> Vec<bo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(3000)))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn no_window_gets_less(
