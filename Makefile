@@ -56,6 +56,7 @@ torture:
 fuzz:
 	@cargo test --release --workspace --no-run --quiet
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --release --workspace mutated -- --nocapture --test-threads 1
+	@cargo test --release --workspace --test it -- --ignored a_million_tasks
 
 peers:
 	@scripts/setup.sh test
