@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Emulator, Experiment, KernelChoice, Place, Probe, ReservationSettings, Service, ServiceKind,
-    System, Vcpu, Vm, Web, Wild, Work, written_loads::Loads, written_vm::Length,
+    System, Vcpu, Vm, Web, Wild, Work, written_loads::Loads, written_reservation::Length,
 };
 use crate::{Surge, TaskSet, duration};
 
