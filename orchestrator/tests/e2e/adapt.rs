@@ -64,11 +64,11 @@ fn rows(folder: &Path) -> Vec<BudgetRow> {
     read_csv(&folder.join("reserve/rep-000/budget.csv")).unwrap()
 }
 
-/// Reserves, adapting for some seconds; what it says.
-fn adapt(state: &Path, tid: i32, law: &str, out: &Path) -> String {
+/// Reserves, adapting for this time; what it says.
+fn adapt(state: &Path, tid: i32, time: &str, out: &Path) -> String {
     let output = orchestrator(state)
         .args(["reserve", "--tid", &tid.to_string(), "--reservation", "10ms/50ms"])
-        .args(["--adapt", law, "--min", "5ms", "--max", "30ms", "--for", "4500ms", "--out"])
+        .args(["--adapt", "lfs", "--min", "5ms", "--max", "30ms", "--for", time, "--out"])
         .arg(out)
         .stdin(Stdio::null())
         .output()
@@ -90,7 +90,7 @@ fn a_vm_that_asks_for_more_gets_it_up_to_the_bound() {
     let guest = spin(&Plain, &qemu, folder.path(), &AtomicBool::new(false)).unwrap();
     let before = HostState::now();
     let out = folder.path().join("out");
-    let said = adapt(&folder.path().join("state"), guest.vcpu_thread(), "lfs", &out);
+    let said = adapt(&folder.path().join("state"), guest.vcpu_thread(), "3500ms", &out);
     assert!(said.contains("adapting by `lfs`, between 5ms and 30ms, every 1s"), "{said}");
     assert!(said.contains("10ms → 15ms in 50ms (exhausted"), "{said}");
     // The watcher knows of every change.
@@ -157,7 +157,7 @@ fn where_there_is_no_room_the_wish_is_lowered() {
         return;
     };
     let out = folder.path().join("out");
-    let said = adapt(&folder.path().join("state"), busy.tid(), "lfs", &out);
+    let said = adapt(&folder.path().join("state"), busy.tid(), "2500ms", &out);
     room.end();
     let rows = rows(&out);
     let refused: Vec<_> = rows.iter().filter(|row| row.why == Why::Refused).collect();
@@ -234,9 +234,9 @@ retries = 0
 name = "adapts"
 where = "guest"
 tasks = ["5ms/50ms"]
-surge = "2s..6s*3"
-duration = "6s"
-reservation = { period = "20ms", control = "lfs", min = "1ms", max = "14ms" }
+surge = "2s..5s*3"
+duration = "5s"
+reservation = { period = "20ms", control = "pi", min = "1ms", max = "14ms" }
 "#;
 
 #[test]

@@ -308,7 +308,7 @@ service = [{ web = { url = "http://127.0.0.1:8080/" } }]
         let cases = [
             (TENANTS.replace("name = \"shop\"", "name = \"control\""), "`control` is there twice"),
             (TENANTS.replace("\"3ms\"", "\"30ms\""), "vm `shop`: reservation"),
-            (TENANTS.replace("budget = \"3ms\", ", ""), "`budget` and `period`, or neither"),
+            (TENANTS.replace("budget = \"3ms\", ", ""), "key `vcpus`: `budget` is missing"),
             (
                 TENANTS.replace("[{ cpu = 1, budget = \"32ms\", period = \"50ms\" }]", "[]"),
                 "`vcpus`",

@@ -78,7 +78,19 @@ fn verdicts(bend: Bend) -> BTreeMap<String, Verdict> {
 fn every_claim_about_budgets_that_adapt_has_an_enemy() {
     let columns: Vec<_> =
         sabotages().into_iter().map(|(name, bend)| (name, verdicts(bend))).collect();
-    insta::assert_snapshot!(checked(&columns), @"");
+    insta::assert_snapshot!(checked(&columns), @"
+    claim × sabotage
+    a sound
+    b a law that never raises
+    c a law that always grants the greatest budget
+    d a law that never gives back
+    e a quarter of a second later after the last window
+    F fails, ? not measurable, . unmoved    abcde
+    adapt-lfs-grant                         ..FF.
+    adapt-lfs-misses                        .F..F
+    adapt-pi-grant                          ..FF.
+    adapt-pi-misses                         .F..F
+    ");
 }
 
 #[test]
