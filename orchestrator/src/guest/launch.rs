@@ -204,13 +204,12 @@ pub(super) fn launch(
             let error = process.explain(error);
             let (guest, end) = (spec.name.clone(), process.end());
             let error = error.context(NotBooted { guest, accelerator, end });
-            let own = spec.own_disk.as_ref().filter(|_| {
-                !interrupted && matches!(end, End::None | End::Panic) && !process.is_stopped()
-            });
-            Err(match own {
-                Some(own) => error.context(NoWayIn::of(&own.image.path, limit, &process.console())),
-                None => error,
-            })
+            // Of what QEMU did by itself, or somebody to it, the image is no reason.
+            let by_guest = matches!(end, End::None | End::Panic | End::Code(0));
+            let by_guest = by_guest && !interrupted && !process.is_stopped();
+            let Some(own) = spec.own_disk.as_ref().filter(|_| by_guest) else { return Err(error) };
+            let limit = (end == End::None).then_some(limit);
+            Err(error.context(NoWayIn::of(&own.image.path, limit, &process.console())))
         }
     }
 }

@@ -19,11 +19,15 @@ const STARTED: &str = "rt-vm-bench: ";
 const LOGIN: &str = "login:";
 
 impl NoWayIn {
-    /// Of the image `image`, in which nobody answered within `limit`, by the console's text.
+    /// Of the image `image`, in which nobody answered within `limit`, or, where it is none, before the
+    /// machine ended; by the console's text.
     #[must_use]
-    pub fn of(image: &Path, limit: Duration, console: &str) -> Self {
+    pub fn of(image: &Path, limit: Option<Duration>, console: &str) -> Self {
         let console = console.to_lowercase();
-        let within = model::duration::format(limit);
+        let when = match limit {
+            Some(limit) => format!("within {}", model::duration::format(limit)),
+            None => "before the system restarted or powered off".to_owned(),
+        };
         let image = image.display();
         let why = if console.contains(STARTED) {
             "cloud-init started the bench's agent in it, and the agent did not come up: it needs the \
@@ -41,7 +45,7 @@ impl NoWayIn {
             "the image has to boot by BIOS on x86-64, with cloud-init; `boot_within` gives a slow one \
              more time"
         };
-        Self(format!("{image}: no way in: the bench's agent did not answer within {within}: {why}"))
+        Self(format!("{image}: no way in: the bench's agent did not answer {when}: {why}"))
     }
 }
 
@@ -52,7 +56,7 @@ mod tests {
     #[test]
     fn the_console_tells_how_far_it_came() {
         let said = |console: &str| {
-            NoWayIn::of(Path::new("/x.qcow2"), Duration::from_secs(300), console).to_string()
+            NoWayIn::of(Path::new("/x.qcow2"), Some(Duration::from_secs(300)), console).to_string()
         };
         let all = [
             ("", "said nothing"),
@@ -70,5 +74,7 @@ mod tests {
             );
             assert!(text.contains(why), "{why}: {text}");
         }
+        let ended = NoWayIn::of(Path::new("/x.qcow2"), None, "").to_string();
+        assert!(ended.contains("did not answer before the system restarted"), "{ended}");
     }
 }

@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d "$(dirname "$image")/.new-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
-packages=systemd-sysv,udev,dbus,kmod,iproute2,netplan.io,procps,linux-image-cloud-amd64,initramfs-tools,grub-pc-bin,cloud-init
+packages=systemd-sysv,udev,dbus,kmod,iproute2,netplan.io,procps,linux-image-cloud-amd64,initramfs-tools,e2fsprogs,grub-pc-bin,cloud-init
 mmdebstrap --quiet --variant=minbase --include="$packages" "$release" "$root" "deb $uri $release main"
 
 echo cloud >"$root/etc/hostname"
@@ -25,7 +25,7 @@ boot
 END
 # The boot loader as it is put behind the boot sector, without a device to install it on.
 chroot "$root" grub-mkimage -O i386-pc -o /boot/core.img -p '(hd0,msdos1)/boot/grub' \
-    biosdisk part_msdos ext2 normal linux serial echo
+    biosdisk part_msdos ext2 normal linux boot serial terminal
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/core.img" "$work"
 
 # A disk of one partition, which begins at 1 MiB.

@@ -72,7 +72,8 @@ impl Bench for Fake {
             Comes::To(share) => attempted.stalled_share = Some(share),
             Comes::Fails(why) => attempted.fail(Err(anyhow!(why))),
             Comes::ShutOut => {
-                let why = NoWayIn::of(Path::new("/x.qcow2"), Duration::from_secs(9), "login:");
+                let why =
+                    NoWayIn::of(Path::new("/x.qcow2"), Some(Duration::from_secs(9)), "login:");
                 attempted.fail(Err(anyhow!("no hello").context(why).context("vm `x`")));
             }
             Comes::Misses => {
