@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use super::{
     Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Qemu, Qmp, Running,
     Status, Stream,
+    inside::Programs,
     launch::{self, Launched},
     process::Process,
-    seed,
 };
 
 /// Answers that take no work.
