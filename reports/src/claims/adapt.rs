@@ -103,7 +103,7 @@ fn grant(results: &Results, case: &Case) -> Claim {
     let beside = large.map_or_else(String::new, |(name, _)| format!(" (`{name}`)"));
     let rule = format!(
         "outside of those windows the mean grant is at most (1 + x) times what was consumed, with x \
-         = {}, and a {} of that more; and over the whole run it is below the fixed budget that is \
+         = {}, and {} of that more; and over the whole run it is below the fixed budget that is \
          enough all the time{beside}",
         percent(MARGIN),
         percent(SPARE)

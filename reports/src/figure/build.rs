@@ -326,12 +326,14 @@ fn over_time(case: &Case) -> Figure {
     let granted = budgets.iter().flat_map(|line| &line.points);
     let (last, greatest) =
         granted.fold((0.0_f64, 0.0_f64), |most, own| (most.0.max(own.0), most.1.max(own.1)));
+    let y_label =
+        if budgets.is_empty() { "response time (ms)" } else { "response time, budget (ms)" };
     let panel = |(at, series): (usize, &Series)| {
         let points: Vec<(f64, f64)> = series.runs.iter().flat_map(run_points).collect();
         let largest = |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(0.0, f64::max);
         Panel {
             x_label: "release (s)".to_owned(),
-            y_label: "response time (ms)".to_owned(),
+            y_label: y_label.to_owned(),
             x_min: 0.0,
             x_max: round_up(largest(|point| point.0).max(last)),
             y_max: round_up(largest(|point| point.1).max(greatest) * 1.05),

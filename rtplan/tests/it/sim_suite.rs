@@ -152,7 +152,7 @@ fn a_budget_that_adapts_has_its_rows_beside_the_jobs() {
         jobs.iter().filter(|job| job.release_ns > 17_000_000_000 && job.missed).count()
     };
     let rows = |experiment: &str| results.join(experiment).join("rep-000/budget.csv");
-    for law in ["adapt-lfs", "adapt-pi"] {
+    for law in ["lfs", "pi"] {
         let rows: Vec<BudgetRow> = read_csv(&rows(law)).unwrap();
         let budgets: Vec<u64> = rows.iter().map(|row| row.budget_ns / 1_000_000).collect();
         assert_eq!((rows[0].time_ns, budgets[0]), (0, 35));
@@ -160,9 +160,9 @@ fn a_budget_that_adapts_has_its_rows_beside_the_jobs() {
         assert!(rows.len() >= 30 && rows.iter().all(|row| row.vm == "vm" && row.vcpu == 0));
         assert_eq!(missed(law), 0, "{law}");
     }
-    assert!(!rows("adapt-large").exists());
-    assert!(missed("adapt-small") > 0);
-    assert_eq!(missed("adapt-large"), 0);
+    assert!(!rows("large").exists());
+    assert!(missed("small") > 0);
+    assert_eq!(missed("large"), 0);
 }
 
 #[test]
