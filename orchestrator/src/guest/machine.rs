@@ -12,11 +12,10 @@ use kernel::procfs::Proc;
 use tempfile::TempDir;
 
 use super::{
-    Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Qemu, Qmp, Running,
-    Status, Stream,
+    Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Programs, Qemu, Qmp,
+    Running, Status, Stream,
     launch::{self, Launched},
     process::Process,
-    seed,
 };
 
 /// Answers that take no work.
