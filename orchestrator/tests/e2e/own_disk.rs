@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use model::{
     manifest::Status,
     sample::{Job, read_csv},
 };
-use orchestrator::guest::default_cache;
+use orchestrator::guest::{default_cache, find_qemu};
 
 use crate::{
     own_service::{manifest, run},
@@ -54,6 +54,36 @@ fn talking(text: &str) -> Vec<u8> {
     sector
 }
 
+/// A VM of somebody else's that has not begun to run; it ends when dropped.
+struct Other(Child);
+
+impl Other {
+    /// One that may write to the disk `image`.
+    fn with(image: &Path) -> Self {
+        let mut qemu = Command::new(find_qemu().unwrap().program);
+        qemu.args([
+            "-M",
+            "q35",
+            "-accel",
+            "tcg",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-S",
+            "-drive",
+        ]);
+        qemu.arg(format!("file={},format=raw,if=virtio", image.display()));
+        Self(qemu.stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn refused(output: &Output, code: i32) -> String {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
@@ -84,12 +114,7 @@ fn disks_that_cannot_be_booted_are_refused_before_anything_is_touched() {
         return;
     }
     // A VM that may write to it.
-    let mut other = Command::new("qemu-system-x86_64")
-        .args(["-M", "none", "-nodefaults", "-display", "none", "-drive"])
-        .arg(format!("file={},format=raw,if=none,id=d", folder.join("raw").display()))
-        .args(["-serial", "none"])
-        .spawn()
-        .unwrap();
+    let other = Other::with(&folder.join("raw"));
     let begun = Instant::now();
     let used = loop {
         let said = stderr(&run(folder, &suite("disk = \"raw\""), &["--dry-run"]));
@@ -100,8 +125,7 @@ fn disks_that_cannot_be_booted_are_refused_before_anything_is_touched() {
     };
     assert!(used.contains("key `disk`") && used.contains("another QEMU uses it"), "{used}");
     refuse("disk = \"raw\"");
-    other.kill().unwrap();
-    other.wait().unwrap();
+    drop(other);
     let plan = run(folder, &suite("disk = \"raw\"\nduration = \"5s\""), &["--dry-run"]);
     let text = String::from_utf8_lossy(&plan.stdout).into_owned();
     assert!(text.contains("(disk ") && text.contains("about 86 s"), "{text}{}", stderr(&plan));
