@@ -128,7 +128,7 @@ fn disks_that_cannot_be_booted_are_refused_before_anything_is_touched() {
     drop(other);
     let plan = run(folder, &suite("disk = \"raw\"\nduration = \"5s\""), &["--dry-run"]);
     let text = String::from_utf8_lossy(&plan.stdout).into_owned();
-    assert!(text.contains("(disk ") && text.contains("about 86 s"), "{text}{}", stderr(&plan));
+    assert!(text.contains("(disk ") && text.contains("about 161 s"), "{text}{}", stderr(&plan));
 }
 
 /// What qemu-img makes of a disk, and which of it can be booted.
@@ -375,7 +375,7 @@ fn an_image_without_cloud_init_has_no_way_in() {
     crate::run::built();
     static_programs();
     let folder = tempfile::tempdir().unwrap();
-    let keys = format!("disk = \"{}\"\nboot_within = \"90s\"\nduration = \"5s\"", image.display());
+    let keys = format!("disk = \"{}\"\nboot_within = \"120s\"\nduration = \"5s\"", image.display());
     let said = refused(&run(folder.path(), &suite(&keys), &[]), 2);
     assert!(said.contains("no way in"), "{said}");
     assert!(said.contains("install the package cloud-init"), "{said}");
