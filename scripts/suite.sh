@@ -16,7 +16,7 @@ scripts/setup.sh
 # shellcheck disable=SC2086
 {
     $as_user cargo build --release --workspace --quiet
-    $as_user scripts/static.sh
+    $as_user scripts/static.sh cgi-rotate
     $as_user mkdir -p "$out"
     $as_root "$bin/orchestrator" fetch-kernel
 }

@@ -12,9 +12,8 @@ use kernel::procfs::Proc;
 use tempfile::TempDir;
 
 use super::{
-    Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Qemu, Qmp, Running,
-    Status, Stream,
-    inside::Programs,
+    Accelerator, Agent, ClockOffset, Closed, GuestSpec, Hello, Launch, Output, Programs, Qemu, Qmp,
+    Running, Status, Stream,
     launch::{self, Launched},
     process::Process,
 };

@@ -2,8 +2,12 @@
 //! the drive by which the programs enter, and no path of either.
 
 use std::{
-    fs::File,
-    os::fd::{AsRawFd, OwnedFd},
+    env,
+    fs::{self, File},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -58,13 +62,19 @@ impl Opened {
         command.args(["-drive", "file=/dev/fdset/2,format=raw,if=none,id=seed,readonly=on"]);
         let seed_drive = format!("virtio-blk-pci,drive=seed,serial={}", seed::SERIAL);
         command.args(["-device", &seed_drive]);
-        if stranger && closed(&std::env::temp_dir()).is_some() {
+        if stranger && !is_everybodys(&env::temp_dir()) {
             command.env_remove("TMPDIR");
         }
         let at = |file: File, child_fd| FdMapping { parent_fd: OwnedFd::from(file), child_fd };
         command.fd_mappings(vec![at(image, IMAGE), at(seed, SEED)])?;
         Ok(())
     }
+}
+
+/// Whether everybody may make files in a folder.
+fn is_everybodys(folder: &Path) -> bool {
+    let writable = |found: fs::Metadata| found.permissions().mode() & 0o003 == 0o003;
+    closed(folder).is_none() && fs::metadata(folder).is_ok_and(writable)
 }
 
 /// The programs that enter any distribution: agent and load generator, without shared libraries.
@@ -87,14 +97,14 @@ pub fn static_programs() -> Result<[PathBuf; 2], Refusal> {
 
 /// Whether nothing else has to be loaded for the program to run.
 fn is_static(path: &Path) -> bool {
-    let Ok(content) = std::fs::read(path) else { return false };
+    let Ok(content) = fs::read(path) else { return false };
     goblin::elf::Elf::parse(&content)
         .is_ok_and(|elf| elf.interpreter.is_none() && elf.libraries.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::io::Write;
 
     use super::*;
 
@@ -129,6 +139,18 @@ mod tests {
         // Octal, with O_RDONLY in the last digit.
         let flags: Vec<_> = said.lines().filter(|line| line.contains("flags")).collect();
         assert!(flags.len() == 2 && flags.iter().all(|line| line.ends_with('0')), "{flags:?}");
+    }
+
+    #[test]
+    fn an_overlay_goes_only_where_everybody_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            is_everybodys(folder.path())
+        };
+        assert!(!mode(0o755) && !mode(0o700));
+        // Where the way to it is everybody's.
+        assert_eq!(mode(0o1777), closed(folder.path()).is_none());
     }
 
     #[test]

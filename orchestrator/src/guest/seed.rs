@@ -103,6 +103,7 @@ fn image(files: &[(&str, Vec<u8>)]) -> io::Result<File> {
     }
     let mut file = tempfile::tempfile()?;
     file.write_all(disk.get_ref())?;
+    file.rewind()?;
     Ok(file)
 }
 

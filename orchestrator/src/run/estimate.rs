@@ -9,7 +9,7 @@ use super::warm;
 /// What booting, calibrating and collecting take beside the workload itself.
 const GUEST_OVERHEAD: Duration = Duration::from_secs(6);
 /// What a distribution on a disk of the user's takes to boot, emulated, with all its services.
-const DISK_BOOT: Duration = Duration::from_secs(75);
+const DISK_BOOT: Duration = Duration::from_secs(150);
 const HOST_OVERHEAD: Duration = Duration::from_secs(1);
 /// The calibrations on both sides of a repetition of fixed work.
 const FIXED_WORK_OVERHEAD: Duration = Duration::from_secs(3);
@@ -102,6 +102,6 @@ mod tests {
         let suite = suite::parse(&format!("name = \"s\"\n{}", text.concat()), "s.toml").unwrap();
         let seconds: Vec<u64> =
             estimates(&suite.experiments).into_iter().map(|own| own.as_secs()).collect();
-        assert_eq!(seconds, [111, 36, 36, 111, 111]);
+        assert_eq!(seconds, [186, 36, 36, 186, 186]);
     }
 }

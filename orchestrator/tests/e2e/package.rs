@@ -167,7 +167,11 @@ fn static_programs_need_no_other_file() {
     };
     let built = sibling("cgi-rotate-static");
     if !built.is_file() {
-        let made = Command::new("sh").arg(repository().join("scripts/static.sh")).output().unwrap();
+        let made = Command::new("sh")
+            .arg(repository().join("scripts/static.sh"))
+            .arg("cgi-rotate")
+            .output()
+            .unwrap();
         assert!(built.is_file(), "{}", said(&made));
     }
     let shared = check(&sibling("cgi-rotate"));

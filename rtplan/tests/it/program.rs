@@ -228,7 +228,7 @@ fn answered(tasks: u64) {
         assert!(took < Duration::from_secs(60), "{took:?}");
     }
     // One more that nothing is left for.
-    lines.push_str("400ms/1s\n");
+    lines.push_str("600ms/1s\n");
     let args = ["analyse", "--reservation", "5ms/10ms", "--summary", "json"];
     let (output, _) = of_file(dir.path(), &lines, &args);
     assert_eq!(output.status.code(), Some(4));

@@ -52,7 +52,7 @@ pub(super) struct Table {
     /// The kernel of the bench's guest: `cloud`, `rt`, `backports` or a file vmlinuz-RELEASE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kernel: Option<KernelChoice>,
-    /// How long the system on `disk` may take to start, at most 1 h; 5 min where absent.
+    /// How long the system on `disk` may take to start, at most 1 h; 10 min where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot_within: Option<Length>,
     /// Whether the VMs' threads are traced, where it is otherwise than `host.trace` says.

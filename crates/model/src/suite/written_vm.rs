@@ -32,7 +32,7 @@ pub(super) struct VmTable {
     /// The kernel of the bench's guest: `cloud`, `rt`, `backports` or a file vmlinuz-RELEASE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kernel: Option<KernelChoice>,
-    /// How long the system on `disk` may take to start, at most 1 h; 5 min where absent.
+    /// How long the system on `disk` may take to start, at most 1 h; 10 min where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot_within: Option<Length>,
     /// Its virtual CPUs: one, which tells of all that a VM has that runs already.
