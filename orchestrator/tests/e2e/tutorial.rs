@@ -32,7 +32,11 @@ fn script(page: &str, programs: &Path) -> String {
     let mut commands = blocks.iter().filter(|block| block.language == "sh").map(|block| block.text);
     let build = commands.next().unwrap();
     assert!(build.starts_with("make build"), "the page begins with the build: {build}");
-    let path = format!("set -eux\nPATH={}:$PATH", programs.display());
+    // Wherever it fails, what it started in the background ends with it.
+    let path = format!(
+        "set -eux\ntrap 'kill $(jobs -p) 2>/dev/null && wait || true' EXIT\nPATH={}:$PATH",
+        programs.display()
+    );
     [path].into_iter().chain(commands.map(str::to_owned)).collect::<Vec<_>>().join("\n")
 }
 
