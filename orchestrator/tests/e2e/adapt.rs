@@ -263,11 +263,12 @@ fn a_suite_adapts_the_budget_of_its_vm() {
     assert!(after.map(|row| row.budget_ns).max().unwrap() > least * 3 / 2, "{rows:?}");
     let jobs: Vec<Job> = read_csv(&repetition.join("jobs.csv")).unwrap();
     let first = jobs.iter().map(|job| job.release_ns).min().unwrap();
-    // What a guest counts as a job's CPU time has in it what its vCPU waited for; the least has not.
+    // What a guest counts as a job's CPU time has in it what its vCPU waited for: the longer job has
+    // more of that, so three times the work is at least that much.
     let least = |in_surge: bool| {
         let own = jobs.iter().filter(|job| (job.release_ns - first >= 2_000 * MS) == in_surge);
         own.filter_map(|job| job.cpu_ns).min().unwrap() as f64
     };
     let times = least(true) / least(false);
-    assert!((2.5..3.5).contains(&times), "{times}");
+    assert!(times > 2.5, "{times}");
 }

@@ -195,12 +195,17 @@ fn each_vcpu_has_a_reservation_of_its_own() {
     let supply = repetition.join("supply.csv");
     if supply.exists() {
         let rows: Vec<Supply> = read_csv(&supply).unwrap();
-        let ran = |thread: &str| -> u64 {
+        let of = |thread: &str| -> Vec<(u64, u64)> {
             let own = rows.iter().filter(|row| row.thread == thread);
-            own.map(|row| row.end_ns - row.start_ns).sum()
+            own.map(|row| (row.start_ns, row.end_ns)).collect()
         };
-        let share = ran("vcpu1") as f64 / 8e9;
+        // What is late goes on after the last release.
+        let short = of("vcpu1");
+        let ran: u64 = short.iter().map(|(from, to)| to - from).sum();
+        let first = short.iter().map(|own| own.0).min().unwrap();
+        let last = short.iter().map(|own| own.1).max().unwrap();
+        let share = ran as f64 / (last - first) as f64;
         assert!((0.07..0.14).contains(&share), "5 of 50 ms, and it took {share}");
-        assert!(ran("vcpu0") > 0);
+        assert!(!of("vcpu0").is_empty());
     }
 }
