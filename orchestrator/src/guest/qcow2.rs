@@ -178,8 +178,8 @@ pub(super) mod tests {
         put(36, &1_u32.to_be_bytes());
         put(40, &(CLUSTER as u64).to_be_bytes());
         put(100, &112_u32.to_be_bytes());
-        put(CLUSTER, &(2 * CLUSTER as u64 | 1 << 63).to_be_bytes());
-        put(2 * CLUSTER, &(3 * CLUSTER as u64 | 1 << 63).to_be_bytes());
+        put(CLUSTER, &((2 * CLUSTER as u64) | (1 << 63)).to_be_bytes());
+        put(2 * CLUSTER, &((3 * CLUSTER as u64) | (1 << 63)).to_be_bytes());
         bytes.extend_from_slice(sector);
         bytes.resize(4 * CLUSTER, 0);
         bytes
