@@ -177,10 +177,9 @@ fn start_own(guest: &Guest, own: &Own, stop: &Stop) -> Result<i32> {
 /// That it has ended, or what is the matter with the guest.
 pub fn still_runs(guest: &Guest, pid: Option<i32>, stop: &Stop) -> Result<()> {
     let Some(pid) = pid else { return Ok(()) };
-    let line = guest.read(&format!("/proc/{pid}/cmdline"), stop.flag());
-    // One that has ended and was not waited for has no command line.
-    match line {
-        Ok(line) if !line.is_empty() => Ok(()),
+    // Not by its command line: that is empty for a moment while the program is being loaded.
+    match guest.read(&format!("/proc/{pid}/stat"), stop.flag()) {
+        Ok(stat) if !has_ended(&stat) => Ok(()),
         // That the guest does not answer in time says nothing of the program.
         Err(error) if !guest.is_alive() || !format!("{error:#}").contains("No such file") => {
             stop.check()?;
@@ -191,6 +190,14 @@ pub fn still_runs(guest: &Guest, pid: Option<i32>, stop: &Stop) -> Result<()> {
             bail!("`web.command` has ended in the guest: {}", last_line(guest, stop))
         }
     }
+}
+
+/// Whether `/proc/PID/stat` is that of a process that has ended and was not waited for (proc(5)). Its
+/// name may have any characters.
+fn has_ended(stat: &[u8]) -> bool {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')');
+    let state = name_ends.and_then(|at| stat.get(at + 2));
+    state.is_none_or(|state| matches!(state, b'Z' | b'X' | b'x'))
 }
 
 fn last_line(guest: &Guest, stop: &Stop) -> String {
@@ -228,5 +235,20 @@ fn log_of(guest: &Guest, path: &str, stop: &Stop) -> String {
     match guest.read(path, stop.flag()) {
         Ok(text) => String::from_utf8_lossy(&text).trim_end().to_owned(),
         Err(error) => format!("{path} in the guest: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_ended_by_its_state_whatever_its_name() {
+        let states = [(b"S", false), (b"R", false), (b"D", false), (b"Z", true), (b"X", true)];
+        for (state, ended) in states {
+            let stat = [&b"71 (a) Z b) "[..], state, b" 1 71 71 0 -1"].concat();
+            assert_eq!(has_ended(&stat), ended, "{}", String::from_utf8_lossy(&stat));
+        }
+        assert!(has_ended(b""));
     }
 }
