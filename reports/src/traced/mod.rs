@@ -54,11 +54,12 @@ impl Traced {
     ) -> Result<Option<Self>, ReportError> {
         let file = place.join("supply.csv");
         let known = record.facts.of(vm).trace.filter(|_| vm.is_some() && file.exists());
-        let Some(facts) = known else { return Ok(None) };
+        let Some(mut facts) = known else { return Ok(None) };
         let mut rows: Vec<Supply> = sample::read_csv(&file)?;
         rows.sort_by_key(|row| row.start_ns);
         let thread = vcpu.map(|number| format!("vcpu{number}"));
         let other = |name: &str| is_vcpu(name) && thread.as_deref().is_some_and(|own| own != name);
+        facts.threads.retain(|own| !other(&own.thread));
         let own =
             |row: &Supply| (row.vm.is_none() || row.vm.as_deref() == vm) && !other(&row.thread);
         let (rows, neighbours): (Vec<_>, Vec<_>) = rows.into_iter().partition(own);
