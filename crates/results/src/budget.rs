@@ -66,13 +66,23 @@ pub fn read(
     rows.sort_by_key(|row| row.time_ns);
     let Some(first) = rows.first().map(|row| row.time_ns) else { return Ok(None) };
     let jobs: Vec<Job> = if jobs.exists() { sample::read_csv(&jobs)? } else { Vec::new() };
-    let own = jobs.iter().filter(|job| job.vm.as_deref().is_none_or(|own| own == vm.name));
-    let released = own.map(|job| job.release_ns - job.job * period_ns(workload, &job.task)).min();
+    let released = first_release(&jobs, workload);
     let origin = |guest_ns| record.facts.jobs_clock(first).host_ns(guest_ns);
     Ok(Some(Budgets { origin_ns: released.map_or(first, origin), rows }))
 }
 
-/// The first release need not have a row: it is counted back from those that have.
+/// Of this service alone: another one of the VM has tasks of the same names and other periods. The first
+/// release need not have a row: it is counted back from those that have.
+fn first_release(jobs: &[Job], workload: Workload) -> Option<u64> {
+    let is = |named: &Option<String>, own: Option<&str>| named.is_none() || named.as_deref() == own;
+    let (vm, service) = (workload.vm, workload.service);
+    let own = jobs.iter().filter(|job| {
+        is(&job.vm, vm.map(|vm| vm.name.as_str()))
+            && is(&job.service, service.map(|service| service.name.as_str()))
+    });
+    own.filter_map(|job| job.release_ns.checked_sub(job.job * period_ns(workload, &job.task))).min()
+}
+
 fn period_ns(workload: Workload, task: &str) -> u64 {
     let named = |at: &usize| model::TaskSet::name(*at) == task;
     let tasks = workload.tasks();
@@ -85,6 +95,35 @@ mod tests {
     use model::control::Why;
 
     use super::*;
+
+    #[test]
+    fn the_first_release_is_that_of_the_service() {
+        let text = "name = \"s\"\n[[experiment]]\nname = \"e\"\nduration = \"9s\"\n\
+                    [[experiment.vm]]\nname = \"vm\"\nvcpus = [{}]\nservice = [{ name = \"slow\", \
+                    tasks = [\"1ms/200ms\"] }, { name = \"fast\", tasks = [\"1ms/5ms\"] }]";
+        let suite = model::suite::parse(text, "s.toml").unwrap();
+        let job = |service: &str, job, release_ns| Job {
+            vm: Some("vm".to_owned()),
+            service: Some(service.to_owned()),
+            task: "tau1".to_owned(),
+            job,
+            release_ns,
+            experiment: None,
+            repetition: None,
+            start_ns: release_ns,
+            finish_ns: release_ns,
+            response_ns: 0,
+            cpu_ns: None,
+            deadline_ns: 0,
+            missed: false,
+            stalled_ns: None,
+        };
+        let ms = 1_000_000;
+        // The hundredth of the fast one would begin before the clock, by the other's period.
+        let jobs = [job("slow", 1, 700 * ms), job("fast", 100, 1_010 * ms)];
+        let of = |at: usize| first_release(&jobs, suite.experiments[0].workloads()[at]);
+        assert_eq!([of(0), of(1)], [Some(500 * ms), Some(510 * ms)]);
+    }
 
     #[test]
     fn an_interval_has_the_budget_of_its_begin_and_what_was_consumed_at_its_end() {
