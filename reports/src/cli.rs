@@ -20,7 +20,7 @@ use crate::{
     export,
     folder::Results,
     grid::Format,
-    history, mechanisms, merge, render,
+    history, mechanisms, merge, network, render,
     series::Selection,
     supply, sweep, table, table1,
 };
@@ -113,6 +113,15 @@ enum Command {
         #[arg(long, value_enum)]
         summary: Option<Summary>,
     },
+    /// Show the CPU time of the host that each request to a VM's web service took, and who pays
+    #[command(after_help = example("reports network results/network-20261126T150925Z"))]
+    Network {
+        /// A result folder with a web service in a VM that was traced
+        dir: PathBuf,
+        /// How to write it: CSV has a row for each repetition, in nanoseconds
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Export the schedule of one repetition, for Perfetto or as a Gantt chart
     #[command(after_help = example("reports export results/quick-20261123T150925Z --experiment fig4-loaded --format perfetto"))]
     Export(export::Arguments),
@@ -204,6 +213,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, ReportError> {
             };
             (text, Exit::Done)
         }
+        Command::Network { dir, format } => (accounted(&dir, format)?, Exit::Done),
         Command::Export(arguments) => (export::run(&arguments)?, Exit::Done),
         Command::Compare { first, second, format, jobs, tolerance } => {
             let (first, second) = (Results::read(&first)?, Results::read(&second)?);
@@ -240,6 +250,16 @@ fn ranked(dir: &std::path::Path, format: Format) -> Result<String, ReportError> 
     mechanisms::table::write(&Results::read(dir)?, format).ok_or_else(|| {
         ReportError::Nothing(format!(
             "{}: its suite has no two experiments that differ in nothing but the mechanism",
+            dir.display()
+        ))
+    })
+}
+
+fn accounted(dir: &std::path::Path, format: Format) -> Result<String, ReportError> {
+    network::table::write(&Results::read(dir)?, format).ok_or_else(|| {
+        ReportError::Nothing(format!(
+            "{}: no web service in a VM was traced; `orchestrator run` traces guests where tracefs \
+             works",
             dir.display()
         ))
     })

@@ -17,6 +17,7 @@ use model::{
 use results::{
     Folder, Samples,
     budget::{self, Budgets},
+    network::{self, Traffic},
     point::point,
 };
 
@@ -69,6 +70,8 @@ pub struct Case {
     pub clocks: Vec<(u32, Vec<ClockRow>)>,
     /// How its budget adapted in each attempt that counts; empty where it is fixed.
     pub budgets: Vec<Budgets>,
+    /// What its clients asked for in each attempt that counts and was answered; empty of tasks.
+    pub traffic: Vec<Traffic>,
     /// The attempts that count.
     pub counted: Vec<RepetitionRecord>,
     /// How many attempts there were.
@@ -178,8 +181,12 @@ impl Case {
         };
         let counted: Vec<_> = folder.counted(&experiment.name).map(of_vm).collect();
         let (mut traced, mut clocks, mut budgets) = (Vec::new(), Vec::new(), Vec::new());
+        let mut traffic = Vec::new();
         for record in &counted {
             budgets.extend(budget::read(&folder.path, record, workload)?);
+            if workload.web().is_some() {
+                traffic.extend(network::traffic(&folder.path, record, workload)?);
+            }
             if workload.probe().is_some() {
                 let rows = results::clock::rows(&folder.path, record, workload)?;
                 if rows.is_none() {
@@ -207,6 +214,7 @@ impl Case {
             traced,
             clocks,
             budgets,
+            traffic,
             attempts: own.len(),
             failed: own.iter().filter(failed).count(),
             noisy: own.iter().filter(|record| record.noisy && !failed(record)).count(),

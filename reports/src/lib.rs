@@ -19,6 +19,7 @@ pub mod history;
 pub mod joined;
 pub mod mechanisms;
 pub mod merge;
+pub mod network;
 pub mod page;
 pub mod predict;
 pub mod render;

@@ -11,7 +11,7 @@ use crate::{
     figure::{build, export, tex},
     folder::{Case, Results},
     grid::{Format, Grid},
-    joined, mechanisms,
+    joined, mechanisms, network,
     page::{Drawn, content::Content, html, markdown, timeline},
     series::Selection,
     supply::{self, bound::Promise, curve::Point},
@@ -28,7 +28,8 @@ pub struct Rendered {
 }
 
 /// Writes figures (SVG, PNG, pgfplots), `claims.json`, `table.csv`, `sweep.csv`
-/// (where there is a sweep), `mechanisms.csv` (where some are ranked), `simulated.csv` (where a
+/// (where there is a sweep), `mechanisms.csv` (where some are ranked), `network.csv`
+/// (where a web service in a VM was traced), `simulated.csv` (where a
 /// simulation was joined), `report.md` and `index.html`.
 ///
 /// The page is written last, so that it never speaks of a figure that is not there.
@@ -46,6 +47,8 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     let mut figures = build::figures(results);
     figures.extend(curves.iter().map(|own| supply::figure::figure(own.0, &own.1, &own.2)));
     figures.extend(supply::table::traced(results).filter_map(supply::asked::figure));
+    let served = network::all(results);
+    figures.extend(network::figure::figures(&served));
     for figure in figures {
         put(format!("{}.svg", figure.name), export::svg(&figure)?.as_bytes())?;
         put(format!("{}.png", figure.name), &export::png(&figure)?)?;
@@ -66,6 +69,9 @@ pub fn render(results: &Results) -> Result<Rendered, ReportError> {
     let groups = mechanisms::groups(results);
     if !groups.is_empty() {
         put("mechanisms.csv".to_owned(), mechanisms::table::csv(&groups).as_bytes())?;
+    }
+    if !served.is_empty() {
+        put("network.csv".to_owned(), network::table::csv(results, &served).as_bytes())?;
     }
     let joined = joined::pairs(results);
     if !joined.is_empty() {

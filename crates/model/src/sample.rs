@@ -11,9 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use crate::rows::{Columns, SampleError, read_csv};
 pub use budget::BudgetRow;
 pub use clock::{ClockName, ClockRow, ClockWhat};
+pub use softirq::{Softirq, SoftirqName};
 
 mod budget;
 mod clock;
+mod softirq;
 
 /// A job is *disturbed* where the machine ran no thread for longer than this, in nanoseconds, since
 /// the start of the busy period that the job belongs to (`docs/method.md`).

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod error;
 pub mod folder;
 mod jobs;
+pub mod network;
 mod own_stalls;
 pub mod point;
 pub mod sample;

@@ -84,7 +84,7 @@ impl Record {
         manifest.cleared = stage.cleared();
         folder.save(&manifest)?;
         let partial = folder.begin(purpose.name, 0)?;
-        let tracer = Tracer::start(stage, &[(suite::Vm::NAME, vm)], &partial)?;
+        let tracer = Tracer::start(stage, &[(suite::Vm::NAME, vm)], false, &partial)?;
         let started = (now_utc(), Instant::now());
         Ok(Self { purpose, folder, partial, manifest, started, tracer })
     }

@@ -239,7 +239,8 @@ impl HostBench {
         }
         let vms: Vec<_> = machines.iter().map(|own| (own.name(), own.threads())).collect();
         let vms: Vec<_> = vms.iter().map(|(name, vm)| (*name, vm)).collect();
-        match Tracer::start(&mut self.stage, &vms, folder) {
+        let network = experiment.workloads().iter().any(|own| own.web().is_some());
+        match Tracer::start(&mut self.stage, &vms, network, folder) {
             Ok(tracer) => Ok(Some(tracer)),
             Err(error) if wanted == Some(true) => Err(error.context("tracing the VM")),
             Err(error) => {

@@ -12,17 +12,19 @@ use kernel::{
     affinity::Tid,
     tracefs::{Event, Name},
 };
-use model::sample::{Ended, Occupied, Supply};
+use model::sample::{Ended, Occupied, Softirq, Supply};
 
-use super::Named;
+use super::{Named, softirq::Softirqs};
 
-/// A row of one of the two files.
+/// A row of one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     /// Of `supply.csv`.
     Supply(Supply),
     /// Of `cpu.csv`.
     Occupied(Occupied),
+    /// Of `softirq.csv`.
+    Softirq(Softirq),
 }
 
 /// Who runs on a CPU, as far as is known.
@@ -59,6 +61,7 @@ pub struct Collector {
     /// Since when threads have run that have been charged and not been switched since.
     charged: HashMap<Tid, u64>,
     ran: BTreeMap<Tid, Ran>,
+    softirqs: Softirqs,
     unpaired: u64,
 }
 
@@ -74,6 +77,7 @@ impl Collector {
             woken: HashMap::new(),
             charged: HashMap::new(),
             ran: BTreeMap::new(),
+            softirqs: Softirqs::default(),
             unpaired: 0,
         }
     }
@@ -102,6 +106,7 @@ impl Collector {
                 self.cpus.insert(cpu, Now::Lost);
                 // Whoever was charged may have been switched since.
                 self.charged.clear();
+                self.softirqs.lost(cpu);
                 None
             }
             Some(Event::Charged { thread, ran_ns }) => {
@@ -113,6 +118,14 @@ impl Collector {
                 // A thread woken again before it ran has been runnable since the first time.
                 self.woken.entry(thread).or_insert(at_ns);
                 None
+            }
+            Some(Event::Softirq { name, begins: true, .. }) => {
+                self.softirqs.begin(at_ns, cpu, name);
+                None
+            }
+            Some(Event::Softirq { name, begins: false, thread }) => {
+                let row = self.softirqs.end(at_ns, cpu, name, self.names.get(&thread));
+                row.map(Row::Softirq)
             }
             Some(Event::Switch { prev, prev_name, prev_runnable, next }) => {
                 let row = self.left(at_ns, cpu, (prev, prev_name), prev_runnable);
@@ -191,6 +204,8 @@ impl Collector {
 
 #[cfg(test)]
 mod tests {
+    use model::sample::SoftirqName;
+
     use super::*;
 
     const VCPU: Tid = 7;
@@ -220,6 +235,9 @@ mod tests {
             }
             Row::Occupied(Occupied { start_ns, end_ns, tid, .. }) => {
                 format!("T{tid} {start_ns}-{end_ns}")
+            }
+            Row::Softirq(Softirq { start_ns, end_ns, thread, .. }) => {
+                format!("softirq {start_ns}-{end_ns} {thread:?}")
             }
         }
     }
@@ -334,6 +352,21 @@ mod tests {
         ];
         assert_eq!(rows(&mut collector, &events), ["T5 100-110", "T5 160-170"]);
         assert_eq!(collector.unpaired(), 1);
+    }
+
+    #[test]
+    fn a_softirq_names_the_vms_thread_in_whose_time_it_ran() {
+        let mut collector = collector();
+        let softirq =
+            |begins, thread| Some(Event::Softirq { name: SoftirqName::NetRx, begins, thread });
+        let events = [
+            (112, 0, softirq(true, VCPU)),
+            (113, 0, softirq(false, VCPU)),
+            (121, 0, softirq(true, 5)),
+            (124, 0, softirq(false, 5)),
+        ];
+        let found = rows(&mut collector, &events);
+        assert_eq!(found, ["softirq 112-113 Some(\"vcpu0\")", "softirq 121-124 None"]);
     }
 
     #[test]

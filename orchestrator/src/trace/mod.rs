@@ -3,11 +3,13 @@
 //! [`Tracer`] makes a tracing instance through the host's guard and starts the *recorder*, a process
 //! on the housekeeping CPUs ([`recorder`]) that reads the instance's buffers while they fill. The
 //! [`Collector`] turns its events into intervals: `supply.csv` for the VMs' threads on any CPU,
-//! `cpu.csv` for whatever else ran on the measured one.
+//! `cpu.csv` for whatever else ran on the measured one, `softirq.csv` for what the kernel did for the
+//! network, where a web service is measured.
 
 mod collect;
 pub mod recorder;
 mod session;
+mod softirq;
 mod threads;
 
 pub use collect::{Collector, Row};

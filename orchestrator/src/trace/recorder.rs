@@ -21,7 +21,7 @@ use kernel::{
 };
 use model::{
     manifest::{ThreadFacts, TraceFacts},
-    sample::{CsvFile, Occupied, SampleError, Supply},
+    sample::{CsvFile, Occupied, SampleError, Softirq, Supply},
 };
 
 use super::{Collector, Named, Recorded, Row, Threads};
@@ -38,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub const SUPPLY: &str = "supply.csv";
 /// What else ran on the measured CPU.
 pub const OCCUPIED: &str = "cpu.csv";
+/// What the kernel did for the network.
+pub const SOFTIRQ: &str = "softirq.csv";
 /// The [`TraceFacts`].
 pub const FACTS: &str = "trace.json";
 /// What it prints once it records.
@@ -58,6 +60,9 @@ pub struct Recorder {
     /// A process whose threads are recorded on every CPU, and those of them that execute a guest.
     #[arg(long, value_name = "NAME:PID:TID,TID")]
     vm: Vec<Recorded>,
+    /// Record the softirqs of the network, too.
+    #[arg(long)]
+    network: bool,
     /// Where the files go.
     #[arg(long)]
     folder: PathBuf,
@@ -76,7 +81,7 @@ impl Recorder {
         let names = threads.look().into_iter().collect();
         instance.set_up(self.scope(&threads.tids()), BUFFERS)?;
         let mut stream = Stream::open(&instance, Tracefs::at(&self.tracefs).decoder()?)?;
-        let mut files = Files::create(&self.folder)?;
+        let mut files = Files::create(&self.folder, self.network)?;
         let from_ns = monotonic_ns();
         instance.record(true)?;
         threads.begin();
@@ -108,7 +113,7 @@ impl Recorder {
     }
 
     fn scope<'a>(&self, threads: &'a [Tid]) -> Scope<'a> {
-        Scope { cpu: self.measured, threads }
+        Scope { cpu: self.measured, threads, network: self.network }
     }
 
     /// Records the threads that have appeared too.
@@ -157,16 +162,19 @@ fn facts(
     }
 }
 
-/// The two files of rows, and the first thing that went wrong with them.
+/// The files of rows, and the first thing that went wrong with them.
 struct Files {
     supply: CsvFile,
     occupied: CsvFile,
+    softirq: Option<CsvFile>,
     failed: Option<SampleError>,
 }
 
 impl Files {
-    fn create(folder: &Path) -> Result<Self, SampleError> {
+    fn create(folder: &Path, network: bool) -> Result<Self, SampleError> {
+        let softirq = network.then(|| CsvFile::create::<Softirq>(&folder.join(SOFTIRQ)));
         Ok(Self {
+            softirq: softirq.transpose()?,
             supply: CsvFile::create::<Supply>(&folder.join(SUPPLY))?,
             occupied: CsvFile::create::<Occupied>(&folder.join(OCCUPIED))?,
             failed: None,
@@ -178,6 +186,10 @@ impl Files {
             None => return,
             Some(Row::Supply(row)) => self.supply.add(&row),
             Some(Row::Occupied(row)) => self.occupied.add(&row),
+            Some(Row::Softirq(row)) => match &mut self.softirq {
+                Some(file) => file.add(&row),
+                None => return,
+            },
         };
         if let Err(error) = result {
             self.failed.get_or_insert(error);
@@ -187,6 +199,7 @@ impl Files {
     fn finish(self) -> Result<(), SampleError> {
         self.failed.map_or(Ok(()), Err)?;
         self.supply.finish()?;
+        self.softirq.map_or(Ok(()), CsvFile::finish)?;
         self.occupied.finish()
     }
 }

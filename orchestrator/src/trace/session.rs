@@ -49,20 +49,25 @@ pub fn available(roots: &Roots) -> Result<(), String> {
 
 impl Tracer {
     /// Starts recording the threads of `vms`, each with its name, and all that runs on the measured
-    /// CPU, into `folder`.
+    /// CPU, into `folder`; with `network` also the network's softirqs.
     ///
     /// # Errors
     /// What this host refused; then nothing of it is left.
-    pub fn start(stage: &mut Stage, vms: &[(&str, &Vm)], folder: &Path) -> Result<Self> {
+    pub fn start(
+        stage: &mut Stage,
+        vms: &[(&str, &Vm)],
+        network: bool,
+        folder: &Path,
+    ) -> Result<Self> {
         let mark = stage.guard.mark();
-        let started = Self::begin(stage, vms, folder);
+        let started = Self::begin(stage, vms, network, folder);
         if started.is_err() {
             stage.guard.undo_to(mark)?;
         }
         started
     }
 
-    fn begin(stage: &mut Stage, vms: &[(&str, &Vm)], folder: &Path) -> Result<Self> {
+    fn begin(stage: &mut Stage, vms: &[(&str, &Vm)], network: bool, folder: &Path) -> Result<Self> {
         available(&stage.roots).map_err(anyhow::Error::msg)?;
         let tracefs = match Tracefs::find(&stage.roots.proc.text("mounts")?) {
             Some(mounted) => mounted,
@@ -76,6 +81,9 @@ impl Tracer {
         for (name, vm) in vms {
             let vm = Recorded { name: (*name).to_owned(), pid: vm.pid, vcpus: vm.vcpus.clone() };
             command.args(["--vm", &vm.to_string()]);
+        }
+        if network {
+            command.arg("--network");
         }
         let log = folder.join("trace.log");
         let mut recorder =

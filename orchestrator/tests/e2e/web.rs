@@ -5,7 +5,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use crate::support::{HostState, orchestrator, sibling, stderr, stdout, turn};
 use model::{
     Manifest,
     manifest::Status,
-    sample::{Request, read_csv},
+    sample::{Request, Softirq, read_csv},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -26,7 +26,6 @@ const SUITE: &str = r#"
 name = "web"
 [host]
 keep_awake = true
-trace = false
 [guest]
 accelerator = "tcg"
 memory_mib = 512
@@ -47,6 +46,7 @@ where = "guest"
 web = { clients = 4, requests = 3, query = "angle=20&width=200&height=200&format=ppm&reply=summary" }
 load = { tasks = ["30ms/60ms", "38ms/100ms"], backlog = "drop" }
 reservation = { budget = "28ms", period = "50ms" }
+emulator = { budget = "10ms", period = "50ms" }
 repetitions = 2
 "#;
 
@@ -134,6 +134,44 @@ fn a_service_is_measured_on_the_host_and_in_one_warm_guest() {
     assert!(booted.iter().all(|ns| ns.is_some() && *ns == booted[0]), "one guest: {booted:?}");
     let share = manifest.repetitions[2].facts.vcpu_share.unwrap();
     assert!(share < 0.7, "not reserved: {share}");
+    is_accounted(&folder, &manifest);
+}
+
+/// Where it was traced: softirqs of the network, some of them in the main loop's time, and an account
+/// of every request.
+fn is_accounted(folder: &Path, manifest: &Manifest) {
+    let record = manifest.repetitions.iter().find(|one| one.experiment == "reserved").unwrap();
+    if record.facts.trace.is_none() {
+        eprintln!("SKIPPED: is_accounted: this host cannot trace");
+        return;
+    }
+    let place = folder.join("reserved").join(format!("rep-{:03}", record.attempt));
+    let softirqs: Vec<Softirq> = read_csv(&place.join("softirq.csv")).unwrap();
+    assert!(softirqs.iter().all(|one| one.start_ns <= one.end_ns), "{softirqs:?}");
+    let in_main_loop = |one: &&Softirq| one.thread.as_deref() == Some("main-loop");
+    assert!(softirqs.iter().any(|one| in_main_loop(&one)), "{softirqs:?}");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(sibling("reports")).args(arguments).arg(folder).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let csv = run(&["network", "--format", "csv"]);
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let own = lines.find(|row| row[0] == "reserved").unwrap();
+    let value = |name: &str| -> u64 {
+        let at = header.iter().position(|own| *own == name).unwrap();
+        own[at].parse().unwrap_or_else(|_| panic!("{name} of {own:?}"))
+    };
+    assert_eq!((value("answered"), own[3]), (12, "10ms/50ms"), "{csv}");
+    let used =
+        ["vcpus_ns", "main_loop_ns", "other_threads_ns", "vhost_ns", "softirq_ns"].map(value);
+    let paid = ["reserved_ns", "measured_cpu_ns", "other_cpus_ns"].map(value);
+    assert_eq!(used.iter().sum::<u64>(), paid.iter().sum(), "all is paid for: {csv}");
+    assert!(value("vcpus_ns") > value("main_loop_ns") && value("main_loop_ns") > 0, "{csv}");
+    assert!(value("reserved_ns") >= value("vcpus_ns") + value("main_loop_ns"), "{csv}");
+    assert!(value("softirq_in_vm_ns") > 0, "{csv}");
+    assert!(run(&["claims"]).contains("network-reserved-accounted"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod fig1_fig2;
 mod fig3;
 mod fig4;
 mod host_load;
+mod network;
 mod supply;
 mod table1;
 mod tenants;
@@ -142,7 +143,7 @@ impl Statement {
 /// The claims about those of the paper's experiments that the suite has, in the order of the paper:
 /// all of figures 1 to 4 where it has one of them, and all of Table 1 likewise; those about the
 /// budget where it has a sweep, too; those about VMs with neighbours; those about budgets that adapt;
-/// then those about the supply of each reservation that was traced.
+/// those about network traffic; then those about the supply of each reservation that was traced.
 #[must_use]
 pub fn all(results: &Results) -> Vec<Claim> {
     let suite = &results.manifest.suite;
@@ -164,6 +165,7 @@ pub fn all(results: &Results) -> Vec<Claim> {
     }
     claims.extend(tenants::claims(results));
     claims.extend(adapt::claims(results));
+    claims.extend(network::claims(results));
     claims.extend(supply::claims(results));
     claims
 }

@@ -11,7 +11,7 @@ use crate::{
     compare::Pair,
     folder::Results,
     grid::{Format, Grid},
-    joined, mechanisms,
+    joined, mechanisms, network,
     series::Selection,
     supply, sweep, table, table1,
     units::count,
@@ -52,6 +52,9 @@ pub struct Content<'a> {
     pub supplied: Grid,
     /// What its threads used, and on whose budget.
     pub threads: Grid,
+    /// What requests to web services in VMs took of the CPU, and who pays; no row where nothing was
+    /// traced.
+    pub network: Grid,
     /// What probes of the clock saw: gaps, and timers; empty where there was none.
     pub clocks: Vec<(String, Grid)>,
     /// Attempts, failures and stalls.
@@ -93,6 +96,7 @@ impl<'a> Content<'a> {
             execution: circumstances::execution(results),
             supplied: supply::table::supplied(results),
             threads: supply::table::threads(results),
+            network: network::table::grid(results, &network::all(results)),
             clocks: clocks(results),
             noise: circumstances::noise(results),
             provenance: circumstances::provenance(results),

@@ -49,6 +49,16 @@ pub fn write(content: &Content, figures: &[Drawn]) -> String {
     for (title, grid) in &content.mechanisms {
         out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
     }
+    if !content.network.rows.is_empty() {
+        let grid = content.network.write(Format::Markdown);
+        out.push_str(&format!("## What network traffic costs, and who pays\n\n{grid}\n"));
+    }
+    if !content.clocks.is_empty() {
+        out.push_str("## What time it is in there\n\n");
+    }
+    for (title, grid) in &content.clocks {
+        out.push_str(&format!("### {title}\n\n{}\n", grid.write(Format::Markdown)));
+    }
     if !content.joined.rows.is_empty() {
         let grid = content.joined.write(Format::Markdown);
         out.push_str(&format!("## Measured, simulated, calculated\n\n{grid}\n"));

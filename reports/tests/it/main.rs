@@ -11,6 +11,7 @@ mod made_up;
 mod malformed;
 mod mechanisms;
 mod merge;
+mod network;
 mod one_room;
 mod printing;
 mod python;

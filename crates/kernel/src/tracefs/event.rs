@@ -1,6 +1,9 @@
-//! The events that say who ran: `sched_switch`, `sched_wakeup`, and `sched_stat_runtime`.
+//! The events that say who ran: `sched_switch`, `sched_wakeup`, and `sched_stat_runtime`; and when the
+//! kernel itself worked for the network: `softirq_entry` and `softirq_exit`.
 
 use std::path::Path;
+
+use model::sample::SoftirqName;
 
 use super::{Field, Layout, LayoutError};
 use crate::affinity::Tid;
@@ -55,7 +58,20 @@ pub enum Event {
         /// For how long, until now.
         ran_ns: u64,
     },
+    /// A softirq of the network began or ended, on the CPU of whatever it interrupted.
+    Softirq {
+        /// Which.
+        name: SoftirqName,
+        /// Whether it began.
+        begins: bool,
+        /// In whose time: the thread that it interrupted, or that called it (0: the idle thread).
+        thread: Tid,
+    },
 }
+
+/// The softirqs of the network, by their numbers, which are part of the kernel's interface to tracing.
+pub(super) const VECTORS: [(u32, SoftirqName); 2] =
+    [(2, SoftirqName::NetTx), (3, SoftirqName::NetRx)];
 
 /// Knows where the fields of this kernel's events and pages lie.
 #[derive(Debug, Clone)]
@@ -71,6 +87,8 @@ pub struct Decoder {
     woken: Field,
     /// Kernels without it record every switch.
     charge: Option<Charge>,
+    /// Begin and end.
+    softirqs: Option<[Softirq; 2]>,
 }
 
 /// Where `sched_stat_runtime` has its fields.
@@ -94,6 +112,36 @@ impl Charge {
     fn decode(&self, data: &[u8]) -> Option<Event> {
         let ran_ns = number(data, self.ran)?.try_into().ok()?;
         Some(Event::Charged { thread: tid(data, self.thread)?, ran_ns })
+    }
+}
+
+/// Where `softirq_entry` or `softirq_exit` has its vector.
+#[derive(Debug, Clone, Copy)]
+struct Softirq {
+    id: u16,
+    thread: Field,
+    vector: Field,
+    begins: bool,
+}
+
+impl Softirq {
+    fn read(events: &Path) -> Result<Option<[Self; 2]>, LayoutError> {
+        let one = |name: &str, begins| {
+            let layout = Layout::read(&events.join(format!("irq/{name}/format")))?;
+            let thread = layout.field("common_pid", &[4])?;
+            Ok(Self { id: layout.id()?, thread, vector: layout.field("vec", &[4])?, begins })
+        };
+        if !events.join("irq/softirq_entry/format").exists() {
+            return Ok(None);
+        }
+        Ok(Some([one("softirq_entry", true)?, one("softirq_exit", false)?]))
+    }
+
+    fn decode(&self, data: &[u8]) -> Option<Event> {
+        let vector = number(data, self.vector)?;
+        let (_, name) = VECTORS.into_iter().find(|(number, _)| i64::from(*number) == vector)?;
+        let thread = tid(data, self.thread)?;
+        Some(Event::Softirq { name, begins: self.begins, thread })
     }
 }
 
@@ -123,6 +171,7 @@ impl Decoder {
             wakeup: wakeup.id()?,
             woken: wakeup.field("pid", &[4])?,
             charge: Charge::read(&events.join("sched/sched_stat_runtime/format"))?,
+            softirqs: Softirq::read(events)?,
         })
     }
 
@@ -153,7 +202,10 @@ impl Decoder {
         if id == self.wakeup {
             return Some(Event::Wakeup { thread: tid(data, self.woken)? });
         }
-        self.charge.filter(|charge| charge.id == id)?.decode(data)
+        if let Some(charge) = self.charge.filter(|charge| charge.id == id) {
+            return charge.decode(data);
+        }
+        self.softirqs?.iter().find(|own| own.id == id)?.decode(data)
     }
 }
 
@@ -193,11 +245,18 @@ pub(super) mod made_up {
         let wakeup = "ID: 374\n".to_owned() + &field("pid_t pid", 24, 4);
         let charge =
             "ID: 363\n".to_owned() + &field("pid_t pid", 12, 4) + &field("u64 runtime", 16, 8);
+        let softirq = |id: u32| {
+            format!("ID: {id}\n")
+                + &field("int common_pid", 4, 4)
+                + &field("unsigned int vec", 8, 4)
+        };
         let files = [
             ("header_page", page),
             ("sched/sched_switch/format", switch),
             ("sched/sched_wakeup/format", wakeup),
             ("sched/sched_stat_runtime/format", charge),
+            ("irq/softirq_entry/format", softirq(223)),
+            ("irq/softirq_exit/format", softirq(222)),
         ];
         for (file, text) in files {
             let path = root.join(file);
@@ -223,6 +282,15 @@ pub(super) mod made_up {
         data[..2].copy_from_slice(&363_u16.to_ne_bytes());
         data[12..16].copy_from_slice(&tid.to_ne_bytes());
         data[16..24].copy_from_slice(&ran_ns.to_ne_bytes());
+        data
+    }
+
+    /// The bytes of a softirq's begin or end.
+    pub fn softirq(begins: bool, vector: u32, tid: i32) -> Vec<u8> {
+        let mut data = vec![0; 12];
+        data[..2].copy_from_slice(&if begins { 223_u16 } else { 222 }.to_ne_bytes());
+        data[4..8].copy_from_slice(&tid.to_ne_bytes());
+        data[8..12].copy_from_slice(&vector.to_ne_bytes());
         data
     }
 
@@ -264,6 +332,16 @@ mod tests {
         assert_eq!(charged, Some(Event::Charged { thread: 8, ran_ns: 1_500_000 }));
         assert_eq!(decoder.decode(&[9, 9, 0, 0]), None);
         assert_eq!(decoder.decode(&made_up::switch(1, "", 0, 1)[..30]), None, "cut off");
+    }
+
+    #[test]
+    fn softirqs_of_the_network_are_told_from_others() {
+        let decoder = decoder();
+        let found = |begins, vector| decoder.decode(&made_up::softirq(begins, vector, 8));
+        let event = |name, begins| Some(Event::Softirq { name, begins, thread: 8 });
+        assert_eq!(found(true, 3), event(SoftirqName::NetRx, true));
+        assert_eq!(found(false, 2), event(SoftirqName::NetTx, false));
+        assert_eq!(found(true, 1), None, "a timer's");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Scope<'a> {
     pub cpu: u32,
     /// The threads.
     pub threads: &'a [Tid],
+    /// Softirqs of the network too, on every CPU.
+    pub network: bool,
 }
 
 /// Ring-buffer sizes in KiB for each CPU: that on which everything is recorded, and the others.
@@ -87,6 +89,7 @@ pub struct Buffers {
 const SWITCH: &str = "events/sched/sched_switch";
 const WAKEUP: &str = "events/sched/sched_wakeup";
 const CHARGE: &str = "events/sched/sched_stat_runtime";
+const SOFTIRQ: [&str; 2] = ["events/irq/softirq_entry", "events/irq/softirq_exit"];
 
 /// A tracing instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +141,18 @@ impl Instance {
         for event in [SWITCH, WAKEUP, CHARGE].into_iter().filter(|event| self.has(event)) {
             self.write(&format!("{event}/enable"), "1")?;
         }
+        if scope.network {
+            self.record_softirqs()?;
+        }
+        Ok(())
+    }
+
+    fn record_softirqs(&self) -> io::Result<()> {
+        let wanted = event::VECTORS.map(|(number, _)| format!("vec=={number}")).join("||");
+        for event in SOFTIRQ {
+            self.write(&format!("{event}/filter"), &wanted)?;
+            self.write(&format!("{event}/enable"), "1")?;
+        }
         Ok(())
     }
 
@@ -151,7 +166,7 @@ impl Instance {
     /// # Errors
     /// What the kernel refused, with path and value.
     pub fn restrict(&self, scope: Scope) -> io::Result<()> {
-        let Scope { cpu, threads } = scope;
+        let Scope { cpu, threads, .. } = scope;
         let either = |first: String, of: &dyn Fn(&Tid) -> String| {
             threads.iter().map(of).fold(first, |all, one| format!("{all}||{one}"))
         };
@@ -238,6 +253,10 @@ mod tests {
             "events/sched/sched_wakeup/enable",
             "events/sched/sched_stat_runtime/filter",
             "events/sched/sched_stat_runtime/enable",
+            "events/irq/softirq_entry/filter",
+            "events/irq/softirq_entry/enable",
+            "events/irq/softirq_exit/filter",
+            "events/irq/softirq_exit/enable",
         ];
         for file in files {
             let path = dir.path().join("instances/mine").join(file);
@@ -251,7 +270,7 @@ mod tests {
     #[test]
     fn an_instance_is_set_up_and_not_yet_recording() {
         let (_dir, instance) = tree();
-        let scope = Scope { cpu: 1, threads: &[7, 8] };
+        let scope = Scope { cpu: 1, threads: &[7, 8], network: false };
         instance.set_up(scope, Buffers { measured_kib: 4096, other_kib: 512 }).unwrap();
         let text = |file: &str| fs::read_to_string(instance.root().join(file)).unwrap();
         assert_eq!(
@@ -263,18 +282,30 @@ mod tests {
         assert_eq!(text("events/sched/sched_stat_runtime/enable"), "1");
         // A file of the kernel takes each write as the whole; a made-up one does not.
         fs::write(instance.root().join("events/sched/sched_stat_runtime/filter"), "").unwrap();
-        instance.restrict(Scope { cpu: 1, threads: &[] }).unwrap();
+        instance.restrict(Scope { cpu: 1, threads: &[], network: false }).unwrap();
         assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1");
         assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));
         assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "512");
         assert_eq!(text("per_cpu/cpu1/buffer_size_kb"), "4096");
+        assert_eq!(text("events/irq/softirq_entry/enable"), "", "only where it is asked for");
+    }
+
+    #[test]
+    fn softirqs_of_the_network_alone_are_recorded() {
+        let (_dir, instance) = tree();
+        let scope = Scope { cpu: 1, threads: &[], network: true };
+        instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap();
+        for event in SOFTIRQ {
+            let text = |file| fs::read_to_string(instance.root().join(event).join(file)).unwrap();
+            assert_eq!((text("filter").as_str(), text("enable").as_str()), ("vec==2||vec==3", "1"));
+        }
     }
 
     #[test]
     fn a_kernel_that_does_not_say_what_it_charges_is_set_up_too() {
         let (_dir, instance) = tree();
         fs::remove_dir_all(instance.root().join(CHARGE)).unwrap();
-        let scope = Scope { cpu: 1, threads: &[7] };
+        let scope = Scope { cpu: 1, threads: &[7], network: false };
         instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap();
         assert!(!instance.root().join(CHARGE).exists());
     }
@@ -283,7 +314,7 @@ mod tests {
     fn a_missing_file_is_named_with_the_value() {
         let (_dir, instance) = tree();
         fs::remove_file(instance.root().join("trace_clock")).unwrap();
-        let scope = Scope { cpu: 1, threads: &[] };
+        let scope = Scope { cpu: 1, threads: &[], network: false };
         let error = instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap_err();
         assert!(error.to_string().contains("`mono`") && error.to_string().contains("trace_clock"));
     }

@@ -83,7 +83,7 @@ fn body(content: &Content, figures: &[Drawn], timeline: Option<(&Timeline, Strin
         ["fig1", "fig2", "fig3", "fig4"].contains(&name)
             || ["fig4-unloaded", "fig4-loaded"].contains(&name)
     };
-    let known = ["table1", "sweep-", "supply-"];
+    let known = ["table1", "sweep-", "supply-", "network-"];
     let other = |own: &&Drawn| !paper(own) && known.iter().all(|prefix| !named(prefix)(own));
     html! {
         (scorecard::scorecard(content.scorecard, content.claims))
@@ -99,6 +99,13 @@ fn body(content: &Content, figures: &[Drawn], timeline: Option<(&Timeline, Strin
         (grids("sweep", "How much budget it takes", &content.sweeps, figures.iter().filter(named("sweep-"))))
         (grids("mechanisms", "Which mechanism isolates", &content.mechanisms, [].iter()))
         (supplied(content, figures.iter().filter(named("supply-"))))
+        @if !content.network.rows.is_empty() {
+            section id="network" {
+                h2 { "What network traffic costs, and who pays" }
+                (table(&content.network))
+                @for own in figures.iter().filter(named("network-")) { (figure(own)) }
+            }
+        }
         @if let Some((own, svg)) = timeline { (schedule(own, &svg)) }
         (grids("clock", "What time it is in there", &content.clocks, [].iter()))
         (only_with_rows("joined", "Measured, simulated, calculated", &content.joined))
