@@ -135,6 +135,7 @@ mod tests {
             consumed_ns,
             waited_ns: None,
             why: Why::Demand,
+            wish_ns: None,
         };
         let rows = vec![row(900, 35, None), row(1_900, 20, Some(7)), row(2_900, 20, Some(8))];
         let budgets = Budgets { origin_ns: 1_000, rows };

@@ -22,7 +22,7 @@ use kernel::{
     procfs::Proc,
 };
 use model::{
-    control::{Bounds, Law},
+    control::{Bounds, Law, Pool},
     sample::{BudgetRow, CsvFile},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Followed {
     pub vcpus: Vec<(u32, Tid)>,
     pub law: Law,
     pub bounds: Bounds,
+    /// Beside the others.
+    pub weight: u32,
     /// The budget that they have now.
     pub start: Duration,
 }
@@ -52,7 +54,7 @@ pub(crate) struct Adapting {
 }
 
 impl Adapting {
-    /// Follows these from now on; with `file`, a row of each interval goes there, and with `tell`, each
+    /// Follows these from now on, who share what `pool` has; with `file`, a row of each interval goes there, and with `tell`, each
     /// change is said.
     ///
     /// # Errors
@@ -60,12 +62,13 @@ impl Adapting {
     pub fn start(
         stage: &Stage,
         followed: &[Followed],
+        pool: Pool,
         file: Option<&Path>,
         tell: bool,
     ) -> Result<Self> {
         let rows = file.map(CsvFile::create::<BudgetRow>).transpose()?;
         let proc = stage.roots.proc.clone();
-        let mut looped = Loop::new(followed, proc, stage.guard.adjuster(), rows, tell);
+        let mut looped = Loop::new(followed, pool, proc, stage.guard.adjuster(), rows, tell);
         let housekeeping = stage.cpus.housekeeping.clone();
         let (end, ended) = channel();
         let thread = Builder::new().name("rtvm-adapt".into()).spawn(move || {
@@ -102,7 +105,9 @@ impl Drop for Adapting {
 
 /// What the thread does.
 struct Loop {
+    /// In the order in which they joined the pool.
     vcpus: Vec<Vcpu>,
+    pool: Pool,
     proc: Proc,
     adjuster: Adjuster,
     rows: Option<CsvFile>,
@@ -112,13 +117,18 @@ struct Loop {
 impl Loop {
     fn new(
         followed: &[Followed],
+        mut pool: Pool,
         proc: Proc,
         adjuster: Adjuster,
         rows: Option<CsvFile>,
         tell: bool,
     ) -> Self {
-        let vcpus = followed.iter().flat_map(Vcpu::all).collect();
-        Self { vcpus, proc, adjuster, rows, tell }
+        let vcpus: Vec<Vcpu> = followed.iter().flat_map(Vcpu::all).collect();
+        for own in followed.iter().flat_map(|own| own.vcpus.iter().map(move |_| own)) {
+            let number = pool.join(own.bounds, own.weight);
+            pool.holds(number, own.start);
+        }
+        Self { vcpus, pool, proc, adjuster, rows, tell }
     }
 
     /// Until the other end of `ended` goes, or there is nobody left to follow.
@@ -148,14 +158,17 @@ impl Loop {
 
     /// Looks at those whose interval is over.
     fn look(&mut self, host: &dyn Actions) -> Result<()> {
-        for vcpu in &mut self.vcpus {
+        for (number, vcpu) in self.vcpus.iter_mut().enumerate() {
             let now_ns = monotonic_ns();
             if vcpu.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
                 continue;
             }
-            let Some(looked) = vcpu.look(&self.proc, now_ns, host, &self.adjuster)? else {
+            let allow = |wish| self.pool.allows(number, wish);
+            let Some(looked) = vcpu.look(&self.proc, now_ns, allow, host, &self.adjuster)? else {
+                self.pool.leave(number);
                 continue;
             };
+            self.pool.holds(number, Duration::from_nanos(looked.row.budget_ns));
             if let Some(rows) = &mut self.rows {
                 rows.add(&looked.row)?;
             }

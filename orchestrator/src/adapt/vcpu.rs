@@ -38,7 +38,7 @@ pub(super) struct Looked {
 impl Vcpu {
     /// Those of a machine.
     pub fn all(followed: &Followed) -> Vec<Self> {
-        let Followed { name, vcpus, law, bounds, start } = followed;
+        let Followed { name, vcpus, law, bounds, start, .. } = followed;
         let one = |&(number, tid): &(u32, Tid)| Self {
             vm: name.clone(),
             number,
@@ -58,10 +58,10 @@ impl Vcpu {
     /// Begins to follow it; none where its thread is gone.
     pub fn begin(&mut self, proc: &Proc, now_ns: u64) -> Option<BudgetRow> {
         self.last = Some((now_ns, proc.thread_times(self.tid).ok()?));
-        Some(self.row(now_ns, None, Why::Start))
+        Some(self.row(now_ns, None, Why::Start, None))
     }
 
-    /// Looks, and has the law decide. None where the thread has ended, or is no longer as it was left:
+    /// Looks, and has the law decide, where `allow` says how much of its wish others leave. None where the thread has ended, or is no longer as it was left:
     /// then it is followed no more.
     ///
     /// # Errors
@@ -70,6 +70,7 @@ impl Vcpu {
         &mut self,
         proc: &Proc,
         now_ns: u64,
+        allow: impl FnOnce(Duration) -> Duration,
         host: &dyn Actions,
         adjuster: &Adjuster,
     ) -> Result<Option<Looked>> {
@@ -83,7 +84,7 @@ impl Vcpu {
         };
         let held = self.controller.held();
         let (tid, period, mut ours) = (self.tid, self.period, true);
-        let step = self.controller.step(&seen, |budget| -> Result<bool, SchedError> {
+        let step = self.controller.step(&seen, allow, |budget| -> Result<bool, SchedError> {
             let policy = Policy::deadline(budget, period);
             let adjusted = adjuster.set_scheduling(host, tid, policy)?;
             ours &= adjusted != Adjusted::NotOurs;
@@ -94,10 +95,16 @@ impl Vcpu {
         }
         self.last = Some((now_ns, times));
         let change = (step.budget != held).then(|| self.sentence(held, &step, &seen));
-        Ok(Some(Looked { row: self.row(now_ns, Some(&seen), step.why), change }))
+        Ok(Some(Looked { row: self.row(now_ns, Some(&seen), step.why, Some(step.wish)), change }))
     }
 
-    fn row(&self, time_ns: u64, seen: Option<&Seen>, why: Why) -> BudgetRow {
+    fn row(
+        &self,
+        time_ns: u64,
+        seen: Option<&Seen>,
+        why: Why,
+        wish: Option<Duration>,
+    ) -> BudgetRow {
         BudgetRow {
             time_ns,
             vm: self.vm.clone(),
@@ -106,6 +113,7 @@ impl Vcpu {
             consumed_ns: seen.map(|seen| as_ns(seen.consumed)),
             waited_ns: seen.and_then(|seen| seen.waited).map(as_ns),
             why,
+            wish_ns: wish.map(as_ns),
         }
     }
 
@@ -113,7 +121,7 @@ impl Vcpu {
         let share = |time: Duration| time.as_secs_f64() / seen.elapsed.as_secs_f64();
         let waited = seen.waited.map_or(0.0, share);
         let refused = match step.why {
-            Why::Refused => format!(", {} wished for", format(step.wish)),
+            Why::Refused | Why::Shared => format!(", {} wished for", format(step.wish)),
             _ => String::new(),
         };
         format!(
@@ -132,7 +140,7 @@ impl Vcpu {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{convert::identity, fs, path::Path};
 
     use model::control::{Bounds, Law};
 
@@ -161,6 +169,7 @@ mod tests {
             vcpus: vec![(0, 7)],
             law: Law::Lfs,
             bounds: Bounds::new(ms(5), ms(35), ms(50)).unwrap(),
+            weight: 1,
             start: ms(20),
         };
         let mut vcpus = Vcpu::all(&followed);
@@ -178,7 +187,7 @@ mod tests {
         assert_eq!((first.budget_ns, first.consumed_ns, first.why), (20 * MS, None, Why::Start));
         assert_eq!(vcpu.due_ns(), Some(S));
         show(dir.path(), 400 * MS, 600 * MS);
-        let looked = vcpu.look(&proc, S, &host, &adjuster).unwrap().unwrap();
+        let looked = vcpu.look(&proc, S, identity, &host, &adjuster).unwrap().unwrap();
         assert_eq!((looked.row.budget_ns, looked.row.why), (30 * MS, Why::Exhausted));
         assert_eq!(
             (looked.row.consumed_ns, looked.row.waited_ns),
@@ -191,7 +200,7 @@ mod tests {
         assert_eq!(*host.state.borrow(), before);
         // Once it is undone, nothing is changed any more.
         show(dir.path(), 1_000 * MS, S);
-        assert!(vcpu.look(&proc, 2 * S, &host, &adjuster).unwrap().is_none());
+        assert!(vcpu.look(&proc, 2 * S, identity, &host, &adjuster).unwrap().is_none());
         assert_eq!(*host.state.borrow(), before);
         assert_eq!(vcpu.due_ns(), None);
     }
@@ -206,10 +215,10 @@ mod tests {
         let theirs = Policy::Other { nice: 0 };
         host.state.borrow_mut().policies.insert(7, theirs.into());
         show(dir.path(), 400 * MS, 600 * MS);
-        assert!(vcpu.look(&proc, S, &host, &adjuster).unwrap().is_none());
+        assert!(vcpu.look(&proc, S, identity, &host, &adjuster).unwrap().is_none());
         assert_eq!(host.state.borrow().policies[&7].policy, theirs);
         vcpu.begin(&proc, S).unwrap();
         fs::remove_file(dir.path().join("7/schedstat")).unwrap();
-        assert!(vcpu.look(&proc, 2 * S, &host, &adjuster).unwrap().is_none());
+        assert!(vcpu.look(&proc, 2 * S, identity, &host, &adjuster).unwrap().is_none());
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use model::{
     Mechanism,
-    control::{Bounds, Control, Law},
+    control::{Bounds, Control, Law, Pool, WEIGHT},
     duration,
     reservations::Reserved,
 };
@@ -97,7 +97,7 @@ impl Adapted {
 
     /// Of a manifest's reservation: the greatest budget, and the law.
     pub fn settings(&self) -> (Duration, Control) {
-        (self.bounds.max(), Control { law: self.law, min: self.bounds.min() })
+        (self.bounds.max(), Control { law: self.law, min: self.bounds.min(), weight: WEIGHT })
     }
 
     /// Begins to adapt the budgets of the machine's vCPUs, which are reserved by `stage`'s guard; rows
@@ -111,9 +111,12 @@ impl Adapted {
             vcpus: (0..).zip(vm.vcpus.iter().copied()).collect(),
             law: self.law,
             bounds: self.bounds,
+            weight: WEIGHT,
             start: self.start,
         };
         let file = folder.map(|folder| folder.join(BUDGET));
-        Adapting::start(stage, &[followed], file.as_deref(), true)
+        // How much there is for it the kernel alone knows.
+        let pool = Pool::new(f64::INFINITY);
+        Adapting::start(stage, &[followed], pool, file.as_deref(), true)
     }
 }

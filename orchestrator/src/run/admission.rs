@@ -28,10 +28,12 @@ struct Shares {
 impl Shares {
     /// One for each VM that reserves something there.
     fn of(experiment: &Experiment) -> Vec<Self> {
-        experiment.vms.iter().filter_map(Self::of_vm).collect()
+        let several = share_by_weight(experiment);
+        experiment.vms.iter().filter_map(|vm| Self::of_vm(vm, several)).collect()
     }
 
-    fn of_vm(vm: &Vm) -> Option<Self> {
+    /// Where `several` VMs share by weight, each surely has its least budget alone.
+    fn of_vm(vm: &Vm, several: bool) -> Option<Self> {
         let emulator = match vm.emulator {
             Emulator::Reserved(own) => share(own.budget, own.period),
             Emulator::Place(_) => 0.0,
@@ -59,7 +61,12 @@ impl Shares {
             _ => (Duration::ZERO, Duration::MAX),
         };
         let controller = share(controller.0, controller.1);
-        let all = vm.reservations().map(ReservationSettings::reservation);
+        let counted = |own: &ReservationSettings| {
+            let least = own.control.filter(|_| several);
+            let least = least.and_then(|law| Reservation::new(law.min, own.period).ok());
+            least.unwrap_or_else(|| own.reservation())
+        };
+        let all = vm.reservations().map(counted);
         let reservations: Vec<_> = all.collect();
         let vcpus = reservations.iter().map(|own| own.bandwidth()).sum();
         Some(Self { name: vm.name.clone(), reservations, vcpus, controller, emulator })
@@ -83,6 +90,29 @@ impl Shares {
         }
         text
     }
+}
+
+/// Whether several VMs have budgets that adapt: they share what there is.
+fn share_by_weight(experiment: &Experiment) -> bool {
+    experiment.vms.iter().filter(|vm| adapts(vm)).count() > 1
+}
+
+fn adapts(vm: &Vm) -> bool {
+    vm.reservation().is_some_and(|own| own.control.is_some())
+}
+
+/// The share of the measured CPU that budgets which adapt may have together: what everything else,
+/// and the sentinel with its least budget, leave of the kernel's limit.
+pub(super) fn adaptable(experiment: &Experiment, limit: f64) -> f64 {
+    let fixed = Experiment {
+        vms: experiment.vms.iter().filter(|vm| !adapts(vm)).cloned().collect(),
+        ..experiment.clone()
+    };
+    let emulators = Shares::of(experiment).iter().map(|own| own.emulator).sum::<f64>();
+    let counted = Shares::of(&fixed).iter().map(|own| own.vcpus + own.controller).sum::<f64>();
+    let left = limit - counted - emulators - share(sentinel::LEAST, sentinel::PERIOD);
+    // The kernel counts in units of 2^-20, and rounds each part up.
+    left - ROUNDING * (experiment.vms.len() + 1) as f64
 }
 
 fn share(budget: Duration, period: Duration) -> f64 {
@@ -143,10 +173,10 @@ pub(super) fn beside_the_sentinel(
 }
 
 /// The sentinel's budget at the most: what the experiment leaves of the kernel's limit. How many vCPUs
-/// a VM has that runs already is not known here.
+/// a VM has that runs already is not known here, and VMs that share by weight leave nothing.
 pub(super) fn sentinel(experiment: &Experiment, limit: f64) -> Duration {
-    let found = |vm: &Vm| vm.found.is_some() && Shares::of_vm(vm).is_some();
-    if experiment.vms.iter().any(found) {
+    let found = |vm: &Vm| vm.found.is_some() && Shares::of_vm(vm, false).is_some();
+    if share_by_weight(experiment) || experiment.vms.iter().any(found) {
         return sentinel::LEAST;
     }
     let taken: f64 = Shares::of(experiment).iter().map(Shares::all).sum();
@@ -274,6 +304,23 @@ mod tests {
         }
         of(&text.replace("6ms/", "3ms/").replace("\"6ms\"", "\"3ms\"")).unwrap();
         // Each alone would fit.
+        let law = "control = \"lfs\", min = \"5ms\", max = \"32ms\"";
+        let text =
+            text.replace("budget = \"32ms\"", law).replace("budget = \"6ms\"", "budget = \"4ms\"");
+        let error = of(&text.replace("\"4ms\"", "\"14ms\"")).unwrap_err();
+        assert!(
+            error.contains("control` 32ms/50ms 0.640"),
+            "one alone counts its greatest: {error}"
+        );
+        let both = text.replace("budget = \"4ms\"", &law.replace("32ms", "16ms"));
+        of(&both).unwrap();
+        let experiment = &suite::parse(&both, "s.toml").unwrap().experiments[0];
+        let left = adaptable(experiment, 0.95);
+        assert!((left - (0.95 - 0.02 - 0.03125)).abs() < 1e-5, "{left}");
+        assert_eq!(sentinel(experiment, 0.95), sentinel::LEAST);
+        // Their least budgets have to fit.
+        let error = of(&both.replace("\"5ms\"", "\"15ms\"")).unwrap_err();
+        assert!(error.contains("shop` 15ms/20ms 0.750"), "{error}");
         of(&text.replace("budget = \"32ms\", period = \"50ms\"", "")).unwrap();
     }
 }

@@ -196,7 +196,8 @@ impl HostBench {
         measured: &mut Measured,
     ) -> Result<Around> {
         let host = self.start_services(experiment, folder)?;
-        let pairs = machines.iter().zip(&experiment.vms);
+        let begun = adapting::beginning(&self.stage, experiment)?;
+        let pairs = machines.iter().zip(&begun);
         let attached = pairs.map(|(machine, vm)| machine.reserve(&mut self.stage, vm));
         let attached = attached.collect::<Result<Vec<_>>>()?;
         let load = |load| tasks::start_load(&self.stage, load, &self.calibration, folder);

@@ -28,8 +28,15 @@ const SPARE: f64 = 0.1;
 
 pub(super) fn claims(results: &Results) -> Vec<Claim> {
     let adapts = |case: &&Case| !case.tasks().is_empty() && law(case).is_some();
+    // Where several share a CPU by weight, nobody is promised that its wishes are granted.
+    let alone = |case: &&Case| {
+        !case
+            .workload()
+            .neighbours()
+            .any(|vm| vm.reservation().is_some_and(|own| own.control.is_some()))
+    };
     let both = |case: &Case| [misses(case), grant(results, case)];
-    results.cases.iter().filter(adapts).flat_map(both).collect()
+    results.cases.iter().filter(adapts).filter(alone).flat_map(both).collect()
 }
 
 fn law(case: &Case) -> Option<&ReservationSettings> {

@@ -16,6 +16,7 @@ mod supply;
 mod table1;
 mod tenants;
 mod theory;
+mod weights;
 mod write;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -165,6 +166,7 @@ pub fn all(results: &Results) -> Vec<Claim> {
     }
     claims.extend(tenants::claims(results));
     claims.extend(adapt::claims(results));
+    claims.extend(weights::claims(results));
     claims.extend(network::claims(results));
     claims.extend(supply::claims(results));
     claims

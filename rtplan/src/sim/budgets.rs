@@ -33,6 +33,7 @@ impl<W: Write> Observer for WithBudgets<W> {
             consumed_ns: adapted.seen.map(|seen| as_ns(seen.consumed)),
             waited_ns: adapted.seen.and_then(|seen| seen.waited).map(as_ns),
             why: adapted.why,
+            wish_ns: adapted.wish_ns,
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use model::{
     Mechanism, Reservation,
-    suite::{Experiment, Place, ReservationSettings, Vm, Workload as Measured},
+    suite::{Emulator, Experiment, Place, ReservationSettings, Vm, Workload as Measured},
 };
 
 use super::{
@@ -107,7 +107,7 @@ pub fn server(settings: Option<&ReservationSettings>) -> Result<Server, SimError
 fn control(settings: &ReservationSettings) -> Option<Control> {
     let own = settings.control?;
     let bounds = own.bounds(settings.budget, settings.period).ok()?;
-    Some(Control { law: own.law, bounds })
+    Some(Control { law: own.law, bounds, weight: own.weight })
 }
 
 /// Gets Q/P of the CPU against one rival of ordinary weight.
@@ -150,7 +150,9 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
     threads.extend(conditions.sentinel.then(|| sentinel(conditions)));
+    let adaptable = adaptable(&threads, experiment, conditions);
     Ok(Cpu {
+        adaptable,
         stalls: conditions.stalls.clone(),
         tick: conditions.tick.map(|period| Tick { period, phase: 0 }),
         switch_overhead: conditions.switch_overhead,
@@ -158,6 +160,25 @@ pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimE
         drain: 10_000_000_000,
         ..Cpu::new(threads, experiment.duration)
     })
+}
+
+/// The share of a CPU that the kernel admits as long as nobody changes it (`sched_rt_runtime_us`).
+const LIMIT: f64 = 0.95;
+
+/// What budgets that adapt have together: as [`LIMIT`] admits beside the fair server and all other
+/// reservations. The emulators' are counted, though their threads are not played.
+fn adaptable(threads: &[Thread], experiment: &Experiment, conditions: &Conditions) -> f64 {
+    let reserved = |own: &Thread| match own.server {
+        Server::HardCbs(own) | Server::SoftCbs(own) | Server::TimerServer(own) => own.bandwidth(),
+        _ => 0.0,
+    };
+    let fixed: f64 = threads.iter().filter(|own| own.control.is_none()).map(reserved).sum();
+    let emulators = experiment.vms.iter().map(|vm| match vm.emulator {
+        Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
+        Emulator::Place(_) => 0.0,
+    });
+    let fair = conditions.fair_server.map_or(0.0, Reservation::bandwidth);
+    LIMIT - fair - fixed - emulators.sum::<f64>()
 }
 
 fn measured(

@@ -46,6 +46,8 @@ pub struct Adapted {
     pub seen: Option<Seen>,
     /// Why it is that.
     pub why: Why,
+    /// What the law wished for; nothing at the begin.
+    pub wish_ns: Option<u64>,
 }
 
 /// Listens to a simulation.

@@ -105,6 +105,8 @@ pub struct Control {
     pub law: Law,
     /// Between which budgets.
     pub bounds: Bounds,
+    /// Beside others on the CPU that adapt.
+    pub weight: u32,
 }
 
 /// A periodic task in a thread; times in nanoseconds.
@@ -308,7 +310,7 @@ pub struct Tick {
 }
 
 /// A CPU and everything on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cpu {
     /// In no particular order.
     pub threads: Vec<Thread>,
@@ -321,6 +323,8 @@ pub struct Cpu {
     /// What ordinary threads get under a load of fixed priorities (50 ms in every second on
     /// current kernels); none where absent.
     pub fair_server: Option<Reservation>,
+    /// The share of the CPU that budgets which adapt have together; infinite where nothing limits them.
+    pub adaptable: f64,
     /// Measured tasks are released for so long.
     pub duration: u64,
     /// Then released jobs have so long to finish.
@@ -339,6 +343,7 @@ impl Cpu {
             tick: None,
             switch_overhead: 0,
             fair_server: None,
+            adaptable: f64::INFINITY,
             duration,
             drain: duration.saturating_mul(2).max(10_000_000_000),
         }

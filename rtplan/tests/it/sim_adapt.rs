@@ -41,7 +41,7 @@ fn played(law: Law, min: u32, max: u32) -> Seen {
     let workload = Workload::of(&tasks).unwrap();
     let mut thread = Thread::new(server, &workload, Scheduler::RateMonotonic).unwrap();
     thread.control =
-        Some(Control { law, bounds: Bounds::new(MS * min, MS * max, period).unwrap() });
+        Some(Control { law, bounds: Bounds::new(MS * min, MS * max, period).unwrap(), weight: 1 });
     let surge = "10s..20s*2".parse().unwrap();
     thread.tasks.iter_mut().for_each(|task| task.surge = Some(surge));
     let mut seen = Seen::default();

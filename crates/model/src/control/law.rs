@@ -55,6 +55,8 @@ pub struct Control {
     pub law: Law,
     /// The least budget.
     pub min: Duration,
+    /// Its part beside other VMs that adapt on the CPU ([`super::Pool`]).
+    pub weight: u32,
 }
 
 impl Control {

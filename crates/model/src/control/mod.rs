@@ -12,6 +12,7 @@ mod bounds;
 mod law;
 mod lfs;
 mod pi;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use bounds::{Bounds, BoundsError};
 pub use law::{Control, Law};
 pub use lfs::WINDOW;
 pub use pi::{INTEGRAL, PROPORTIONAL, is_stable};
+pub use pool::{MOST_WEIGHT, Pool, WEIGHT};
 
 use lfs::Lfs;
 use pi::Pi;
@@ -114,6 +116,8 @@ pub enum Why {
     Steady,
     /// The host refused what the law wished for; this is what it grants.
     Refused,
+    /// Others on the CPU that adapt have a right to the rest.
+    Shared,
 }
 
 impl Why {
@@ -126,6 +130,7 @@ impl Why {
             Self::Exhausted => "exhausted",
             Self::Steady => "steady",
             Self::Refused => "refused",
+            Self::Shared => "shared",
         }
     }
 }
@@ -184,25 +189,32 @@ impl Controller {
         interval(self.bounds.period())
     }
 
-    /// Decides after an interval. `grant` makes a budget so, or says false where there is no room for
-    /// it: then half of the raise is tried, and so on, and in the end the budget stays.
+    /// Decides after an interval. `allow` says how much of a wish others leave ([`Pool::allows`]);
+    /// `grant` makes a budget so, or says false where there is no room for it: then half of the raise
+    /// is tried, and so on, and in the end the budget stays.
     ///
     /// # Errors
     /// Those of `grant`; then the budget stays.
     pub fn step<E>(
         &mut self,
         seen: &Seen,
+        allow: impl FnOnce(Duration) -> Duration,
         mut grant: impl FnMut(Duration) -> Result<bool, E>,
     ) -> Result<Step, E> {
         let (wish, why) = self.wish(seen);
-        if self.is_near(wish) {
-            return Ok(Step { budget: self.held, wish, why: Why::Steady });
+        let most = allow(wish);
+        let shared = most < wish;
+        // What others have a right to is given back, however little it is.
+        let gives_way = shared && most < self.held;
+        if !gives_way && self.is_near(most) {
+            let why = if shared { Why::Shared } else { Why::Steady };
+            return Ok(Step { budget: self.held, wish, why });
         }
-        if grant(wish)? {
-            self.held = wish;
-            return Ok(Step { budget: wish, wish, why });
+        if grant(most)? {
+            self.held = most;
+            return Ok(Step { budget: most, wish, why: if shared { Why::Shared } else { why } });
         }
-        let mut less = wish;
+        let mut less = most;
         while less > self.held {
             less = self.held + (less - self.held) / 2;
             if self.is_near(less) {

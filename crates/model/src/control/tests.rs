@@ -1,4 +1,7 @@
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::{Infallible, identity},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
@@ -40,7 +43,7 @@ fn played(law: Law, bounds: Bounds, demands: impl IntoIterator<Item = f64>) -> V
     let step = |demand| {
         let granted = share(controller.held());
         let seen = plant.run(demand, granted);
-        let Ok(step) = controller.step(&seen, always);
+        let Ok(step) = controller.step(&seen, identity, always);
         share(step.budget)
     };
     demands.into_iter().map(step).collect()
@@ -97,13 +100,13 @@ fn what_waited_for_nothing_is_not_raised() {
     for law in Law::ALL {
         let mut controller = Controller::new(law, bounds(5, 40, 50), MS * 20);
         let seen = |waited| Seen { elapsed: MS * 1000, consumed: MS * 400, waited };
-        let Ok(step) = controller.clone().step(&seen(Some(Duration::ZERO)), always);
+        let Ok(step) = controller.clone().step(&seen(Some(Duration::ZERO)), identity, always);
         assert_eq!((step.why, step.budget), (Why::Demand, step.wish), "{law}");
-        let Ok(step) = controller.clone().step(&seen(Some(MS * 600)), always);
+        let Ok(step) = controller.clone().step(&seen(Some(MS * 600)), identity, always);
         assert_eq!(step.why, Why::Exhausted, "{law}");
         assert!(step.budget > MS * 28, "{law}: {step:?}");
         // Where nobody knows, it may have waited.
-        let Ok(step) = controller.step(&seen(None), always);
+        let Ok(step) = controller.step(&seen(None), identity, always);
         assert_eq!(step.why, Why::Exhausted, "{law}");
     }
 }
@@ -119,17 +122,29 @@ fn a_refusal_lowers_the_wish_until_there_is_room_and_is_no_error() {
             asked += 1;
             Ok(budget <= room)
         };
-        let Ok(step) = controller.step(&starved, &mut grant);
+        let Ok(step) = controller.step(&starved, identity, &mut grant);
         assert_eq!(step.why, Why::Refused);
         assert!(step.wish > room && step.budget > MS * 20 && step.budget <= room, "{step:?}");
         assert_eq!(controller.held(), step.budget);
         // Where there is none at all it stays, and asks only a few times.
-        let Ok(none) = controller.step(&starved, |_| Ok::<_, Infallible>(false));
+        let Ok(none) = controller.step(&starved, identity, |_| Ok::<_, Infallible>(false));
         assert_eq!((none.why, none.budget), (Why::Refused, step.budget));
         assert!(asked < 8, "{asked}");
-        let failed = controller.step(&starved, |_| Err("it has ended"));
+        let failed = controller.step(&starved, identity, |_| Err("it has ended"));
         assert_eq!((failed, controller.held()), (Err("it has ended"), step.budget));
     }
+}
+
+#[test]
+fn what_others_have_a_right_to_is_given_back_at_once() {
+    let mut controller = Controller::new(Law::Lfs, bounds(5, 40, 50), MS * 20);
+    let starved = Seen { elapsed: MS * 1000, consumed: MS * 400, waited: Some(MS * 600) };
+    let Ok(step) = controller.step(&starved, |_| MS * 20, always);
+    assert_eq!((step.why, step.budget), (Why::Shared, MS * 20));
+    assert!(step.wish > MS * 20);
+    let little = MS * 20 - MS / 10;
+    let Ok(step) = controller.step(&starved, |_| little, always);
+    assert_eq!((step.why, step.budget), (Why::Shared, little), "a dead zone would keep it");
 }
 
 /// How far from the set point the law is after many intervals, having begun 1 % away from it.
@@ -170,7 +185,7 @@ proptest! {
             let ms = Duration::from_millis;
             let seen = Seen { elapsed: ms(elapsed), consumed: ms(consumed), waited: waited.map(ms) };
             let before = controller.held();
-            let Ok(step) = controller.step(&seen, |budget| {
+            let Ok(step) = controller.step(&seen, identity, |budget| {
                 assert!(within(budget));
                 Ok::<_, Infallible>(room)
             });
@@ -191,7 +206,7 @@ proptest! {
         let mut plant = Plant::default();
         for _ in 0..200 {
             let granted = controller.held().as_secs_f64() / 0.05;
-            let Ok(_) = controller.step(&plant.run(demand, granted), always);
+            let Ok(_) = controller.step(&plant.run(demand, granted), identity, always);
         }
         let granted = controller.held().as_secs_f64() / 0.05;
         prop_assert!((granted / (demand * (1.0 + MARGIN)) - 1.0).abs() < 0.03, "{}", granted);

@@ -23,9 +23,12 @@ pub struct BudgetRow {
     pub waited_ns: Option<u64>,
     /// Why the budget is that.
     pub why: Why,
+    /// What the law wished for; none in the first row.
+    #[serde(default)]
+    pub wish_ns: Option<u64>,
 }
 
 impl Columns for BudgetRow {
     const COLUMNS: &'static [&'static str] =
-        &["time_ns", "vm", "vcpu", "budget_ns", "consumed_ns", "waited_ns", "why"];
+        &["time_ns", "vm", "vcpu", "budget_ns", "consumed_ns", "waited_ns", "why", "wish_ns"];
 }

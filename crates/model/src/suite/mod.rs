@@ -299,7 +299,7 @@ impl ReservationSettings {
         let reservation = self.reservation();
         self.control.map_or_else(
             || reservation.to_string(),
-            |Control { law, min }| format!("{}..{reservation} by {law}", duration::format(min)),
+            |Control { law, min, .. }| format!("{}..{reservation} by {law}", duration::format(min)),
         )
     }
 

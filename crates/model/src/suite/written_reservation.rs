@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ReservationSettings;
 use crate::{
     Mechanism, Placement,
-    control::{Control, Law},
+    control::{Control, Law, MOST_WEIGHT, WEIGHT},
     duration,
 };
 
@@ -65,6 +65,8 @@ pub(super) struct Share {
     pub control: Option<Law>,
     pub min: Option<Length>,
     pub max: Option<Length>,
+    /// Of the VM.
+    pub weight: Option<u32>,
 }
 
 /// How they are enforced.
@@ -81,7 +83,7 @@ impl Share {
     /// # Errors
     /// One sentence, where keys are missing or do not go together.
     pub fn under(self, enforced: Enforced) -> Result<Option<ReservationSettings>, String> {
-        let Self { budget, period, control, min, max } = self;
+        let Self { budget, period, control, min, max, weight } = self;
         let Enforced { mechanism, burst, placement } = enforced;
         let settings = |Length(budget), Length(period), control| {
             Some(ReservationSettings { budget, period, mechanism, burst, placement, control })
@@ -93,6 +95,13 @@ impl Share {
                     "key `{key}` without `control`; say which law chooses the budget, `control = \
                      \"lfs\"` or `\"pi\"`, or give `budget` alone"
                 ));
+            }
+            if weight.is_some() {
+                return Err(
+                    "key `weight` without `control`: VMs whose budgets adapt share what there \
+                            is by it; leave it out"
+                        .to_owned(),
+                );
             }
             return match (budget, period) {
                 (None, None) => Ok(None),
@@ -133,7 +142,11 @@ impl Share {
                  `deadline`"
             ));
         }
-        let control = Control { law, min: min.0 };
+        let weight = weight.unwrap_or(WEIGHT);
+        if !(1..=MOST_WEIGHT).contains(&weight) {
+            return Err(format!("key `weight` is {weight}; give 1 to {MOST_WEIGHT}"));
+        }
+        let control = Control { law, min: min.0, weight };
         control.bounds(max.0, period.0).map_err(|error| format!("key `control`: {error}"))?;
         Ok(settings(max, period, Some(control)))
     }
@@ -144,9 +157,13 @@ impl Share {
         let (control, min) =
             (settings.control.map(|own| own.law), settings.control.map(|own| own.min));
         match control {
-            None => Self { budget: Some(budget), period, control, min: None, max: None },
+            None => {
+                Self { budget: Some(budget), period, control, min: None, max: None, weight: None }
+            }
             Some(_) => {
-                Self { budget: None, period, control, min: min.map(Length), max: Some(budget) }
+                let weight = settings.control.map(|own| own.weight);
+                let (min, max) = (min.map(Length), Some(budget));
+                Self { budget: None, period, control, min, max, weight }
             }
         }
     }
@@ -158,7 +175,7 @@ impl TryFrom<ReservationTable> for ReservationSettings {
     fn try_from(table: ReservationTable) -> Result<Self, String> {
         let ReservationTable { budget, period, control, min, max, mechanism, burst, placement } =
             table;
-        Share { budget, period, control, min, max }
+        Share { budget, period, control, min, max, weight: None }
             .under(Enforced { mechanism, burst, placement })
             .map_err(|message| format!("key `reservation`: {message}"))?
             .ok_or_else(|| {
@@ -171,7 +188,8 @@ impl TryFrom<ReservationTable> for ReservationSettings {
 
 impl From<ReservationSettings> for ReservationTable {
     fn from(own: ReservationSettings) -> Self {
-        let Share { budget, period, control, min, max } = Share::of(&own);
+        // One VM in an experiment has nobody to share with.
+        let Share { budget, period, control, min, max, .. } = Share::of(&own);
         let ReservationSettings { mechanism, burst, placement, .. } = own;
         Self { budget, period, control, min, max, mechanism, burst, placement }
     }
@@ -179,7 +197,10 @@ impl From<ReservationSettings> for ReservationTable {
 
 #[cfg(test)]
 mod tests {
-    use crate::{control::Law, suite};
+    use crate::{
+        control::{Law, WEIGHT},
+        suite,
+    };
 
     fn short(reservation: &str) -> String {
         format!(
@@ -204,6 +225,7 @@ mod tests {
             let own = suite.experiments[0].vms[0].reservation().unwrap();
             let control = own.control.unwrap();
             assert_eq!((control.law, control.min.as_millis()), (Law::Lfs, 5));
+            assert_eq!(control.weight, WEIGHT);
             // Admission and analysis count the greatest.
             assert_eq!(own.reservation().to_string(), "35ms/50ms");
             let written = toml::to_string(&suite).unwrap();
@@ -233,6 +255,19 @@ mod tests {
                 let error = suite::parse(&text, "s.toml").unwrap_err().to_string();
                 assert!(error.contains(said) && error.contains("s.toml:"), "{said}: {error}");
             }
+        }
+        let weighed = |keys: &str, weight: &str| {
+            general(keys).replace("name = \"a\"", &format!("name = \"a\"\nweight = {weight}"))
+        };
+        let suite = suite::parse(&weighed(LAW, "3"), "s.toml").unwrap();
+        assert_eq!(suite.experiments[0].vms[0].reservation().unwrap().control.unwrap().weight, 3);
+        assert_eq!(suite::parse(&toml::to_string(&suite).unwrap(), "s.toml").unwrap(), suite);
+        for (keys, weight, said) in [
+            (LAW, "0", "`weight` is 0; give 1 to 10000"),
+            ("budget = \"5ms\", period = \"50ms\"", "2", "`weight` without `control`"),
+        ] {
+            let error = suite::parse(&weighed(keys, weight), "s.toml").unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("s.toml:"), "{said}: {error}");
         }
         let quota = short(&format!("{LAW}, mechanism = \"cfs-quota\""));
         let error = suite::parse(&quota, "s.toml").unwrap_err().to_string();

@@ -8,7 +8,11 @@ use super::{
     ClockSource, Emulator, Found, KernelChoice, Pause, Service, System, Vcpu, Vm,
     written_reservation::{Enforced, Length, Share},
 };
-use crate::{Mechanism, Placement, control::Law, duration};
+use crate::{
+    Mechanism, Placement,
+    control::{Law, WEIGHT},
+    duration,
+};
 
 /// A `[[experiment.vm]]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +51,10 @@ pub(super) struct VmTable {
     /// Where the vCPU threads are meanwhile; in the partition of the measured CPU where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<Placement>,
+    /// Its part where several VMs have budgets that adapt: they share by weight what there is; 1 where
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
     /// Where QEMU's threads other than the vCPUs run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emulator: Option<Emulator>,
@@ -153,11 +161,11 @@ impl TryFrom<VmTable> for Vm {
         let boot_within = table.boot_within.map(|Length(own)| own);
         let system = System::of(table.disk, table.kernel, boot_within)
             .map_err(|message| format!("vm `{}`: {message}", table.name))?;
-        let VmTable { name, vcpus, mechanism, burst, placement, .. } = table;
+        let VmTable { name, vcpus, mechanism, burst, placement, weight, .. } = table;
         let enforced = Enforced { mechanism, burst, placement };
         let vcpu = |own: VcpuTable| {
             let VcpuTable { cpu, budget, period, control, min, max } = own;
-            let reservation = Share { budget, period, control, min, max }
+            let reservation = Share { budget, period, control, min, max, weight }
                 .under(enforced)
                 .map_err(|message| format!("vm `{name}`: key `vcpus`: {message}"))?;
             Ok(Vcpu { cpu, reservation })
@@ -226,6 +234,11 @@ impl From<Vm> for VmTable {
             vcpus: own.vcpus.iter().map(vcpu).collect(),
             mechanism: settings.as_ref().map_or_else(deadline, |own| own.mechanism),
             burst: settings.as_ref().map_or(Duration::ZERO, |own| own.burst),
+            weight: settings
+                .as_ref()
+                .and_then(|own| own.control)
+                .map(|own| own.weight)
+                .filter(|weight| *weight != WEIGHT),
             placement: settings.and_then(|own| own.placement),
             emulator,
             memory_mib: own.memory_mib,

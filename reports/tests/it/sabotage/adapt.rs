@@ -93,6 +93,61 @@ fn every_claim_about_budgets_that_adapt_has_an_enemy() {
     ");
 }
 
+/// Two VMs that both want more than there is from 5 s on.
+const SHARED: &str = r#"
+name = "shared"
+[[experiment]]
+name = "weights"
+duration = "20s"
+surge = "5s..20s*2"
+[[experiment.vm]]
+name = "heavy"
+weight = 2
+vcpus = [{ period = "50ms", control = "lfs", min = "5ms", max = "40ms" }]
+service = [{ tasks = ["30ms/100ms"] }]
+[[experiment.vm]]
+name = "light"
+vcpus = [{ period = "50ms", control = "lfs", min = "5ms", max = "40ms" }]
+service = [{ tasks = ["30ms/100ms"] }]
+"#;
+
+/// The claim about weights, where those of `played` ran under the name of [`SHARED`].
+fn weights(played: &str) -> (Verdict, f64) {
+    let out = tempfile::tempdir().unwrap();
+    let parsed = |text| model::suite::parse(text, "suite.toml").unwrap();
+    let plan = rtplan::sim::suite::Plan {
+        suite: parsed(played),
+        text: played.to_owned(),
+        measured: None,
+        tick: None,
+        switch_overhead: Duration::ZERO,
+        fair_server: None,
+        seed: 0,
+    };
+    let folder = rtplan::sim::suite::run(&plan, out.path()).unwrap();
+    let mut results = Results::read(&folder).unwrap();
+    let file = folder.join("manifest.json");
+    results.manifest.suite = parsed(SHARED);
+    std::fs::write(&file, serde_json::to_string(&results.manifest).unwrap()).unwrap();
+    let claims = claims::all(&Results::read(&folder).unwrap());
+    let ids: Vec<&str> = claims.iter().map(|own| own.id.as_ref()).collect();
+    assert!(!ids.iter().any(|id| id.ends_with("-misses")), "nobody is promised that: {ids:?}");
+    let own = claims.iter().find(|own| own.id == "adapt-weights-weights").unwrap();
+    (own.verdict, own.values.get("proportion").copied().unwrap_or(f64::NAN))
+}
+
+#[test]
+fn the_claim_about_weights_has_its_enemies() {
+    let (verdict, proportion) = weights(SHARED);
+    assert_eq!(verdict, Verdict::Holds, "{proportion}");
+    let (verdict, proportion) = weights(&SHARED.replace("weight = 2", "weight = 1"));
+    assert!(verdict == Verdict::Fails && (proportion - 0.5).abs() < 0.01, "equal: {proportion}");
+    let (verdict, proportion) = weights(&SHARED.replace("weight = 2", "weight = 3"));
+    assert_eq!(verdict, Verdict::Fails, "{proportion}");
+    let (verdict, _) = weights(&SHARED.replace("surge = \"5s..20s*2\"\n", ""));
+    assert_eq!(verdict, Verdict::NotMeasurable, "there is enough for both");
+}
+
 #[test]
 fn the_budget_is_drawn_over_the_response_times() {
     let folder = folder(SUITE, 1, |_, _, _| ());

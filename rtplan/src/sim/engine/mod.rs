@@ -11,7 +11,7 @@ mod state;
 
 use std::cmp::Reverse;
 
-use model::load::Backlog;
+use model::{control::Pool, load::Backlog};
 
 use self::{adapt::Adapting, state::State};
 use super::{
@@ -50,6 +50,8 @@ pub(super) struct Engine<'a, O> {
     fair: Option<FairServer>,
     /// Threads whose budgets adapt, and when the first of their laws decides.
     adapting: Vec<Adapting>,
+    /// In the order of `adapting`.
+    pool: Pool,
     next_decision: u64,
     stalls: StallSource,
     stall: (u64, u64),
@@ -89,6 +91,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             virtual_floor: 0,
             fair: None,
             adapting: Vec::new(),
+            pool: Pool::new(cpu.adaptable),
             next_decision: NEVER,
             stalls: StallSource::of(&cpu.stalls, seed),
             stall: (NEVER, NEVER),
