@@ -295,7 +295,7 @@ impl Cli {
                 }
                 run_sweep(&plan, &out, resuming(resume.as_deref(), after_reboot), summary)
             }
-            Command::Reserve(options) => reserve::hold(&options),
+            Command::Reserve(options) => reserve::run(&options),
             Command::Advise { options, summary } => {
                 let advised = advise::run(&options, &Stop::on_signals()?)?;
                 match summary {

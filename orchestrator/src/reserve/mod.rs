@@ -114,6 +114,19 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const START_LIMIT: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// [`hold`], and what is to be read afterwards.
+///
+/// # Errors
+/// Those of [`hold`].
+pub fn run(options: &Options) -> Result<Exit> {
+    let exit = hold(options)?;
+    // A domain that is not configured has nothing traced.
+    if let Some(out) = options.out.as_deref().filter(|out| out.join("manifest.json").exists()) {
+        say!("traced: reports supply {}", out.display());
+    }
+    Ok(exit)
+}
+
 /// Applies the reservation and holds it until a signal or the end of the machine; then everything
 /// is as it was, unless it is to be kept.
 ///
@@ -184,7 +197,7 @@ pub fn hold(options: &Options) -> Result<Exit> {
     let (ended, facts) = watched(options, &stage, &vm, &promised, attached)?;
     let adapting = adapting.map_or(Ok(()), Adapting::finish);
     if let Some(record) = record {
-        say!("traced: reports supply {}", record.finish(facts)?.folder.display());
+        record.finish(facts)?;
     }
     if options.keep && !ended {
         return keep(stage, &vm);
