@@ -167,7 +167,7 @@ fn is_accounted(folder: &Path, manifest: &Manifest) {
     let used =
         ["vcpus_ns", "main_loop_ns", "other_threads_ns", "vhost_ns", "softirq_ns"].map(value);
     let paid = ["reserved_ns", "measured_cpu_ns", "other_cpus_ns"].map(value);
-    assert_eq!(used.iter().sum::<u64>(), paid.iter().sum(), "all is paid for: {csv}");
+    assert_eq!(used.iter().sum::<u64>(), paid.iter().sum::<u64>(), "all is paid for: {csv}");
     assert!(value("vcpus_ns") > value("main_loop_ns") && value("main_loop_ns") > 0, "{csv}");
     assert!(value("reserved_ns") >= value("vcpus_ns") + value("main_loop_ns"), "{csv}");
     assert!(value("softirq_in_vm_ns") > 0, "{csv}");

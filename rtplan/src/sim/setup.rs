@@ -268,6 +268,14 @@ impl Thread {
         self.above += 1;
     }
 
+    /// The share of the CPU that it surely has: where its budget adapts, the least.
+    fn surely(&self) -> Option<f64> {
+        let least =
+            |own: Control| own.bounds.min().as_secs_f64() / own.bounds.period().as_secs_f64();
+        let reservation = self.server.reservation()?;
+        Some(self.control.map_or_else(|| reservation.bandwidth(), least))
+    }
+
     /// Lets every nanosecond of work take `factor` nanoseconds of CPU time.
     pub fn slow_down(&mut self, factor: Ratio) {
         let slower = |work: u64| u64::try_from(factor.cpu_time(work.into())).unwrap_or(u64::MAX);
@@ -362,13 +370,7 @@ impl Cpu {
             return Err(SimError::TooLong);
         }
         let reserved = |thread: &&Thread| thread.server.is_deadline();
-        let bandwidth: f64 = self
-            .threads
-            .iter()
-            .filter(reserved)
-            .filter_map(|thread| thread.server.reservation())
-            .map(Reservation::bandwidth)
-            .sum();
+        let bandwidth: f64 = self.threads.iter().filter(reserved).filter_map(Thread::surely).sum();
         if bandwidth > 1.0 + 1e-9 {
             return Err(SimError::Overbooked(bandwidth));
         }
