@@ -26,6 +26,7 @@ mod running;
 mod sabotaged;
 mod sentinel;
 mod slurm;
+mod slurm_cgroup;
 mod soak;
 mod support;
 mod sweep;
