@@ -58,7 +58,7 @@ mod tests {
         let suite = model::suite::parse(&all, "init.toml").unwrap();
         assert_eq!(suite.sweeps.len(), 1, "{all}");
         assert_eq!(suite.experiment("neighbours").unwrap().vms.len(), 2);
-        assert_eq!(suite.host.measured_cpu, Some(1));
+        assert_eq!(suite.host.measured_cpus, [1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use model::{
     Mechanism, Suite, TaskSet,
     analysis::{ExperimentAnalysis, LeastBudget, SupplyAnalysis, TaskBound},
     duration,
-    suite::{Emulator, ReservationSettings, Vm, Workload as Measured},
+    suite::{Emulator, ReservationSettings, Vcpu, Vm, Workload as Measured},
 };
 
 use crate::{
@@ -68,9 +68,7 @@ fn models(measured: Measured, mechanism: Mechanism) -> &'static [Model] {
     }
     // Real-time tasks go before ordinary threads, and where they fill the CPU the kernel's fair
     // server, which has a deadline, goes before every fixed priority, those of an `rt-group` too.
-    let alone = measured.neighbours().next().is_none()
-        && measured.experiment.services.is_empty()
-        && measured.vm.is_none_or(|vm| vm.vcpus.len() == 1);
+    let alone = rivals(measured) == 0;
     if measured.place().is_guest() && (neighbour || !alone) || measured.load().is_some() {
         return &[];
     }
@@ -84,25 +82,41 @@ pub fn promises(measured: Measured, model: Model) -> bool {
     models(measured, mechanism).contains(&model)
 }
 
+/// vCPUs and services of the host that share a CPU with `measured`.
+fn rivals(measured: Measured) -> usize {
+    let cpus = measured.cpus();
+    let vcpus = measured.experiment.vms.iter().flat_map(|vm| &vm.vcpus);
+    let vcpus = vcpus.filter(|vcpu| cpus.contains(&vcpu.cpu)).count();
+    let services = measured.experiment.services.iter();
+    let services = services.filter(|own| cpus.contains(&own.cpu)).count();
+    (vcpus + services).saturating_sub(1)
+}
+
 /// Whether other tasks with priorities of their own run on the same vCPU, or the same CPU of the host:
 /// nothing here orders them.
 fn shared(measured: Measured) -> bool {
     let all = measured.experiment.workloads().into_iter();
     let with_tasks = all.filter(|own| !own.tasks().is_empty());
-    with_tasks.filter(|own| own.place_in_guest() == measured.place_in_guest()).count() > 1
+    let here = (measured.place_in_guest(), measured.cpu());
+    with_tasks.filter(|own| (own.place_in_guest(), own.cpu()) == here).count() > 1
 }
 
-/// How many other reservations with deadlines may go before that of `measured`: its own emulator's,
-/// those of the other vCPUs of its VM, and its neighbours' vCPUs and emulators.
+/// How many other reservations with deadlines may go before that of `measured` on its CPU: those of
+/// all vCPUs there, of its own VM's and its neighbours', and of emulators.
 #[must_use]
 pub fn deadlines_beside(measured: Measured) -> u32 {
-    let emulator = |own: Emulator| u32::from(matches!(own, Emulator::Reserved(_)));
-    let vcpus =
-        |vm: &Vm| vm.reservations().filter(|own| own.mechanism.is_deadline()).count() as u32;
+    let cpus = measured.cpus();
+    let here = |vcpu: &&Vcpu| cpus.contains(&vcpu.cpu);
+    let reserved =
+        |vcpu: &&Vcpu| vcpu.reservation.as_ref().is_some_and(|own| own.mechanism.is_deadline());
+    let of = |vm: &Vm| {
+        // QEMU's other threads are where the first vCPU is.
+        let emulator = matches!(vm.emulator, Emulator::Reserved(_))
+            && vm.vcpus.first().is_some_and(|vcpu| here(&vcpu));
+        vm.vcpus.iter().filter(here).filter(reserved).count() as u32 + u32::from(emulator)
+    };
     let own = measured.reservation().is_some_and(|own| own.mechanism.is_deadline());
-    let siblings = measured.vm.map_or(0, vcpus) - u32::from(own);
-    let beside = |vm: &Vm| vcpus(vm) + emulator(vm.emulator);
-    siblings + emulator(measured.emulator()) + measured.neighbours().map(beside).sum::<u32>()
+    measured.experiment.vms.iter().map(of).sum::<u32>() - u32::from(own)
 }
 
 /// Whether every release falls on the start of a server period: P divides every T, and all tasks
@@ -302,6 +316,36 @@ mod tests {
         let (beside, own) = dealt("{}, {}", 1);
         assert_eq!(beside, [0, 0]);
         assert!(own.iter().all(|(supplies, _)| supplies.is_empty()), "{own:?}");
+    }
+
+    #[test]
+    fn only_what_is_on_the_same_cpu_stands_in_the_way() {
+        let analysed = |text: &str| -> Vec<(u32, Vec<String>)> {
+            let suite = parse(text, "s.toml").unwrap();
+            let beside = suite.experiments[0].workloads().into_iter().map(deadlines_beside);
+            let own = analyses(&suite).into_iter();
+            let own = own.map(|one| one.supplies.into_iter().map(|one| one.supply).collect());
+            beside.zip(own).collect()
+        };
+        let hard = ["aligned", "one-gap", "two-gap"].map(str::to_owned).to_vec();
+        let two_gap = vec!["two-gap".to_owned()];
+        let text = |second: u32, third: u32| {
+            format!(
+                "name = \"s\"\n[host]\nmeasured_cpus = [1, 2, 3]\n[[experiment]]\nname = \"x\"\n\
+                 load = [{{ cpu = 2, tasks = [\"1ms/9ms\"] }}]\n\
+                 [[experiment.vm]]\nname = \"smp\"\nvcpus = [{{ cpu = 1, budget = \"20ms\", period = \
+                 \"50ms\" }}, {{ cpu = {second}, budget = \"20ms\", period = \"50ms\" }}]\nservice = [{{ \
+                 tasks = [\"30ms/150ms\"] }}, {{ name = \"b\", vcpu = 1, tasks = [\"30ms/200ms\"] }}]\n\
+                 [[experiment.vm]]\nname = \"other\"\nvcpus = [{{ cpu = {third} }}]\nservice = [{{ tasks = \
+                 [\"1ms/150ms\"] }}]\n"
+            )
+        };
+        let dedicated = vec!["dedicated".to_owned()];
+        assert_eq!(analysed(&text(2, 3)), [(0, hard.clone()), (0, hard.clone()), (0, dedicated)]);
+        assert_eq!(analysed(&text(1, 3))[..2], [(1, two_gap.clone()), (1, two_gap)]);
+        // Beside a reservation on its CPU, and beside a load there, an ordinary vCPU has no promise.
+        assert_eq!(analysed(&text(2, 1))[2], (1, vec![]));
+        assert_eq!(analysed(&text(3, 2))[2], (0, vec![]));
     }
 
     #[test]

@@ -135,8 +135,11 @@ pub struct HostFacts {
     pub rt_period_us: Option<i64>,
     /// Cgroup version whose cpuset controller is used: 1 or 2.
     pub cpuset_version: Option<u32>,
-    /// The CPU on which everything was measured.
+    /// The CPU on which everything was measured; of several the first.
     pub measured_cpu: u32,
+    /// All of them, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured_cpus: Vec<u32>,
     /// The CPUs for everything else.
     pub housekeeping_cpus: Vec<u32>,
     /// The machine's boot, so that `--resume` can tell it from another.
@@ -144,22 +147,22 @@ pub struct HostFacts {
     /// Bare metal, a virtual machine or an emulated one.
     #[serde(default)]
     pub platform: Option<Platform>,
-    /// Why that CPU was measured, in one sentence.
+    /// Why that CPU was measured, or those, in one sentence.
     #[serde(default)]
     pub measured_cpu_reason: Option<String>,
     /// CPUs that are neither measured nor used for anything else.
     #[serde(default)]
     pub idle_cpus: Vec<u32>,
-    /// The CPUs of the measured CPU's core, itself included (SMT).
+    /// The CPUs of the first measured CPU's core, itself included (SMT).
     #[serde(default)]
     pub smt_siblings: Option<Vec<u32>>,
-    /// The NUMA node of the measured CPU.
+    /// The NUMA node of the first measured CPU.
     #[serde(default)]
     pub numa_node: Option<u32>,
-    /// The kind of the measured CPU's core, where the processor has two.
+    /// The kind of the first measured CPU's core, where the processor has two.
     #[serde(default)]
     pub core_type: Option<CoreType>,
-    /// The measured CPU's frequency governor.
+    /// The first measured CPU's frequency governor.
     #[serde(default)]
     pub governor: Option<String>,
     /// Whether the kernel is PREEMPT_RT.
@@ -180,6 +183,22 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
+    /// Every CPU on which something was measured, in the order of the suite.
+    #[must_use]
+    pub fn measured(&self) -> Vec<u32> {
+        match self.measured_cpus.is_empty() {
+            true => vec![self.measured_cpu],
+            false => self.measured_cpus.clone(),
+        }
+    }
+
+    /// The measured CPU that did everything else as well, where none was left for that.
+    #[must_use]
+    pub fn shared_cpu(&self) -> Option<u32> {
+        let mut all = self.measured_cpus.iter().copied();
+        all.find(|cpu| self.housekeeping_cpus.contains(cpu))
+    }
+
     /// How long the tick is at which this host ends budgets of `mechanism`; zero where it ends them
     /// on time, none where the host does not say.
     #[must_use]
@@ -273,6 +292,13 @@ mod tests {
             "rt_runtime_us":null,"rt_period_us":null,"cpuset_version":1,"measured_cpu":1,
             "housekeeping_cpus":[0],"boot_id":null}"#;
         let facts: HostFacts = serde_json::from_str(text).unwrap();
+        assert_eq!((facts.measured(), facts.shared_cpu()), (vec![1], None));
         assert_eq!((facts.platform, facts.kvm, facts.preempt_rt), (None, None, None));
+        let both = HostFacts {
+            measured_cpus: vec![1, 0],
+            housekeeping_cpus: vec![0],
+            ..HostFacts::default()
+        };
+        assert_eq!((both.measured(), both.shared_cpu()), (vec![1, 0], Some(0)));
     }
 }

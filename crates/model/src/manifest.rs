@@ -196,6 +196,9 @@ pub struct Facts {
     /// How the stall sentinel watched; none where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<SentinelFacts>,
+    /// How each watched, where several CPUs are measured; what stands above is of the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinels: Vec<SentinelFacts>,
     /// Where the first miss ended the workload early; none where it ran its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -300,6 +303,19 @@ impl Facts {
         own
     }
 
+    /// How each sentinel watched.
+    pub fn all_sentinels(&self) -> impl Iterator<Item = &SentinelFacts> {
+        let only = self.sentinel.iter().filter(|_| self.sentinels.is_empty());
+        self.sentinels.iter().chain(only)
+    }
+
+    /// How the sentinel of a CPU watched; that of the first where it is not known which.
+    #[must_use]
+    pub fn sentinel_on(&self, cpu: Option<u32>) -> Option<&SentinelFacts> {
+        let own = self.sentinels.iter().find(|own| cpu.is_some() && own.cpu == cpu);
+        own.or(self.sentinel.as_ref())
+    }
+
     /// The clock of the attempt's jobs, whose offset was measured at `since_ns` of the host's: the
     /// host's own where they ran there.
     #[must_use]
@@ -342,6 +358,9 @@ impl FixedWork {
 /// How the stall sentinel watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentinelFacts {
+    /// The CPU that it watched; none in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
     /// Budget of its reservation, by what a look takes.
     pub budget_ns: u64,
     /// Period of its reservation.
@@ -414,7 +433,7 @@ pub struct ThreadFacts {
     pub tid: i32,
     /// What its rows in `supply.csv` add up to.
     pub traced_ns: u64,
-    /// The part of it on the measured CPU.
+    /// The part of it on a measured CPU.
     pub measured_cpu_ns: u64,
     /// What its CPU clock advanced by; none where it ended before the trace.
     pub clock_ns: Option<u64>,

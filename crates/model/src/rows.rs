@@ -202,12 +202,12 @@ mod tests {
             ("start_ns,length_ns\n1,2,3\n", ", line 2: 3 cells where the header has 2"),
             (
                 "a,b\n1,2\n",
-                ", line 1: the header is `a,b`; such a file begins with `start_ns,length_ns`",
+                ", line 1: the header is `a,b`; such a file begins with `start_ns,length_ns,cpu`",
             ),
-            ("", ", line 1: the file is empty; such a file begins with `start_ns,length_ns`"),
+            ("", ", line 1: the file is empty; such a file begins with `start_ns,length_ns,cpu`"),
             (
                 "start_ns\n1\n",
-                ", line 1: no column `length_ns`: such a file begins with `start_ns,length_ns`",
+                ", line 1: no column `length_ns`: such a file begins with `start_ns,length_ns,cpu`",
             ),
         ] {
             assert_eq!(stalls(text), said, "{text:?}");

@@ -101,13 +101,24 @@ pub struct Request {
     pub service: Option<String>,
 }
 
-/// An interval in which the measured CPU ran no thread: a row of `stalls.csv`.
+/// An interval in which a measured CPU ran no thread: a row of `stalls.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
     /// When it began, on the host's clock.
     pub start_ns: u64,
     /// How long it lasted.
     pub length_ns: u64,
+    /// Which CPU; none in files of earlier versions, which have one.
+    #[serde(default)]
+    pub cpu: Option<u32>,
+}
+
+impl Stall {
+    /// Whether it may have been on one of these CPUs.
+    #[must_use]
+    pub fn is_on(&self, cpus: &[u32]) -> bool {
+        self.cpu.is_none_or(|cpu| cpus.contains(&cpu))
+    }
 }
 
 /// An interval in which one of the VM's threads ran: a row of `supply.csv`.
@@ -140,7 +151,7 @@ pub enum Ended {
     Slept,
 }
 
-/// An interval in which a thread that is none of the VM's ran on the measured CPU: a row of
+/// An interval in which a thread that is none of the VM's ran on a measured CPU: a row of
 /// `cpu.csv`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occupied {
@@ -152,6 +163,17 @@ pub struct Occupied {
     pub thread: String,
     /// Its id.
     pub tid: i32,
+    /// The CPU; none in files of earlier versions, which have one.
+    #[serde(default)]
+    pub cpu: Option<u32>,
+}
+
+impl Occupied {
+    /// Whether it was on this CPU, as far as either is known.
+    #[must_use]
+    pub fn is_on(&self, cpu: Option<u32>) -> bool {
+        self.cpu.is_none() || cpu.is_none() || self.cpu == cpu
+    }
 }
 
 /// Writes all rows to a CSV file; `header` is written even where there are no rows.
@@ -264,7 +286,7 @@ impl Columns for Request {
 }
 
 impl Columns for Stall {
-    const COLUMNS: &'static [&'static str] = &["start_ns", "length_ns"];
+    const COLUMNS: &'static [&'static str] = &["start_ns", "length_ns", "cpu"];
 }
 
 impl Columns for Supply {
@@ -273,7 +295,7 @@ impl Columns for Supply {
 }
 
 impl Columns for Occupied {
-    const COLUMNS: &'static [&'static str] = &["start_ns", "end_ns", "thread", "tid"];
+    const COLUMNS: &'static [&'static str] = &["start_ns", "end_ns", "thread", "tid", "cpu"];
 }
 
 /// A truth value as 0 or 1, so that a column of them can be summed.
@@ -370,6 +392,6 @@ mod tests {
     fn an_empty_file_still_has_its_header() {
         let mut bytes = Vec::new();
         write_rows::<Stall>(&mut bytes, []).unwrap();
-        assert_eq!(bytes, b"start_ns,length_ns\n");
+        assert_eq!(bytes, b"start_ns,length_ns,cpu\n");
     }
 }

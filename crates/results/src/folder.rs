@@ -113,7 +113,9 @@ impl Folder {
                 rows.retain(|row| owner.has(&text(&row.vm), &text(&row.service)));
                 Series::add_requests(&mut found.series, attempt, rows);
             }
-            if let (Some(jobs), Some(load)) = (file("load-jobs.csv"), workload.load()) {
+            let load = workload.load();
+            let of_load = load.and_then(|load| file(&load.file(experiment, "jobs.csv")));
+            if let (Some(jobs), Some(load)) = (of_load, load) {
                 let rows = read_jobs(&jobs, Owner::default(), &load.tasks, length)?;
                 Series::add_jobs(&mut found.load, &load.tasks, length, attempt, rows);
             }

@@ -41,7 +41,9 @@ pub(crate) struct Followed {
     pub vcpus: Vec<(u32, Tid)>,
     pub law: Law,
     pub bounds: Bounds,
-    /// Beside the others.
+    /// Which of the pools it shares.
+    pub pool: usize,
+    /// Its part of that.
     pub weight: u32,
     /// The budget that they have now.
     pub start: Duration,
@@ -54,7 +56,7 @@ pub(crate) struct Adapting {
 }
 
 impl Adapting {
-    /// Follows these from now on, who share what `pool` has; with `file`, a row of each interval goes there, and with `tell`, each
+    /// Follows these from now on, who share what `pools` have; with `file`, a row of each interval goes there, and with `tell`, each
     /// change is said.
     ///
     /// # Errors
@@ -62,13 +64,13 @@ impl Adapting {
     pub fn start(
         stage: &Stage,
         followed: &[Followed],
-        pool: Pool,
+        pools: Vec<Pool>,
         file: Option<&Path>,
         tell: bool,
     ) -> Result<Self> {
         let rows = file.map(CsvFile::create::<BudgetRow>).transpose()?;
         let proc = stage.roots.proc.clone();
-        let mut looped = Loop::new(followed, pool, proc, stage.guard.adjuster(), rows, tell);
+        let mut looped = Loop::new(followed, pools, proc, stage.guard.adjuster(), rows, tell);
         let housekeeping = stage.cpus.housekeeping.clone();
         let (end, ended) = channel();
         let thread = Builder::new().name("rtvm-adapt".into()).spawn(move || {
@@ -105,9 +107,9 @@ impl Drop for Adapting {
 
 /// What the thread does.
 struct Loop {
-    /// In the order in which they joined the pool.
-    vcpus: Vec<Vcpu>,
-    pool: Pool,
+    /// Each with its pool, and its number there.
+    vcpus: Vec<(Vcpu, usize, usize)>,
+    pools: Vec<Pool>,
     proc: Proc,
     adjuster: Adjuster,
     rows: Option<CsvFile>,
@@ -117,25 +119,28 @@ struct Loop {
 impl Loop {
     fn new(
         followed: &[Followed],
-        mut pool: Pool,
+        mut pools: Vec<Pool>,
         proc: Proc,
         adjuster: Adjuster,
         rows: Option<CsvFile>,
         tell: bool,
     ) -> Self {
-        let vcpus: Vec<Vcpu> = followed.iter().flat_map(Vcpu::all).collect();
-        for own in followed.iter().flat_map(|own| own.vcpus.iter().map(move |_| own)) {
-            let number = pool.join(own.bounds, own.weight);
-            pool.holds(number, own.start);
+        let mut vcpus = Vec::new();
+        for own in followed {
+            for vcpu in Vcpu::all(own) {
+                let number = pools[own.pool].join(own.bounds, own.weight);
+                pools[own.pool].holds(number, own.start);
+                vcpus.push((vcpu, own.pool, number));
+            }
         }
-        Self { vcpus, pool, proc, adjuster, rows, tell }
+        Self { vcpus, pools, proc, adjuster, rows, tell }
     }
 
     /// Until the other end of `ended` goes, or there is nobody left to follow.
     fn go(&mut self, ended: &Receiver<()>) -> Result<()> {
         self.begin(monotonic_ns())?;
         let host = Linux::default();
-        while let Some(next_ns) = self.vcpus.iter().filter_map(Vcpu::due_ns).min() {
+        while let Some(next_ns) = self.vcpus.iter().filter_map(|(vcpu, ..)| vcpu.due_ns()).min() {
             let wait = Duration::from_nanos(next_ns.saturating_sub(monotonic_ns()));
             if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 return Ok(());
@@ -147,7 +152,7 @@ impl Loop {
 
     /// The first rows.
     fn begin(&mut self, now_ns: u64) -> Result<()> {
-        for vcpu in &mut self.vcpus {
+        for (vcpu, ..) in &mut self.vcpus {
             let row = vcpu.begin(&self.proc, now_ns);
             if let (Some(rows), Some(row)) = (&mut self.rows, row) {
                 rows.add(&row)?;
@@ -158,17 +163,18 @@ impl Loop {
 
     /// Looks at those whose interval is over.
     fn look(&mut self, host: &dyn Actions) -> Result<()> {
-        for (number, vcpu) in self.vcpus.iter_mut().enumerate() {
+        for (vcpu, pool, number) in &mut self.vcpus {
+            let (pool, number) = (&mut self.pools[*pool], *number);
             let now_ns = monotonic_ns();
             if vcpu.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
                 continue;
             }
-            let allow = |wish| self.pool.allows(number, wish);
+            let allow = |wish| pool.allows(number, wish);
             let Some(looked) = vcpu.look(&self.proc, now_ns, allow, host, &self.adjuster)? else {
-                self.pool.leave(number);
+                pool.leave(number);
                 continue;
             };
-            self.pool.holds(number, Duration::from_nanos(looked.row.budget_ns));
+            pool.holds(number, Duration::from_nanos(looked.row.budget_ns));
             if let Some(rows) = &mut self.rows {
                 rows.add(&looked.row)?;
             }

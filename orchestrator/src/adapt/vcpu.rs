@@ -169,6 +169,7 @@ mod tests {
             vcpus: vec![(0, 7)],
             law: Law::Lfs,
             bounds: Bounds::new(ms(5), ms(35), ms(50)).unwrap(),
+            pool: 0,
             weight: 1,
             start: ms(20),
         };

@@ -206,7 +206,7 @@ impl Place {
             Ok((chosen, cpus)) => {
                 let span = || placement::span(roots, *vm.vcpus.first()?);
                 let one = chosen.cpu.map(|cpu| vec![cpu]);
-                let reserved_on = one.or_else(span).unwrap_or_else(|| vec![cpus.measured]);
+                let reserved_on = one.or_else(span).unwrap_or_else(|| cpus.measured.clone());
                 Ok(Self { cpus, reserved_on, warnings: Vec::new() })
             }
             Err(error) => {
@@ -216,8 +216,8 @@ impl Place {
                 if Some(&error).filter(usage).is_some() {
                     return Err(error);
                 }
-                let cpus = Cpus::divide(&roots.sys, None)?;
-                let reserved_on = vec![cpus.measured];
+                let cpus = Cpus::divide(&roots.sys, &[])?;
+                let reserved_on = cpus.measured.clone();
                 let warnings = vec![format!("no reservation is possible here now: {error:#}")];
                 Ok(Self { cpus, reserved_on, warnings })
             }

@@ -45,7 +45,7 @@ pub fn delivered(stage: &mut Stage) -> Result<f64> {
 /// What the host refused, or on purpose.
 pub fn run(cpu: Option<u32>, end: End) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
+    let cpus = Cpus::divide(&Roots::default().sys, cpu.as_slice())?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     stage.keep_awake()?;
     model::answer!("cgroup v{}", stage.cpusets.version.number())?;

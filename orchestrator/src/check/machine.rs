@@ -16,7 +16,7 @@ pub(super) fn rows(roots: &Roots, cpus: &Cpus) -> Vec<Row> {
         siblings(&facts),
         unknown_or("NUMA node", facts.numa_node.map(|node| node.to_string())),
         core_type(&facts),
-        interrupts(interrupts_on(roots, cpus.measured)),
+        interrupts(interrupts_on(roots, cpus.first())),
     ]
 }
 

@@ -97,7 +97,7 @@ impl Report {
 pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
     let roots = Roots::default();
     let mut rows = vec![system::privilege(&roots)];
-    let cpus = match Cpus::divide(&roots.sys, measured_cpu) {
+    let cpus = match Cpus::divide(&roots.sys, measured_cpu.as_slice()) {
         Ok(cpus) => cpus,
         Err(error) => {
             rows.push(Row::new("CPUs", State::Missing, error.to_string()).required());
@@ -111,7 +111,7 @@ pub fn run(measured_cpu: Option<u32>, stop: &Stop) -> Result<Report> {
     rows.extend(partition);
     rows.extend(machine::rows(&roots, &cpus));
     rows.extend(system::kernel(&roots, &cpus));
-    rows.extend(kvm::rows(&roots, cpus.measured));
+    rows.extend(kvm::rows(&roots, cpus.first()));
     rows.extend(system::guests(stop));
     stop.check()?;
     let ready = rows.iter().all(|row| !row.required || row.state != State::Missing);

@@ -43,9 +43,9 @@ pub(super) fn kernel(roots: &Roots, cpus: &Cpus) -> Vec<Row> {
         tick(roots),
         hrtick(roots),
         throttling(roots),
-        fair_server(roots, cpus.measured),
+        fair_server(roots, cpus.first()),
         clock_source(roots),
-        governor(roots, cpus.measured),
+        governor(roots, cpus.first()),
         tracefs(roots),
     ]
 }

@@ -119,7 +119,7 @@ impl Hogs {
     fn start(&mut self, stage: &Stage, fifo: Option<u8>, arguments: &[&str]) -> Result<i32> {
         let exe = env::current_exe()?;
         let arguments = ["helper"].iter().chain(arguments);
-        self.spawn(stage, stage.on_measured_at(fifo, &exe, arguments)?)
+        self.spawn(stage, stage.on_measured_at(stage.cpus.first(), fifo, &exe, arguments)?)
     }
 
     fn spawn(&mut self, stage: &Stage, mut command: Command) -> Result<i32> {
@@ -162,7 +162,7 @@ impl Drop for Hogs {
 /// one that moves by itself must not be moved meanwhile.
 fn arrived(stage: &Stage, pid: i32) -> Result<()> {
     let give_up = Instant::now() + Duration::from_secs(10);
-    while affinity::get(pid)? != [stage.cpus.measured] {
+    while affinity::get(pid)? != stage.cpus.measured {
         anyhow::ensure!(Instant::now() < give_up, "process {pid} did not reach its CPU");
         pause(Duration::from_millis(5), &stage.stop)?;
     }
@@ -264,7 +264,7 @@ fn indebt(pid: i32, stop: &Stop) -> Result<()> {
 fn leak(stage: &Stage) -> Result<()> {
     for _ in 0..4 {
         let mut sleeper = Hogs::default();
-        let command = stage.on_measured_at(None, Path::new("sleep"), ["60"])?;
+        let command = stage.on_measured_at(stage.cpus.first(), None, Path::new("sleep"), ["60"])?;
         let pid = sleeper.spawn(stage, command)?;
         arrived(stage, pid)?;
         // Behind the guard's back, who lets none leak.
@@ -300,7 +300,7 @@ pub fn run(
     past: Option<Past>,
 ) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let cpus = Cpus::divide(&Roots::default().sys, cpu)?;
+    let cpus = Cpus::divide(&Roots::default().sys, cpu.as_slice())?;
     let mut stage = Stage::prepare(cpus, stop.clone())?;
     answer!("cgroup v{}", stage.cpusets.version.number())?;
     if past == Some(Past::Leaked) {

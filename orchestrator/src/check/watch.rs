@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use model::{
-    Mechanism, Reservation,
-    manifest::SentinelFacts,
-    sample::{Stall, read_csv},
-};
+use model::{Mechanism, Reservation};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -18,7 +14,7 @@ use super::trial::{self, Rival};
 use crate::{
     host::{Cpus, Roots, Stage, Stop, pause},
     mechanism::Request,
-    sentinel::{MOST, Sentinel},
+    sentinel::{MOST, Sentinel, Watched},
 };
 
 /// What happens while it watches.
@@ -41,31 +37,17 @@ pub struct Watch {
     cpu: Option<u32>,
 }
 
-/// What a sentinel said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    pub stalls: Vec<Stall>,
-    pub facts: SentinelFacts,
-}
-
-impl Said {
-    pub fn stalled_ns(&self) -> u64 {
-        self.stalls.iter().map(|stall| stall.length_ns).sum()
-    }
-}
-
 /// Has a sentinel watch while `happens` does.
 pub(super) fn watched(
     stage: &mut Stage,
     most: Duration,
     happens: impl FnOnce(&mut Stage, &Sentinel) -> Result<()>,
-) -> Result<Said> {
+) -> Result<Watched> {
     let folder = tempfile::tempdir()?;
-    let (out, log) = (folder.path().join("stalls.csv"), folder.path().join("sentinel.log"));
-    let sentinel = Sentinel::start(stage, most, &out, &log)?;
+    let log = folder.path().join("sentinel.log");
+    let sentinel = Sentinel::start(stage, stage.cpus.first(), most, &log)?;
     happens(stage, &sentinel)?;
-    let facts = sentinel.stop()?;
-    Ok(Said { stalls: read_csv(&out)?, facts })
+    sentinel.stop()
 }
 
 impl Watch {
@@ -75,7 +57,7 @@ impl Watch {
     /// What the host refused.
     pub fn run(self) -> Result<()> {
         let stop = Stop::on_signals()?;
-        let cpus = Cpus::divide(&Roots::default().sys, self.cpu)?;
+        let cpus = Cpus::divide(&Roots::default().sys, self.cpu.as_slice())?;
         let mut stage = Stage::prepare(cpus, stop)?;
         stage.keep_awake()?;
         let said = watched(&mut stage, self.most.unwrap_or(MOST), |stage, sentinel| {

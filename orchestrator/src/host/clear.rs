@@ -1,6 +1,6 @@
-//! Keeps everybody else away from the measured CPU.
+//! Keeps everybody else away from the measured CPUs, but for one that does everything else as well.
 //!
-//! On cgroup v2 the partition does it. On v1 whoever may run on the measured CPU is moved into the
+//! On cgroup v2 the partition does it. On v1 whoever may run on one of them is moved into the
 //! group of the housekeeping CPUs, and looked for again every second: what moved threads start
 //! inherits their group, what others start does not.
 
@@ -32,7 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// meanwhile leaves a child behind.
 const PASSES: u32 = 5;
 
-/// Keeps the measured CPU clear until it is dropped; then everybody is back.
+/// Keeps the measured CPUs clear until it is dropped; then everybody is back.
 #[derive(Debug)]
 pub struct Clearing {
     /// Dropped to end the thread.
@@ -49,12 +49,12 @@ type Placed = Arc<Mutex<Option<Settings>>>;
 struct Keep(i32);
 
 impl Clearing {
-    /// Clears `cpu` for the first time before it returns. The changes have a journal of their own,
+    /// Clears `cpus` for the first time before it returns. The changes have a journal of their own,
     /// because a thread of its own makes them.
     ///
     /// # Errors
     /// Where the journal cannot be made; threads that cannot be moved are counted.
-    pub fn start(roots: Roots, cpusets: Cpusets, cpu: u32) -> Result<Self> {
+    pub fn start(roots: Roots, cpusets: Cpusets, cpus: Vec<u32>) -> Result<Self> {
         let (orders, receiver) = channel();
         let (ready, is_ready) = channel();
         let cleared = Arc::new(Mutex::new(Cleared::default()));
@@ -62,7 +62,7 @@ impl Clearing {
         let (count, of_stage) = (Arc::clone(&cleared), Arc::clone(&placed));
         let thread = Builder::new().name("rtvm-clearing".into()).spawn(move || {
             let mut guard = Guard::new(Box::<Linux>::default(), &state_dir())?;
-            let room = Room { roots: &roots, cpusets: &cpusets, cpu, placed: &of_stage };
+            let room = Room { roots: &roots, cpusets: &cpusets, cpus: &cpus, placed: &of_stage };
             room.clear(&mut guard, &count)?;
             // Nobody waits any more where the program is about to end.
             let _ = ready.send(());
@@ -71,7 +71,7 @@ impl Clearing {
         let mut clearing = Self { orders: Some(orders), thread: Some(thread), cleared, placed };
         // The sender is gone where the first pass failed.
         if is_ready.recv().is_err() {
-            clearing.end().context("keeping others away from the measured CPU")?;
+            clearing.end().context("keeping others away from the measured CPUs")?;
         }
         Ok(clearing)
     }
@@ -125,11 +125,11 @@ impl Drop for Clearing {
     }
 }
 
-/// A CPU and the groups around it.
+/// CPUs and the groups around them.
 struct Room<'a> {
     roots: &'a Roots,
     cpusets: &'a Cpusets,
-    cpu: u32,
+    cpus: &'a [u32],
     placed: &'a Mutex<Option<Settings>>,
 }
 
@@ -176,7 +176,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// The threads that may run on the CPU and are not there on our behalf.
+    /// The threads that may run on one of the CPUs and are not there on our behalf.
     fn inside(&self, guard: &Guard) -> Result<Vec<(i32, Tid)>> {
         let proc = &self.roots.proc;
         let threads = proc.processes()?.into_iter().flat_map(|pid| {
@@ -187,12 +187,14 @@ impl Room<'_> {
 
     /// None where the thread is gone.
     fn is_inside(&self, guard: &Guard, tid: Tid) -> Option<bool> {
-        if !guard.host().affinity(tid).ok()?.contains(&self.cpu) {
+        let may = guard.host().affinity(tid).ok()?;
+        if !self.cpus.iter().any(|cpu| may.contains(cpu)) {
             return Some(false);
         }
         let group = self.cpusets.hierarchy().group_of(&guard.host().cgroup(tid).ok()?)?;
         let housekeeping = self.cpusets.root.join(HOUSEKEEPING);
-        Some(!group.starts_with(self.cpusets.measured()) && !group.starts_with(housekeeping))
+        let ours = self.cpus.iter().any(|&cpu| group.starts_with(self.cpusets.measured(cpu)));
+        Some(!ours && !group.starts_with(housekeeping))
     }
 
     fn is_placed(&self, tid: Tid) -> bool {
@@ -254,7 +256,7 @@ mod tests {
         let cpusets = Cpusets { version, root: ROOT.into() };
         let count = Mutex::new(Cleared::default());
         let placed = Mutex::new(Some(guard.settings()));
-        Room { roots: &roots, cpusets: &cpusets, cpu: 3, placed: &placed }
+        Room { roots: &roots, cpusets: &cpusets, cpus: &[3], placed: &placed }
             .clear(&mut guard, &count)
             .unwrap();
         // The journal's folder must outlive the guard's undoing.
@@ -280,7 +282,7 @@ mod tests {
             (10, KERNEL, ALL, ""),
             (11, BOUND, &[3], ""),
             (12, BOUND, &[0], ""),
-            (13, ORDINARY, &[3], "rtvm-measured"),
+            (13, ORDINARY, &[3], "rtvm-measured-3"),
         ];
         let host = host(proc.path(), &threads);
         let before = host.state.borrow().clone();
@@ -294,7 +296,7 @@ mod tests {
             (10, away),
             (11, ""),
             (12, ""),
-            (13, "rtvm-measured"),
+            (13, "rtvm-measured-3"),
         ] {
             assert_eq!(group(&host, tid), group_now, "{tid}");
         }

@@ -60,7 +60,7 @@ impl Roots {
         let sysctl = |name: &str| line_of(&self.proc.path(&format!("sys/kernel/{name}")));
         let clock = self.sys.join("devices/system/clocksource/clocksource0/current_clocksource");
         let mounts = self.proc.text("mounts").unwrap_or_default();
-        let (topology, cpu) = (Topology::at(&self.sys), cpus.measured);
+        let (topology, cpu) = (Topology::at(&self.sys), cpus.first());
         HostFacts {
             name: host_name(sysctl("hostname")),
             cpu_model: self.cpuinfo("model name"),
@@ -75,7 +75,11 @@ impl Roots {
             rt_runtime_us: sysctl("sched_rt_runtime_us").and_then(|text| text.parse().ok()),
             rt_period_us: sysctl("sched_rt_period_us").and_then(|text| text.parse().ok()),
             cpuset_version: Cpusets::find(&mounts).ok().map(|found| found.version.number()),
-            measured_cpu: cpus.measured,
+            measured_cpu: cpus.first(),
+            measured_cpus: match cpus.measured.len() {
+                1 => Vec::new(),
+                _ => cpus.measured.clone(),
+            },
             housekeeping_cpus: cpus.housekeeping.clone(),
             boot_id: sysctl("random/boot_id"),
             platform: platform(self, kernel::cpuid::hypervisor().as_deref()),
@@ -203,15 +207,15 @@ fn gunzip(path: &Path) -> Option<String> {
 pub struct Counters {
     /// When it was read, CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// Idle, steal and interrupt time of the measured CPU.
+    /// Idle, steal and interrupt time of the first measured CPU.
     pub cpu: Option<CpuTimes>,
     /// Interrupts of the machine.
     pub interrupts: Option<u64>,
     /// Context switches of the machine.
     pub context_switches: Option<u64>,
-    /// Clock frequency of the measured CPU, where cpufreq shows it.
+    /// Clock frequency of the first measured CPU, where cpufreq shows it.
     pub frequency_khz: Option<u64>,
-    /// How often the measured CPU was throttled for heat, where the processor counts it.
+    /// How often the first measured CPU was throttled for heat, where the processor counts it.
     pub throttle_count: Option<u64>,
 }
 
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn this_host_has_a_kernel_and_a_clock() {
-        let cpus = Cpus::made_up(0, &[]);
+        let cpus = Cpus::made_up(&[0], &[]);
         let facts = Roots::default().host_facts(&cpus);
         assert_ne!(facts.kernel, "unknown");
         assert!(facts.memory_bytes.unwrap() > 1 << 20);
@@ -238,7 +242,7 @@ mod tests {
             sys: root.path().to_owned(),
             root: root.path().to_owned(),
         };
-        let facts = roots.host_facts(&Cpus::made_up(0, &[]));
+        let facts = roots.host_facts(&Cpus::made_up(&[0], &[]));
         assert_eq!((facts.cpu_model, facts.memory_bytes, facts.tick_hz), (None, None, None));
         assert_eq!((facts.kvm, facts.preempt_rt, facts.smt_siblings), (None, None, None));
         assert_eq!((facts.isolated_cpus, facts.governor, facts.numa_node), (None, None, None));
@@ -250,7 +254,7 @@ mod tests {
         let root = tree(files);
         let proc = Proc::at(&root.path().join("proc"));
         let roots = Roots { proc, sys: root.path().join("sys"), root: root.path().to_owned() };
-        roots.host_facts(&Cpus::made_up(1, &[0]))
+        roots.host_facts(&Cpus::made_up(&[1], &[0]))
     }
 
     #[test]

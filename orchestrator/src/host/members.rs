@@ -1,4 +1,4 @@
-//! The programs of ours on the measured CPU, which place themselves and choose their own policies:
+//! The programs of ours on a measured CPU, which place themselves and choose their own policies:
 //! whether one loses what it had.
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -38,7 +38,7 @@ pub(crate) mod fake;
 pub use actions::{Actions, Linux};
 pub use background::Background;
 pub use clear::Clearing;
-pub use cpus::Cpus;
+pub use cpus::{Cpus, SHARED_LIMIT};
 pub use facts::{Counters, Roots, line_of};
 pub use guard::{Adjuster, Guard, Mark};
 pub use journal::Journal;

@@ -1,5 +1,5 @@
-//! `host.quiet`: interrupts and the kernel's unbound work away from the measured CPU, and a fixed
-//! frequency. What the kernel refuses is counted.
+//! `host.quiet`: interrupts and the kernel's unbound work away from the measured CPUs (but for one that
+//! does everything else as well), and a fixed frequency. What the kernel refuses is counted.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ pub fn quiet(guard: &mut Guard, roots: &Roots, cpus: &Cpus) -> Result<Quiet> {
         let Some(now) = read(guard, &path).and_then(|text| affinity::parse_list(&text)) else {
             continue;
         };
-        if !now.contains(&cpus.measured) {
+        if !cpus.apart().iter().any(|cpu| now.contains(cpu)) {
             continue;
         }
         if guard.try_write(&path, &affinity::format_list(&away(now, cpus)))? {
@@ -36,8 +36,10 @@ pub fn quiet(guard: &mut Guard, roots: &Roots, cpus: &Cpus) -> Result<Quiet> {
     unmask(guard, &irq.join("default_smp_affinity"), cpus)?;
     quiet.workqueues_moved =
         unmask(guard, &roots.sys.join("devices/virtual/workqueue/cpumask"), cpus)?;
-    let frequency = roots.sys.join(format!("devices/system/cpu/cpu{}/cpufreq", cpus.measured));
-    fix_frequency(guard, &frequency, &mut quiet)?;
+    for cpu in &cpus.measured {
+        let frequency = roots.sys.join(format!("devices/system/cpu/cpu{cpu}/cpufreq"));
+        fix_frequency(guard, &frequency, &mut quiet)?;
+    }
     Ok(quiet)
 }
 
@@ -63,19 +65,20 @@ fn interrupts(roots: &Roots) -> Vec<PathBuf> {
     files
 }
 
-/// `now` without the measured CPU; the housekeeping CPUs where nothing is left.
+/// `now` without the measured CPUs; the housekeeping CPUs where nothing is left.
 fn away(mut now: Vec<u32>, cpus: &Cpus) -> Vec<u32> {
-    now.retain(|&cpu| cpu != cpus.measured);
+    let apart = cpus.apart();
+    now.retain(|cpu| !apart.contains(cpu));
     if now.is_empty() { cpus.housekeeping.clone() } else { now }
 }
 
-/// Takes the measured CPU out of a mask in a file: whether it is out; none where there is no such
+/// Takes the measured CPUs out of a mask in a file: whether they are out; none where there is no such
 /// file.
 fn unmask(guard: &mut Guard, path: &Path, cpus: &Cpus) -> Result<Option<bool>> {
     let Some(now) = read(guard, path).and_then(|text| affinity::parse_mask(&text)) else {
         return Ok(None);
     };
-    if !now.contains(&cpus.measured) {
+    if !cpus.apart().iter().any(|cpu| now.contains(cpu)) {
         return Ok(Some(true));
     }
     guard.try_write(path, &affinity::format_mask(&away(now, cpus))).map(Some)
@@ -125,7 +128,7 @@ mod tests {
         let roots = Roots { proc, sys: root.join("sys"), root: root.to_owned() };
         let state = tempfile::tempdir().unwrap();
         let mut guard = Guard::new(Box::new(host.clone()), state.path()).unwrap();
-        let found = quiet(&mut guard, &roots, &Cpus::made_up(1, &[0, 2])).unwrap();
+        let found = quiet(&mut guard, &roots, &Cpus::made_up(&[1], &[0, 2])).unwrap();
         (guard, found, state)
     }
 

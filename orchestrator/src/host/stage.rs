@@ -1,4 +1,4 @@
-//! The prepared host: a partition for the measured CPU, and processes placed on it.
+//! The prepared host: a partition for each measured CPU, and processes placed there.
 
 use std::{
     env,
@@ -48,19 +48,19 @@ pub struct Stage {
     pub roots: Roots,
     /// Set by a signal.
     pub stop: Stop,
-    /// The hierarchy in which the measured CPU has a partition.
+    /// The hierarchy in which the measured CPUs have partitions.
     pub cpusets: Cpusets,
     /// The partition that was made; none where a reservation does without.
     pub domain: Option<Partition>,
-    /// Without a partition, threads are pinned to the measured CPU.
+    /// Without a partition, threads are pinned to the CPU on which they are measured.
     pub pins: bool,
-    /// What keeps the measured CPU awake.
-    awake: Option<(Background, Option<DmaLatency>)>,
+    /// What keeps the measured CPUs awake.
+    awake: Option<(Vec<Background>, Option<DmaLatency>)>,
     quiet: Option<Quiet>,
 }
 
 impl Stage {
-    /// Gives the measured CPU a root domain of its own, and keeps this process off it.
+    /// Gives each measured CPU a root domain of its own, and keeps this process off them.
     ///
     /// # Errors
     /// [`Refusal::Lacking`] in the chain without privilege or a cpuset controller.
@@ -81,7 +81,7 @@ impl Stage {
         Ok(Self { pins: true, ..stage })
     }
 
-    /// The host without a partition, with this process off the measured CPU: virtual machines that
+    /// The host without a partition, with this process off the measured CPUs: virtual machines that
     /// somebody else started stay where they are.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Stage {
     pub fn partition(&mut self) -> Result<()> {
         let Self { cpus, cpusets, roots, .. } = self;
         let plan = cpusets
-            .isolate(cpus.measured, &cpus.in_use(), &isolated(roots))
+            .isolate(&cpus.apart(), cpus.shared(), (&cpus.in_use(), &isolated(roots)))
             .map_err(|error| Refusal::Lacking(error.to_string()))?;
         self.domain = Some(plan.partition.clone());
         if !self.guard.host().is_real() {
@@ -120,7 +120,7 @@ impl Stage {
         partition.save_affinities(&pinned(roots))?;
         partition.take(&plan.steps).map_err(|error| privilege(error, cpusets))?;
         plan.partition.verify()?;
-        let clearing = Clearing::start(roots.clone(), cpusets.clone(), cpus.measured)?;
+        let clearing = Clearing::start(roots.clone(), cpusets.clone(), cpus.apart())?;
         self.partition = Some(partition);
         self.lock = Some(lock);
         // What comes is undone first, so its journal is the newest.
@@ -137,10 +137,12 @@ impl Stage {
     pub fn watch(&mut self, listener: Listener) -> Result<()> {
         let guards = self.partition.iter().chain([&self.guard]);
         let settings = guards.map(Guard::settings).collect();
-        let members = self
-            .measured_group()
-            .map(|home| Members::of(self.cpusets.hierarchy(), home.to_owned(), self.cpus.measured));
-        self.watcher = Some(Watcher::start(settings, members, listener)?);
+        // Where everybody else is, those of ours are not told apart.
+        let members = self.cpus.apart().into_iter().filter_map(|cpu| {
+            let home = self.measured_group(cpu)?.to_owned();
+            Some(Members::of(self.cpusets.hierarchy(), home, cpu))
+        });
+        self.watcher = Some(Watcher::start(settings, members.collect(), listener)?);
         Ok(())
     }
 
@@ -200,15 +202,14 @@ impl Stage {
     /// A stage on a made-up host.
     #[cfg(test)]
     pub(crate) fn made_up(guard: Guard, roots: Roots, cpusets: Cpusets) -> Self {
-        use kernel::cpuset::{Kind, MEASURED};
-        let cpus = Cpus::made_up(1, &[0]);
-        let group = cpusets.root.join(MEASURED);
+        use kernel::cpuset::Kind;
+        let cpus = Cpus::made_up(&[1], &[0]);
+        let group = cpusets.measured(1);
         let domain = Some(Partition {
             version: cpusets.version,
             root: cpusets.root.clone(),
-            groups: vec![group.clone()],
-            kind: Kind::Root,
-            home: Some(group),
+            groups: vec![(group.clone(), Kind::Root)],
+            homes: [(1, group)].into(),
         });
         Self { domain, ..Self::of(guard, cpus, roots, Stop::default(), cpusets) }
     }
@@ -248,14 +249,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Who was kept away from the measured CPU, and who could not be.
+    /// Who was kept away from the measured CPUs, and who could not be.
     #[must_use]
     pub fn cleared(&self) -> Option<Cleared> {
         let cleared = self.clearing.as_ref().map(Clearing::cleared)?;
         Some(Cleared { quiet: self.quiet.clone(), ..cleared })
     }
 
-    /// Moves interrupts away from the measured CPU and fixes its frequency, as far as the host lets.
+    /// Moves interrupts away from the measured CPUs and fixes their frequency, as far as the host
+    /// lets.
     ///
     /// # Errors
     /// Where the journal cannot be written.
@@ -264,22 +266,22 @@ impl Stage {
         Ok(())
     }
 
-    /// The cpuset group that takes processes of ours on the measured CPU; none without a partition.
+    /// The cpuset group that takes processes of ours on a measured CPU; none without a partition.
     #[must_use]
-    pub fn measured_group(&self) -> Option<&Path> {
-        self.domain.as_ref()?.home.as_deref()
+    pub fn measured_group(&self, cpu: u32) -> Option<&Path> {
+        self.domain.as_ref()?.home(cpu)
     }
 
-    /// A command that runs on the measured CPU from its first instruction.
+    /// A command that runs on a measured CPU from its first instruction.
     ///
     /// # Errors
     /// Where this program cannot find itself.
-    pub fn on_measured<I, S>(&self, program: &Path, arguments: I) -> Result<Command>
+    pub fn on_measured<I, S>(&self, cpu: u32, program: &Path, arguments: I) -> Result<Command>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        self.on_measured_at(None, program, arguments)
+        self.on_measured_at(cpu, None, program, arguments)
     }
 
     /// Like [`Stage::on_measured`], in SCHED_FIFO with priority `fifo` from before it is moved
@@ -289,6 +291,7 @@ impl Stage {
     /// Where this program cannot find itself.
     pub fn on_measured_at<I, S>(
         &self,
+        cpu: u32,
         fifo: Option<u8>,
         program: &Path,
         arguments: I,
@@ -298,8 +301,8 @@ impl Stage {
         S: AsRef<OsStr>,
     {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["helper", "join", "--cpu", &self.cpus.measured.to_string()]);
-        if let Some(group) = self.measured_group() {
+        command.args(["helper", "join", "--cpu", &cpu.to_string()]);
+        if let Some(group) = self.measured_group(cpu) {
             command.arg("--group").arg(group);
         }
         if let Some(priority) = fifo {
@@ -309,12 +312,13 @@ impl Stage {
         Ok(command)
     }
 
-    /// Measures what leaving idle costs on the measured CPU, as a share of a burst's length.
+    /// Measures what leaving idle costs on the first measured CPU, as a share of a burst's length.
     ///
     /// # Errors
     /// Where the measurement cannot be started or says nothing.
     pub fn idle_cost(&self) -> Result<f64> {
-        let mut command = self.on_measured(&env::current_exe()?, ["helper", "idle-cost"])?;
+        let cpu = self.cpus.first();
+        let mut command = self.on_measured(cpu, &env::current_exe()?, ["helper", "idle-cost"])?;
         let mut printed = tempfile::tempfile()?;
         let child = self.guard.spawn(command.stdin(Stdio::null()).stdout(printed.try_clone()?))?;
         finish(child, "measuring idle", IDLE_COST_LIMIT, &self.stop)?;
@@ -324,18 +328,21 @@ impl Stage {
         text.trim().parse().with_context(|| format!("measuring idle: `{}`", text.trim()))
     }
 
-    /// Keeps the measured CPU out of idle until the stage is dropped: a SCHED_IDLE spinner, and no
-    /// deep sleep states where the kernel takes the wish.
+    /// Keeps the measured CPUs out of idle until the stage is dropped: a SCHED_IDLE spinner on each,
+    /// and no deep sleep states where the kernel takes the wish.
     ///
     /// # Errors
-    /// Where the spinner cannot be started.
+    /// Where a spinner cannot be started.
     pub fn keep_awake(&mut self) -> Result<()> {
         let exe = env::current_exe()?;
-        let mut command = self.on_measured(&exe, ["helper", "spin"])?;
-        let log = Path::new("/dev/null");
-        let spinner = Background::start(&self.guard, "the idle spinner", &mut command, log)?;
+        let spinner = |&cpu: &u32| {
+            let mut command = self.on_measured(cpu, &exe, ["helper", "spin"])?;
+            let log = Path::new("/dev/null");
+            Background::start(&self.guard, "the idle spinner", &mut command, log)
+        };
+        let spinners = self.cpus.measured.iter().map(spinner).collect::<Result<Vec<_>>>()?;
         let latency = DmaLatency::hold(Path::new("/dev/cpu_dma_latency")).ok();
-        self.awake = Some((spinner, latency));
+        self.awake = Some((spinners, latency));
         Ok(())
     }
 }
@@ -378,7 +385,7 @@ fn privilege(error: anyhow::Error, cpusets: &Cpusets) -> anyhow::Error {
         )
     });
     if !denied {
-        return error.context("giving the measured CPU a cpuset partition");
+        return error.context("giving the measured CPUs cpuset partitions");
     }
     let text = format!(
         "cannot change cpusets below {} ({error}); run as root, outside of unprivileged containers",

@@ -31,20 +31,21 @@ pub(super) struct Watcher {
 /// What is looked at, and what was seen.
 struct Eyes {
     settings: Vec<Shared>,
-    members: Option<Members>,
+    /// Of each CPU on which nothing but ours is.
+    members: Vec<Members>,
     listener: Listener,
     /// Since the last [`Watcher::take`].
     seen: BTreeSet<String>,
 }
 
 impl Watcher {
-    /// Watches what these guards set, and who is on the measured CPU.
+    /// Watches what these guards set, and who is on the measured CPUs.
     ///
     /// # Errors
     /// Where the thread cannot be started.
     pub fn start(
         settings: Vec<Shared>,
-        members: Option<Members>,
+        members: Vec<Members>,
         listener: Listener,
     ) -> io::Result<Self> {
         let seen = BTreeSet::new();
@@ -80,7 +81,7 @@ impl Eyes {
     fn look(&mut self, host: &dyn Actions) {
         let changes = self.settings.iter().flat_map(|settings| settings.lock().changed(host));
         let mut changes: Vec<String> = changes.collect();
-        if let Some(members) = &mut self.members {
+        for members in &mut self.members {
             let is_ours = |tid| self.settings.iter().any(|one| one.lock().concern(tid));
             changes.extend(members.look(host, is_ours));
         }

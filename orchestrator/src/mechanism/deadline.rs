@@ -41,10 +41,11 @@ impl Enforce for Deadline {
             attached.facts.push(at_the_tick(&stage.roots));
         }
         let (runtime, period) = (reservation.budget(), reservation.period());
+        let cpu = stage.cpus.of(request.cpu);
         let policy = Policy::Deadline { runtime, deadline: period, period, reclaim: self.reclaim };
         for &tid in &vm.vcpus {
-            place(stage, request.placement, vm.pid, tid)?;
-            attached.facts.extend(set(stage, tid, reservation, policy)?);
+            place(stage, request, vm.pid, tid)?;
+            attached.facts.extend(set(stage, (tid, cpu), reservation, policy)?);
         }
         Ok(attached)
     }
@@ -63,19 +64,24 @@ fn at_the_tick(roots: &Roots) -> String {
 /// one is EPERM until it wakes; QEMU's threads do so many times a second.
 const AWAKENING: Duration = Duration::from_secs(2);
 
-/// Gives a thread that was placed on the measured CPU a hard reservation.
+/// Gives a thread that was placed on this measured CPU a hard reservation.
 ///
 /// # Errors
 /// The refusal, with its cause and remedy.
-pub(super) fn reserve(stage: &mut Stage, tid: Tid, reservation: Reservation) -> Result<()> {
+pub(super) fn reserve(
+    stage: &mut Stage,
+    thread: (Tid, u32),
+    reservation: Reservation,
+) -> Result<()> {
     let policy = Policy::deadline(reservation.budget(), reservation.period());
-    set(stage, tid, reservation, policy).map(drop)
+    set(stage, thread, reservation, policy).map(drop)
 }
 
-/// Sets the policy, patiently where waiting helps; returns what had to be repaired for it.
+/// Sets the policy of a thread on a CPU, patiently where waiting helps; returns what had to be repaired
+/// for it.
 fn set(
     stage: &mut Stage,
-    tid: Tid,
+    (tid, cpu): (Tid, u32),
     reservation: Reservation,
     policy: Policy,
 ) -> Result<Option<String>> {
@@ -105,14 +111,14 @@ fn set(
         }
         if errno == Some(Errno::EBUSY) && repaired.is_none() {
             stage.guard.undo_to(mark)?;
-            repaired = leak::repair(stage, reservation)?;
+            repaired = leak::repair(stage, cpu, reservation)?;
             if repaired.is_some() {
                 continue;
             }
         }
         return Err(match errno {
             Some(errno) => {
-                error.context(explain(errno, &Circumstances::of(tid, reservation, stage)))
+                error.context(explain(errno, &Circumstances::of((tid, cpu), reservation, stage)))
             }
             None => error,
         });
@@ -137,7 +143,7 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    fn of(tid: Tid, reservation: Reservation, stage: &Stage) -> Self {
+    fn of((tid, cpu): (Tid, u32), reservation: Reservation, stage: &Stage) -> Self {
         let bound = |which: &str| {
             let path = format!("sys/kernel/sched_deadline_period_{which}_us");
             line_of(&Roots::default().proc.path(&path))?.parse().ok()
@@ -146,8 +152,7 @@ impl Circumstances {
             reservation,
             root: Roots::default().may_schedule(),
             affinity: affinity::get(tid).unwrap_or_default(),
-            root_domain: placement::span(&stage.roots, tid)
-                .unwrap_or_else(|| vec![stage.cpus.measured]),
+            root_domain: placement::span(&stage.roots, tid).unwrap_or_else(|| vec![cpu]),
             limit: deadline_bandwidth_limit(&stage.roots),
             period_us: (bound("min"), bound("max")),
         }

@@ -29,7 +29,7 @@ impl Enforce for Fifo {
 
     fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {
         for &tid in &vm.vcpus {
-            place(stage, request.placement, vm.pid, tid)?;
+            place(stage, request, vm.pid, tid)?;
             stage.guard.set_scheduling(tid, Policy::Fifo { priority: self.priority }).context(
                 "where real-time bandwidth is given to groups (CONFIG_RT_GROUP_SCHED), SCHED_FIFO \
                  works in the root group of the cpu controller only; see docs/host-setup.md",

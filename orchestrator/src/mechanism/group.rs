@@ -50,12 +50,13 @@ pub(super) fn attach(
             .map(Some)
             .map_err(|error| missing(error, hierarchy.version));
     }
-    let inside = stage.measured_group().context("there is no partition")?;
+    let inside =
+        stage.measured_group(stage.cpus.of(request.cpu)).context("there is no partition")?;
     let group = cpu_group::path(&hierarchy, inside);
     let steps = cpu_group::steps(&hierarchy, &group, limits)?;
     stage.guard.take(&steps).map_err(|error| missing(error, hierarchy.version))?;
     for &tid in &vm.vcpus {
-        place(stage, request.placement, vm.pid, tid)?;
+        place(stage, request, vm.pid, tid)?;
         stage.guard.join_group(&hierarchy, &group, vm.pid, tid)?;
         stage.guard.set_scheduling(tid, policy).context("inside the group")?;
     }

@@ -18,14 +18,14 @@ fn is_leak(reserved: f64, wanted: f64, limit: f64) -> bool {
     reserved + wanted <= limit
 }
 
-/// Repairs a leak on the measured CPU, if there is one. Returns what was done, in a sentence.
+/// Repairs a leak on a measured CPU, if there is one. Returns what was done, in a sentence.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String>> {
+pub(super) fn repair(stage: &Stage, cpu: u32, wanted: Reservation) -> Result<Option<String>> {
     // Without a partition of ours the root domains are not ours to rebuild.
     let Some(domain) = &stage.domain else { return Ok(None) };
-    let reserved = reserved(&stage.roots, &[], |cpus| cpus.contains(&stage.cpus.measured));
+    let reserved = reserved(&stage.roots, &[], |cpus| cpus.contains(&cpu));
     if !is_leak(reserved, wanted.bandwidth(), deadline_bandwidth_limit(&stage.roots)) {
         return Ok(None);
     }
@@ -36,9 +36,8 @@ pub(super) fn repair(stage: &Stage, wanted: Reservation) -> Result<Option<String
     }
     domain.verify()?;
     Ok(Some(format!(
-        "SCHED_DEADLINE bandwidth had leaked on CPU {} (threads have {reserved:.3} of it, and \
-         {wanted} was refused): the root domains were rebuilt",
-        stage.cpus.measured
+        "SCHED_DEADLINE bandwidth had leaked on CPU {cpu} (threads have {reserved:.3} of it, and \
+         {wanted} was refused): the root domains were rebuilt"
     )))
 }
 

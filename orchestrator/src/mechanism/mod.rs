@@ -1,4 +1,4 @@
-//! How a virtual machine gets its share of the measured CPU: one small file for each mechanism.
+//! How a virtual machine gets its share of a measured CPU: one small file for each mechanism.
 //!
 //! [`attach`] is the way in. Whatever it changes is journalled by the stage's guard, which undoes it:
 //! detaching is [`crate::host::Guard::undo_to`] a mark from before. `docs/mechanisms.md` says what
@@ -54,6 +54,8 @@ pub struct Request {
     pub burst: Duration,
     /// Where the vCPU threads are meanwhile.
     pub placement: Placement,
+    /// The measured CPU that it is on; the first where absent.
+    pub cpu: Option<u32>,
 }
 
 impl From<Reservation> for Request {
@@ -68,6 +70,7 @@ impl From<&ReservationSettings> for Request {
             reservation: Some(settings.reservation()),
             burst: settings.burst,
             placement: settings.placement.unwrap_or_default(),
+            cpu: None,
         }
     }
 }
@@ -99,7 +102,7 @@ pub trait Enforce {
     /// parameters.
     fn probe(&self, request: &Request, roots: &Roots) -> Result<(), Refusal>;
 
-    /// Puts the vCPU threads on the measured CPU, under the reservation. Half-way through it may
+    /// Puts the vCPU threads on their measured CPU, under the reservation. Half-way through it may
     /// leave changes: [`attach`] takes them back.
     ///
     /// # Errors
@@ -171,39 +174,39 @@ pub fn attach(
     })
 }
 
-/// Puts a thread where it is to be under a reservation: on the measured CPU, inside its partition,
-/// unless its placement leaves it where it is.
+/// Puts a thread where it is to be under a reservation: on its measured CPU, inside the partition of
+/// that, unless its placement leaves it where it is.
 ///
 /// # Errors
 /// What the kernel refused.
-pub fn place(stage: &mut Stage, placement: Placement, pid: i32, tid: Tid) -> Result<()> {
+pub fn place(stage: &mut Stage, request: &Request, pid: i32, tid: Tid) -> Result<()> {
+    let cpu = stage.cpus.of(request.cpu);
     let Some(domain) = stage.domain.clone() else {
-        let measured = stage.cpus.measured;
-        return if stage.pins { stage.guard.set_affinity(tid, &[measured]) } else { Ok(()) };
+        return if stage.pins { stage.guard.set_affinity(tid, &[cpu]) } else { Ok(()) };
     };
     let hierarchy = stage.cpusets.hierarchy();
-    match placement {
+    match request.placement {
         Placement::Slice => Ok(()),
-        // Of a run, whose guests are on the measured CPU: all CPUs but that.
+        // Of a run, whose guests are on measured CPUs: all but those.
         Placement::Global => {
             let (root, cpus) = (domain.root, stage.cpus.housekeeping.clone());
             stage.guard.join_group(&hierarchy, &root, pid, tid)?;
             stage.guard.set_affinity(tid, &cpus)
         }
         Placement::Partition | Placement::InPlace | Placement::AdmissionOff => {
-            let Some(group) = domain.home else { return Ok(()) };
-            stage.guard.join_group(&hierarchy, &group, pid, tid)?;
-            stage.guard.set_affinity(tid, &[stage.cpus.measured])
+            let Some(group) = domain.home(cpu) else { return Ok(()) };
+            stage.guard.join_group(&hierarchy, group, pid, tid)?;
+            stage.guard.set_affinity(tid, &[cpu])
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kernel::{cgroup::Version, cpuset::Cpusets, procfs::Proc};
+    use kernel::{cgroup::Version, cpuset::Cpusets, procfs::Proc, sched::Policy};
 
     use super::*;
-    use crate::host::{Guard, fake::Fake};
+    use crate::host::{Cpus, Guard, fake::Fake};
 
     #[test]
     fn a_mechanism_with_a_budget_wants_a_reservation() {
@@ -259,13 +262,45 @@ mod tests {
         std::fs::create_dir_all(proc.join(std::process::id().to_string())).unwrap();
         std::fs::write(proc.join(format!("{}/sched", std::process::id())), "").unwrap();
         // The fake's files remember what was last written: who is in which group it does not know.
-        let measured = "/c/rtvm-measured/tasks";
+        let measured = "/c/rtvm-measured-1/tasks";
         for file in ["/c/tasks", measured, cpu.join("tasks").to_str().unwrap()] {
             host.state.borrow_mut().files.insert(file.into(), "7".into());
         }
         let guard = Guard::new(Box::new(host.clone()), &dir.join("state")).unwrap();
         let roots = Roots { proc: Proc::at(&proc), sys: dir.to_owned(), root: dir.to_owned() };
         Stage::made_up(guard, roots, Cpusets { version: Version::V1, root: "/c".into() })
+    }
+
+    #[test]
+    fn each_vcpu_goes_to_its_own_cpu_under_its_own_reservation() {
+        let (dir, host) = (tempfile::tempdir().unwrap(), Fake::with_thread());
+        let mut stage = made_up(&host, dir.path());
+        stage.cpus = Cpus::made_up(&[1, 2], &[0]);
+        let second = stage.cpusets.measured(2);
+        stage.domain.as_mut().unwrap().homes.insert(2, second.clone());
+        let mut state = host.state.borrow_mut();
+        let ordinary = state.policies[&7];
+        state.policies.insert(8, ordinary);
+        state.affinities.insert(8, vec![0, 1]);
+        state.groups.insert(8, "/c".into());
+        drop(state);
+        let (before, mark) = (host.state.borrow().clone(), stage.guard.mark());
+        for (tid, cpu, reservation) in [(7, None, "28ms/50ms"), (8, Some(2), "3ms/9ms")] {
+            let vcpu = Vm { pid: 7, vcpus: vec![tid] };
+            let reservation = reservation.parse::<Reservation>().unwrap();
+            let request = Request { cpu, ..Request::from(reservation) };
+            attach(&mut stage, Mechanism::Deadline, &vcpu, &request).unwrap();
+        }
+        let now = host.state.borrow().clone();
+        let runtime = |tid| match now.policies[&tid].policy {
+            Policy::Deadline { runtime, .. } => runtime.as_millis(),
+            other => panic!("{other}"),
+        };
+        let of = |tid| (now.groups[&tid].clone(), now.affinities[&tid].clone(), runtime(tid));
+        assert_eq!(of(7), ("/c/rtvm-measured-1".into(), vec![1], 28));
+        assert_eq!(of(8), (second, vec![2], 3));
+        stage.guard.undo_to(mark).unwrap();
+        assert_eq!(*host.state.borrow(), before);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Enforce for None {
     }
 
     fn attach(&self, stage: &mut Stage, vm: &Vm, request: &Request) -> Result<Attached> {
-        vm.vcpus.iter().try_for_each(|&tid| place(stage, request.placement, vm.pid, tid))?;
+        vm.vcpus.iter().try_for_each(|&tid| place(stage, request, vm.pid, tid))?;
         Ok(Attached::default())
     }
 }

@@ -111,12 +111,13 @@ impl Adapted {
             vcpus: (0..).zip(vm.vcpus.iter().copied()).collect(),
             law: self.law,
             bounds: self.bounds,
+            pool: 0,
             weight: WEIGHT,
             start: self.start,
         };
         let file = folder.map(|folder| folder.join(BUDGET));
         // How much there is for it the kernel alone knows.
-        let pool = Pool::new(f64::INFINITY);
-        Adapting::start(stage, &[followed], pool, file.as_deref(), true)
+        let pools = vec![Pool::new(f64::INFINITY)];
+        Adapting::start(stage, &[followed], pools, file.as_deref(), true)
     }
 }

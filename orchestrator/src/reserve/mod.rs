@@ -280,12 +280,11 @@ impl Options {
         vm: &Vm,
     ) -> Result<(Chosen, Cpus)> {
         let cpu = self.cpu;
-        let cpus = Cpus::divide(&roots.sys, cpu)?;
+        let cpus = Cpus::divide(&roots.sys, cpu.as_slice())?;
         let seats = Seats::look(roots, vm)?;
-        let chosen =
-            placement::choose(&Asked { mechanism, placement, cpu }, cpus.measured, &seats)?;
+        let chosen = placement::choose(&Asked { mechanism, placement, cpu }, cpus.first(), &seats)?;
         let cpus = match chosen.cpu {
-            Some(cpu) => Cpus::divide(&roots.sys, Some(cpu))?,
+            Some(cpu) => Cpus::divide(&roots.sys, &[cpu])?,
             None => cpus,
         };
         Ok((chosen, cpus))

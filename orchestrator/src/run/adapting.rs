@@ -1,6 +1,6 @@
 //! The budgets of an experiment that adapt.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use model::{
@@ -14,9 +14,17 @@ use crate::{
     host::{Stage, deadline_bandwidth_limit},
 };
 
-/// What the VMs of an experiment whose reservations have a law of control share of the CPU.
-fn pool(experiment: &Experiment, stage: &Stage) -> Pool {
-    Pool::new(admission::adaptable(experiment, deadline_bandwidth_limit(&stage.roots)))
+/// What the VMs of an experiment whose reservations have a law of control share of each measured CPU.
+fn pools(experiment: &Experiment, stage: &Stage) -> Vec<Pool> {
+    let (cpus, limit) = (&stage.cpus, deadline_bandwidth_limit(&stage.roots));
+    let on = |&cpu: &u32| Pool::new(admission::adaptable(experiment, cpus, cpu, limit));
+    cpus.measured.iter().map(on).collect()
+}
+
+/// Which of them is that of a VM with a law, which has one vCPU.
+fn pool_of(vm: &Vm, stage: &Stage) -> usize {
+    let cpu = stage.cpus.of(vm.vcpus.first().and_then(|vcpu| vcpu.cpu));
+    stage.cpus.measured.iter().position(|own| *own == cpu).unwrap_or(0)
 }
 
 /// The law of a VM, and between which budgets it chooses.
@@ -33,17 +41,19 @@ fn law(vm: &Vm) -> Option<Result<(Control, Bounds)>> {
 /// # Errors
 /// Bounds that nobody checked.
 pub(super) fn beginning(stage: &Stage, experiment: &Experiment) -> Result<Vec<Vm>> {
-    let mut pool = pool(experiment, stage);
+    let mut pools = pools(experiment, stage);
     let mut vms = experiment.vms.clone();
-    for law in vms.iter().filter_map(law) {
-        let (control, bounds) = law?;
-        pool.join(bounds, control.weight);
-    }
-    let mut budgets = pool.begin().into_iter();
-    for vcpu in vms.iter_mut().flat_map(|vm| &mut vm.vcpus) {
-        if let Some(own) = vcpu.reservation.as_mut().filter(|own| own.control.is_some()) {
-            own.budget = budgets.next().context("a law for each")?;
+    let mut joined = Vec::new();
+    for (at, vm) in vms.iter().enumerate() {
+        if let Some(law) = law(vm) {
+            let ((control, bounds), pool) = (law?, pool_of(vm, stage));
+            joined.push((at, pool, pools[pool].join(bounds, control.weight)));
         }
+    }
+    let begun: Vec<Vec<Duration>> = pools.iter_mut().map(Pool::begin).collect();
+    for (at, pool, number) in joined {
+        let laws = vms[at].vcpus.iter_mut().filter_map(|vcpu| vcpu.reservation.as_mut());
+        laws.for_each(|own| own.budget = begun[pool][number]);
     }
     Ok(vms)
 }
@@ -70,12 +80,12 @@ pub(super) fn start(
         let (Control { law, weight, .. }, bounds) = law?;
         // Of a VM with a law there is one vCPU.
         let vcpus = (0..).zip(threads.vcpus).collect();
-        let (name, start) = (vm.name.clone(), start.budget);
-        followed.push(Followed { name, vcpus, law, bounds, weight, start });
+        let (name, start, pool) = (vm.name.clone(), start.budget, pool_of(vm, stage));
+        followed.push(Followed { name, vcpus, law, bounds, pool, weight, start });
     }
     if followed.is_empty() {
         return Ok(None);
     }
-    let (pool, file) = (pool(experiment, stage), folder.join(BUDGET));
-    Adapting::start(stage, &followed, pool, Some(&file), false).map(Some)
+    let (pools, file) = (pools(experiment, stage), folder.join(BUDGET));
+    Adapting::start(stage, &followed, pools, Some(&file), false).map(Some)
 }

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use model::{
-    manifest::{Cleared, SentinelFacts},
-    sample::{Job, Stall, read_csv, write_csv},
+    manifest::Cleared,
+    sample::{Job, read_csv, write_csv},
     suite::Experiment,
 };
 use serde::Serialize;
@@ -18,10 +18,11 @@ use super::{
     probe,
     services::{self, Part},
     stalls,
+    watched::Seen,
 };
 use crate::{
     host::{Counters, Listener, deadline_bandwidth_limit},
-    sentinel::{self, Sentinel},
+    sentinel::{Sentinel, Watched},
 };
 
 #[derive(Serialize)]
@@ -63,7 +64,7 @@ impl HostBench {
         self.stage.finish()
     }
 
-    /// Runs the workloads under the eyes of the sentinel and the host's counters.
+    /// Runs the workloads under the eyes of the sentinels and the host's counters.
     fn watched(
         &mut self,
         experiment: &Experiment,
@@ -71,50 +72,59 @@ impl HostBench {
         folder: &Path,
         attempted: &mut Attempted,
     ) {
-        let before = self.stage.roots.counters(self.stage.cpus.measured);
-        let stalls_csv = folder.join("stalls.csv");
-        let sentinel = match self.start_sentinel(experiment, &stalls_csv, folder) {
-            Ok(sentinel) => sentinel,
+        let before = self.stage.roots.counters(self.stage.cpus.first());
+        let sentinels = match self.start_sentinels(experiment, folder) {
+            Ok(sentinels) => sentinels,
             Err(error) => return attempted.fail(Err(error)),
         };
         let mut measured = Measured::default();
         let result = self.measure(experiment, attempt, folder, &mut measured);
-        let watched = sentinel.map(Sentinel::stop).transpose();
-        let after = self.stage.roots.counters(self.stage.cpus.measured);
-        let facts = watched.as_ref().ok().cloned().flatten();
+        let (seen, ended) = stop(sentinels);
+        let after = self.stage.roots.counters(self.stage.cpus.first());
         attempted.facts = std::mem::take(&mut measured.facts);
         attempted.facts.warnings.extend(self.without.clone());
         attempted.facts.warnings.extend(self.stage.changes_by_others());
         attempted.fail(result);
-        attempted.fail(watched.map(drop));
+        ended.into_iter().for_each(|error| attempted.fail(Err(error)));
         attempted.fail(write_counters(folder, &BeforeAndAfter { before, after }));
-        let seen = facts.as_ref().map(|facts| seen(facts, &stalls_csv, attempted)).transpose();
-        let stalls = seen.map(Option::flatten).and_then(|stalls| {
-            let joined = join(&measured.parts, stalls.as_deref(), &folder.join("jobs.csv"));
-            joined.map(|()| stalls)
-        });
+        attempted.fail(seen.write(&folder.join("stalls.csv")));
+        attempted.fail(join(&measured.parts, &seen, &folder.join("jobs.csv")));
         let clock_csv = folder.join("clock.csv");
         attempted.fail(probe::join(&measured.seen, &measured.readings, &clock_csv));
-        if let (Ok(Some(stalls)), Some((from, to))) = (&stalls, measured.window) {
-            attempted.stalled_share = Some(stalls::share(stalls, from, to));
-        }
-        attempted.fail(stalls.map(drop));
-        attempted.facts.sentinel = facts;
+        attempted.stalled_share = measured.window.and_then(|(from, to)| seen.share(from, to));
+        seen.tell(&mut attempted.facts);
     }
 
-    /// Starts the sentinel, with as much of the CPU as `experiment` leaves it.
-    fn start_sentinel(
+    /// Starts a sentinel on each measured CPU, with as much of it as `experiment` leaves.
+    fn start_sentinels(
         &self,
         experiment: &Experiment,
-        stalls_csv: &Path,
         folder: &Path,
-    ) -> Result<Option<Sentinel>> {
+    ) -> Result<Vec<(u32, Sentinel)>> {
         if !self.sentinel {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let most = admission::sentinel(experiment, deadline_bandwidth_limit(&self.stage.roots));
-        Sentinel::start(&self.stage, most, stalls_csv, &folder.join("sentinel.log")).map(Some)
+        let (stage, limit) = (&self.stage, deadline_bandwidth_limit(&self.stage.roots));
+        let several = stage.cpus.measured.len() > 1;
+        let start = |&cpu: &u32| {
+            let most = admission::sentinel(experiment, &stage.cpus, cpu, limit);
+            let log = if several { format!("sentinel-{cpu}.log") } else { "sentinel.log".into() };
+            Sentinel::start(stage, cpu, most, &folder.join(log)).map(|sentinel| (cpu, sentinel))
+        };
+        stage.cpus.measured.iter().map(start).collect()
     }
+}
+
+/// Ends the sentinels: what they saw, and what was wrong with them.
+fn stop(sentinels: Vec<(u32, Sentinel)>) -> (Seen, Vec<anyhow::Error>) {
+    let (mut watched, mut errors): (Vec<(u32, Watched)>, _) = (Vec::new(), Vec::new());
+    for (cpu, sentinel) in sentinels {
+        match sentinel.stop() {
+            Ok(own) => watched.push((cpu, own)),
+            Err(error) => errors.push(error),
+        }
+    }
+    (Seen::of(watched), errors)
 }
 
 fn write_counters(folder: &Path, counters: &BeforeAndAfter) -> Result<()> {
@@ -123,26 +133,13 @@ fn write_counters(folder: &Path, counters: &BeforeAndAfter) -> Result<()> {
     fs::write(&path, text + "\n").with_context(|| path.display().to_string())
 }
 
-/// The stalls that the sentinel saw, unless it saw too little.
-fn seen(
-    facts: &SentinelFacts,
-    stalls_csv: &Path,
-    attempted: &mut Attempted,
-) -> Result<Option<Vec<Stall>>> {
-    if let Some(why) = sentinel::blind(facts) {
-        attempted.facts.warnings.push(why);
-        return Ok(None);
-    }
-    Ok(Some(read_csv(stalls_csv)?))
-}
-
-/// Writes the rows of every service of tasks into one file: to whom they belong, and which stalls
-/// may have delayed them, as far as anybody watched.
-fn join(parts: &[Part], stalls: Option<&[Stall]>, together: &Path) -> Result<()> {
+/// Writes the rows of every service of tasks into one file: to whom they belong, and which stalls of
+/// their CPU may have delayed them, as far as anybody watched it.
+fn join(parts: &[Part], seen: &Seen, together: &Path) -> Result<()> {
     let mut all: Vec<Job> = Vec::new();
     for part in parts.iter().filter(|part| part.file.exists()) {
         let mut jobs: Vec<Job> = read_csv(&part.file)?;
-        if let Some((stalls, clock)) = stalls.zip(part.clock) {
+        if let Some((stalls, clock)) = seen.on(part.cpu).zip(part.clock) {
             stalls::mark(&mut jobs, stalls, clock);
         }
         for job in &mut jobs {
@@ -163,7 +160,7 @@ fn join(parts: &[Part], stalls: Option<&[Stall]>, together: &Path) -> Result<()>
 
 #[cfg(test)]
 mod tests {
-    use model::clock::ClockMap;
+    use model::{clock::ClockMap, manifest::SentinelFacts, sample::Stall};
 
     use super::*;
 
@@ -173,28 +170,31 @@ mod tests {
     #[test]
     fn rows_of_several_services_stand_in_one_file_each_on_its_own_clock() {
         let folder = tempfile::tempdir().unwrap();
-        let part = |vm: &str, offset_ns: i64, release: u64| {
+        let part = |vm: &str, cpu: u32, offset_ns: i64, release: u64| {
             let file = folder.path().join(format!("{vm}.tasks.jobs.csv"));
             let row = format!("x,0,tau1,0,{release},{release},{},10,9,50,0,,,\n", release + 10);
             fs::write(&file, format!("{HEADER}{row}")).unwrap();
             let clock = Some(ClockMap { offset_ns, since_ns: 0, drift: 0.0 });
-            Part { file, vm: Some(vm.to_owned()), service: "tasks".to_owned(), clock }
+            Part { file, vm: Some(vm.to_owned()), service: "tasks".to_owned(), cpu, clock }
         };
         // Guest clocks are the host's plus the offset: both jobs ran from 1000 to 1010.
-        let parts = [part("a", 500, 1_500), part("b", -300, 700)];
+        let parts = [part("a", 1, 500, 1_500), part("b", 2, -300, 700)];
         let together = folder.path().join("jobs.csv");
-        let stalls = [Stall { start_ns: 1_004, length_ns: 3 }];
-        join(&parts, Some(&stalls), &together).unwrap();
+        let watched = |cpu, length_ns| {
+            let stalls = vec![Stall { start_ns: 1_004, length_ns, cpu: Some(cpu) }];
+            (cpu, Watched { stalls, facts: SentinelFacts::default() })
+        };
+        join(&parts, &Seen::of([watched(1, 3), watched(2, 5)]), &together).unwrap();
         let jobs: Vec<Job> = read_csv(&together).unwrap();
         let of = |job: &Job| (job.vm.clone().unwrap(), job.stalled_ns);
         let found: Vec<_> = jobs.iter().map(of).collect();
-        assert_eq!(found, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(3))]);
+        assert_eq!(found, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(5))], "of its CPU");
         assert!(parts.iter().all(|part| !part.file.exists()));
         // Where nobody watched, nobody knows.
-        let one = [part("a", 0, 9)];
-        join(&one, None, &together).unwrap();
+        let one = [part("a", 1, 0, 9)];
+        join(&one, &Seen::of([watched(2, 5)]), &together).unwrap();
         assert_eq!(read_csv::<Job>(&together).unwrap()[0].stalled_ns, None);
-        join(&[], None, &folder.path().join("none.csv")).unwrap();
+        join(&[], &Seen::default(), &folder.path().join("none.csv")).unwrap();
         assert!(!folder.path().join("none.csv").exists(), "nothing is made up");
     }
 }

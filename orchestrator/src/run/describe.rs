@@ -13,7 +13,9 @@ pub(super) fn describe(experiment: &Experiment) -> String {
         tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     let load = |load: &suite::Load| {
-        format!(" load {} ({} backlog)", list(&load.tasks), load.backlog.name())
+        let several = load.cpu.filter(|_| experiment.loads.len() > 1);
+        let cpu = several.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
+        format!(" load{cpu} {} ({} backlog)", list(&load.tasks), load.backlog.name())
     };
     let loads: String = experiment.loads.iter().map(load).collect();
     let service = |own: &Service| match own.web() {

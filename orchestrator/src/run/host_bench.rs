@@ -19,9 +19,9 @@ pub struct HostBench {
     pub apache: Option<Apache>,
     /// The guests that are kept from attempt to attempt.
     pub kept: Option<Kept>,
-    /// rtload's calibration for the measured CPU of the host.
+    /// rtload's calibration for the first measured CPU of the host.
     pub calibration: PathBuf,
-    /// Whether a sentinel watches.
+    /// Whether sentinels watch.
     pub sentinel: bool,
     /// What is missing for want of privileges.
     pub without: Option<String>,

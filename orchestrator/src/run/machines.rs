@@ -12,7 +12,7 @@ use model::{
     Mechanism,
     clock::{self, ClockMap},
     manifest::VmFacts,
-    suite::{self, Experiment, Found, GuestSettings, ReservationSettings},
+    suite::{self, Experiment, Found, GuestSettings, ReservationSettings, Vcpu},
 };
 
 use super::{
@@ -62,7 +62,7 @@ pub(super) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Boots every VM of `experiment` on the measured CPU, without a reservation, calibrates it
+    /// Boots every VM of `experiment` on its measured CPUs, without a reservation, calibrates it
     /// there, and starts its web service; one that runs already is found. Logs are in `folder`.
     ///
     /// # Errors
@@ -96,8 +96,11 @@ impl Boot<'_> {
         }
         let card = serving.as_ref().map_or(Network::None, |serving| serving.network.clone());
         let booted = guests.boot(stage, self.settings, vm, logs, contents, card)?;
-        // On the measured CPU already, so that it is calibrated where it will run.
-        mechanism::attach(stage, Mechanism::None, &booted.vm(), &Request::default())?;
+        // On its measured CPUs already, so that it is calibrated where it will run.
+        for (threads, vcpu) in each(&booted.vm(), vm)? {
+            let request = Request { cpu: vcpu.cpu, ..Request::default() };
+            mechanism::attach(stage, Mechanism::None, &threads, &request)?;
+        }
         let mut facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
         facts.boot_ns = Some(booted.boot_ns);
         facts.kernel = Some(booted.guest.hello.kernel.clone());
@@ -120,6 +123,19 @@ impl Boot<'_> {
     }
 }
 
+/// The thread of each vCPU, with what the suite says of that.
+fn each<'a>(threads: &mechanism::Vm, vm: &'a suite::Vm) -> Result<Vec<(mechanism::Vm, &'a Vcpu)>> {
+    anyhow::ensure!(
+        threads.vcpus.len() == vm.vcpus.len(),
+        "vm `{}` has {} vCPUs, and QEMU runs them in {} threads",
+        vm.name,
+        vm.vcpus.len(),
+        threads.vcpus.len()
+    );
+    let alone = |&tid: &Tid| mechanism::Vm { pid: threads.pid, vcpus: vec![tid] };
+    Ok(threads.vcpus.iter().map(alone).zip(&vm.vcpus).collect())
+}
+
 /// Where the logs of a VM are: in a folder of its own where there are several.
 pub(super) fn logs_of(folder: &Path, experiment: &Experiment, vm: &str) -> PathBuf {
     if experiment.vms.len() > 1 { folder.join(vm) } else { folder.to_owned() }
@@ -131,10 +147,10 @@ fn named(experiment: &Experiment, vm: &suite::Vm, error: anyhow::Error) -> anyho
 }
 
 impl Machine {
-    /// One that runs already, on the measured CPU where that has a partition.
+    /// One that runs already, on its measured CPU where that has a partition.
     fn found(stage: &mut Stage, vm: &suite::Vm, found: &Found, logs: &Path) -> Result<Self> {
         let theirs = Theirs::find(found, &stage.roots, &stage.stop)?;
-        theirs.place(stage)?;
+        theirs.place(stage, vm)?;
         let served = theirs::served(vm, &theirs, &stage.roots, &stage.stop)?;
         let facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
         let (vm, body, logs) = (vm.clone(), Body::Theirs(theirs), logs.to_owned());
@@ -193,20 +209,14 @@ impl Machine {
             return Ok(theirs.reserve(stage, vm)?.into_iter().collect());
         }
         let threads = self.threads();
-        place_emulator(stage, &threads, vm.emulator)?;
-        anyhow::ensure!(
-            threads.vcpus.len() == vm.vcpus.len(),
-            "vm `{}` has {} vCPUs, and QEMU runs them in {} threads",
-            vm.name,
-            vm.vcpus.len(),
-            threads.vcpus.len()
-        );
+        place_emulator(stage, &threads, vm.emulator, vm.vcpus.first().and_then(|own| own.cpu))?;
         // Each vCPU has a reservation of its own.
-        let pairs = threads.vcpus.iter().zip(&vm.vcpus);
-        let reserved = pairs.filter_map(|(tid, vcpu)| Some((*tid, vcpu.reservation.as_ref()?)));
-        let attach = |(tid, own): (Tid, &ReservationSettings)| {
-            let vcpu = mechanism::Vm { pid: threads.pid, vcpus: vec![tid] };
-            mechanism::attach(stage, own.mechanism, &vcpu, &own.into())
+        let reserved = each(&threads, vm)?.into_iter();
+        let reserved =
+            reserved.filter_map(|(own, vcpu)| Some((own, vcpu, vcpu.reservation.as_ref()?)));
+        let attach = |(own, vcpu, settings): (mechanism::Vm, &Vcpu, &ReservationSettings)| {
+            let request = Request { cpu: vcpu.cpu, ..settings.into() };
+            mechanism::attach(stage, settings.mechanism, &own, &request)
         };
         reserved.map(attach).collect()
     }

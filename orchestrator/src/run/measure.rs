@@ -160,7 +160,7 @@ impl HostBench {
         outcome.results.extend(adapting.map(Adapting::finish));
         measured.window = Some((start, end));
         machines.iter_mut().for_each(|machine| machine.end(&roots, end - start, &stop));
-        measured.parts = services::parts(experiment, folder, machines);
+        measured.parts = services::parts(experiment, folder, machines, &self.stage.cpus);
         measured.seen = services::seen(experiment, folder, machines);
         measured.readings = std::mem::take(&mut outcome.readings);
         let failed = measured.readings.iter().filter_map(|own| own.not_paused.clone());
@@ -200,7 +200,8 @@ impl HostBench {
         let pairs = machines.iter().zip(&begun);
         let attached = pairs.map(|(machine, vm)| machine.reserve(&mut self.stage, vm));
         let attached = attached.collect::<Result<Vec<_>>>()?;
-        let load = |load| tasks::start_load(&self.stage, load, &self.calibration, folder);
+        let load =
+            |load| tasks::start_load(&self.stage, experiment, load, &self.calibration, folder);
         let loads = experiment.loads.iter().map(load).collect::<Result<_>>()?;
         let tracer = self.start_trace(experiment, machines, folder, measured)?;
         Ok(Around { host, attached, loads, tracer })
@@ -217,9 +218,11 @@ impl HostBench {
             };
             fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
             let name = service.name.clone();
+            let (stage, apache) = (&self.stage, self.apache.as_ref());
+            let cpu = stage.cpus.of(workload.cpu());
             host.push(OnHost {
                 name,
-                service: HostService::start(&self.stage, self.apache.as_ref(), web, &logs)?,
+                service: HostService::start(stage, cpu, apache, web, &logs)?,
             });
         }
         Ok(host)

@@ -22,11 +22,13 @@ mod repetitions;
 mod resume;
 mod served;
 mod services;
+mod shares;
 pub mod soak;
 pub mod stalls;
 mod tasks;
 mod theirs;
 mod warm;
+mod watched;
 mod web;
 mod work;
 
@@ -106,6 +108,9 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
             Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
     }
+    if plan.cpus.shared().is_some() {
+        model::say!("note: {}", plan.cpus.reason);
+    }
     let unparted = theirs::without_partition(plan)?;
     let theirs = theirs::admit(plan, unparted.is_none(), &roots, stop)?;
     if let Some(why) = &unparted {
@@ -173,7 +178,7 @@ fn systems(plan: &Plan) -> Vec<&suite::System> {
     vms.filter(|vm| vm.found.is_none()).map(|vm| &vm.system).collect()
 }
 
-/// Keeps the measured CPU awake where the suite says so, or where it says nothing and leaving idle
+/// Keeps the measured CPUs awake where the suite says so, or where it says nothing and leaving idle
 /// costs much.
 fn keep_awake(plan: &Plan, stage: &mut Stage) -> Result<KeepAwake> {
     let idle_cost = stage.idle_cost().ok();

@@ -95,7 +95,7 @@ impl Plan {
         let file = path.display().to_string();
         let text = fs::read_to_string(path)?;
         let roots = Roots::default();
-        let cpus = Cpus::divide(&roots.sys, suite.host.measured_cpu)
+        let cpus = Cpus::divide(&roots.sys, &suite.host.measured_cpus)
             .map_err(|refusal| in_file(refusal, &file))?;
         let limit = deadline_bandwidth_limit(&roots);
         for experiment in &suite.experiments {
@@ -103,7 +103,7 @@ impl Plan {
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
             servable(experiment, &suite.guest.network)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
-            admission::check(experiment, suite.host.sentinel, limit)
+            admission::check(experiment, suite.host.sentinel, &cpus, limit)
                 .map_err(|message| Refusal::Usage(format!("{file}: {message}")))?;
         }
         let impossible = impossible(&suite, &roots, &file)?;
@@ -160,8 +160,11 @@ impl Plan {
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = format!(
-            "suite {}: measured on CPU {}, everything else on {:?}\n{}\n",
-            self.suite.name, self.cpus.measured, self.cpus.housekeeping, self.cpus.reason
+            "suite {}: measured on {}, everything else on {:?}\n{}\n",
+            self.suite.name,
+            self.cpus.names(),
+            self.cpus.housekeeping,
+            self.cpus.reason
         );
         for (index, planned) in self.repetitions.iter().enumerate() {
             let experiment = self.experiment(planned);
@@ -201,7 +204,7 @@ impl Plan {
 
 fn in_file(refusal: Refusal, file: &str) -> Refusal {
     match refusal {
-        Refusal::Usage(text) => Refusal::Usage(format!("{file}: key `host.measured_cpu`: {text}")),
+        Refusal::Usage(text) => Refusal::Usage(format!("{file}: key `host.measured_cpus`: {text}")),
         other => other,
     }
 }
@@ -370,7 +373,7 @@ pub(super) mod tests {
         let order = names(&suite);
         let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
         select(&mut suite, &only, "s.toml").unwrap();
-        let (cpus, seed) = (Cpus::made_up(1, &[0]), seed_of(text));
+        let (cpus, seed) = (Cpus::made_up(&[1], &[0]), seed_of(text));
         let repetitions = rounds(&suite, seed);
         Plan {
             suite,

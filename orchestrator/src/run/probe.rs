@@ -129,14 +129,15 @@ fn arguments(what: What, cpu: u32, out: &str) -> Vec<String> {
     std::iter::once("clock").chain(words.into_iter().flatten()).map(str::to_owned).collect()
 }
 
-/// Starts it on the measured CPU of the host.
+/// Starts it on its measured CPU of the host.
 ///
 /// # Errors
 /// Where rtload cannot be started.
 pub(super) fn start_on_host(stage: &Stage, what: What, names: &Names) -> Result<Background> {
     let rows = names.file("clock.csv").display().to_string();
-    let arguments = arguments(what, stage.cpus.measured, &rows);
-    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    let cpu = stage.cpus.of(what.workload.cpu());
+    let arguments = arguments(what, cpu, &rows);
+    let mut command = stage.on_measured(cpu, &program("rtload")?, arguments)?;
     let (out, log) = (names.file("clock.json"), names.file("clock.log"));
     Background::start_apart(&stage.guard, "rtload clock", &mut command, &out, &log)
 }

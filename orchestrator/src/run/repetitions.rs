@@ -161,12 +161,13 @@ fn note(record: &RepetitionRecord, max_stalled: f64) -> Option<String> {
     if let Some(error) = &record.error {
         return Some(format!("{name} failed: {error}"));
     }
-    if let Some(why) = record.facts.sentinel.as_ref().and_then(sentinel::blind) {
+    if let Some(why) = record.facts.all_sentinels().find_map(sentinel::blind) {
         return Some(format!("{name}: {why}"));
     }
     let share = record.stalled_share.filter(|_| record.noisy)?;
+    let which = if record.facts.sentinels.is_empty() { "the" } else { "a" };
     Some(format!(
-        "{name} is noisy: the measured CPU was stalled for {:.2} % of the time (limit {:.2} %)",
+        "{name} is noisy: {which} measured CPU was stalled for {:.2} % of the time (limit {:.2} %)",
         share * 100.0,
         max_stalled * 100.0
     ))

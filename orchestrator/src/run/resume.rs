@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use kernel::affinity::format_list;
 use model::{
     Manifest, Suite,
     manifest::{RepetitionRecord, Resumption, SCHEMA_VERSION},
@@ -80,7 +81,7 @@ fn same_host(before: &Manifest, now: &Manifest) -> Result<(), String> {
             ("number of CPUs", facts.cpus.to_string()),
             ("memory", format!("{:?}", facts.memory_bytes)),
             ("kernel", facts.kernel.clone()),
-            ("measured CPU", facts.measured_cpu.to_string()),
+            ("measured CPUs", format_list(&facts.measured())),
         ]
     };
     let guests = |manifest: &Manifest| {

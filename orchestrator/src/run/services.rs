@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     guest::{Guest, Running},
-    host::{Background, Stage},
+    host::{Background, Cpus, Stage},
     service::HostService,
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Part {
     pub vm: Option<String>,
     /// Its name.
     pub service: String,
+    /// The CPU of the host that its rows were measured on.
+    pub cpu: u32,
     /// The clock of its rows; none where the guest's was not read.
     pub clock: Option<ClockMap>,
 }
@@ -325,7 +327,12 @@ fn entered(machine: &Machine) -> Result<&Guest> {
 }
 
 /// The rows of each service of tasks, in `folder`.
-pub(super) fn parts(experiment: &Experiment, folder: &Path, machines: &[Machine]) -> Vec<Part> {
+pub(super) fn parts(
+    experiment: &Experiment,
+    folder: &Path,
+    machines: &[Machine],
+    cpus: &Cpus,
+) -> Vec<Part> {
     let part = |workload: Workload| {
         let of = |vm: &suite::Vm| machines.iter().find(|machine| machine.name() == vm.name);
         let clock = match workload.vm {
@@ -336,6 +343,7 @@ pub(super) fn parts(experiment: &Experiment, folder: &Path, machines: &[Machine]
             file: Names::of(folder, workload).file("jobs.csv"),
             vm: workload.vm.map(|vm| vm.name.clone()),
             service: workload.service.map_or_else(String::new, |own| own.name.clone()),
+            cpu: cpus.of(workload.cpu()),
             clock,
         }
     };

@@ -65,8 +65,10 @@ mod tests {
 
     fn marked(jobs: &[(u64, u64)], stalls: &[(u64, u64)], clock: ClockMap) -> Vec<u64> {
         let mut jobs: Vec<Job> = jobs.iter().map(|&(r, f)| job(r, f)).collect();
-        let stalls: Vec<Stall> =
-            stalls.iter().map(|&(start_ns, length_ns)| Stall { start_ns, length_ns }).collect();
+        let stalls: Vec<Stall> = stalls
+            .iter()
+            .map(|&(start_ns, length_ns)| Stall { start_ns, length_ns, cpu: None })
+            .collect();
         mark(&mut jobs, &stalls, clock);
         jobs.iter().map(|job| job.stalled_ns.unwrap()).collect()
     }
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_share_is_of_the_window() {
-        let stalls = [Stall { start_ns: 50, length_ns: 100 }];
+        let stalls = [Stall { start_ns: 50, length_ns: 100, cpu: None }];
         assert!((share(&stalls, 100, 200) - 0.5).abs() < 1e-12);
         assert!(share(&stalls, 200, 200).abs() < 1e-12);
     }

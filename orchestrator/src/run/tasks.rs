@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use model::{
     duration,
     manifest::{Facts, Stopped},
-    suite::{Load, Work, Workload},
+    suite::{Experiment, Load, Work, Workload},
 };
 use serde::Deserialize;
 
@@ -127,30 +127,32 @@ pub fn run_arguments(what: What, cpu: u32, places: Places) -> Vec<String> {
     arguments
 }
 
-/// Starts the host's load and waits until its tasks run.
+/// Starts the host's load on a CPU and waits until its tasks run.
 ///
 /// # Errors
 /// Where it cannot be started.
 pub fn start_load(
     stage: &Stage,
+    experiment: &Experiment,
     load: &Load,
     calibration: &Path,
     folder: &Path,
 ) -> Result<Background> {
+    let cpu = stage.cpus.of(load.cpu);
     let mut arguments: Vec<OsString> = vec!["load".into()];
     let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
     for task in load.tasks.iter() {
         option("--task", task.to_string().into());
     }
     option("--policy", "fifo".into());
-    option("--cpu", stage.cpus.measured.to_string().into());
+    option("--cpu", cpu.to_string().into());
     option("--backlog", load.backlog.name().into());
     option("--calibration", calibration.into());
     option("--check", "off".into());
     option("--work", "paced".into());
-    option("--out", folder.join("load-jobs.csv").into());
-    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
-    let log = folder.join("load.log");
+    option("--out", folder.join(load.file(experiment, "jobs.csv")).into());
+    let mut command = stage.on_measured(cpu, &program("rtload")?, arguments)?;
+    let log = folder.join(load.file(experiment, "rtload.log"));
     let mut load = Background::start(&stage.guard, "the host load", &mut command, &log)?;
     load.wait_for_line("ready", Duration::from_secs(30), &stage.stop)?;
     Ok(load)
@@ -162,17 +164,17 @@ struct Calibrated {
     ns_per_iteration: f64,
 }
 
-/// Calibrates rtload on the measured CPU of the host into `file`, for `length` of CPU time; returns
+/// Calibrates rtload on the first measured CPU of the host into `file`, for `length` of CPU time; returns
 /// the nanoseconds of an iteration.
 ///
 /// # Errors
 /// Where rtload fails.
 pub fn calibrate_host(stage: &Stage, length: Duration, file: &Path, log: &Path) -> Result<f64> {
-    let (cpu, length) = (stage.cpus.measured.to_string(), duration::format(length));
+    let (cpu, length) = (stage.cpus.first().to_string(), duration::format(length));
     let save = file.display().to_string();
     let arguments =
         ["calibrate", "--cpu", &cpu, "--for", &length, "--save", &save, "--summary", "json"];
-    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    let mut command = stage.on_measured(stage.cpus.first(), &program("rtload")?, arguments)?;
     Background::start(&stage.guard, "rtload calibrate", &mut command, log)?
         .finish(Duration::from_secs(60), &stage.stop)?;
     let saved: Calibrated = serde_json::from_slice(&fs::read(file)?)
@@ -180,7 +182,7 @@ pub fn calibrate_host(stage: &Stage, length: Duration, file: &Path, log: &Path) 
     Ok(saved.ns_per_iteration)
 }
 
-/// Starts the tasks on the measured CPU of the host.
+/// Starts the tasks on their measured CPU of the host.
 ///
 /// # Errors
 /// Where rtload cannot be started.
@@ -194,8 +196,9 @@ pub(super) fn start_on_host(
     let (jobs, hist) = (text(&names.file("jobs.csv")), text(&names.file("response.hlog")));
     let calibration = text(calibration);
     let places = Places { calibration: &calibration, jobs: &jobs, hist_log: &hist };
-    let arguments = run_arguments(what, stage.cpus.measured, places);
-    let mut command = stage.on_measured(&program("rtload")?, arguments)?;
+    let cpu = stage.cpus.of(what.workload.cpu());
+    let arguments = run_arguments(what, cpu, places);
+    let mut command = stage.on_measured(cpu, &program("rtload")?, arguments)?;
     let (out, log) = (names.file("rtload.json"), names.file("rtload.log"));
     Background::start_apart(&stage.guard, "rtload run", &mut command, &out, &log)
 }

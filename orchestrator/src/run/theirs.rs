@@ -6,11 +6,7 @@ use model::{
     suite::{self, Experiment, Found, Server},
 };
 
-use super::{
-    admission::{self, stays},
-    plan::Plan,
-    served::Served,
-};
+use super::{admission, plan::Plan, served::Served, shares::stays};
 use crate::{
     error::Refusal,
     guests::Usage,
@@ -71,12 +67,13 @@ impl Theirs {
     }
 
     /// Puts its vCPU threads where an unreserved VM is measured: beside the host's load, in the
-    /// partition of the measured CPU; without a partition it stays where it is.
+    /// partition of its measured CPU; without a partition it stays where it is.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn place(&self, stage: &mut Stage) -> Result<()> {
-        mechanism::attach(stage, Mechanism::None, &self.vm, &Request::default()).map(drop)
+    pub fn place(&self, stage: &mut Stage, vm: &suite::Vm) -> Result<()> {
+        let request = Request { cpu: named(vm), ..Request::default() };
+        mechanism::attach(stage, Mechanism::None, &self.vm, &request).map(drop)
     }
 
     /// Puts it under the reservation that `vm` says.
@@ -85,11 +82,11 @@ impl Theirs {
     /// What host or kernel refused.
     pub fn reserve(&self, stage: &mut Stage, vm: &suite::Vm) -> Result<Option<Attached>> {
         let Some(settings) = vm.reservation() else { return Ok(None) };
-        let mut request = Request::from(settings);
+        let mut request = Request { cpu: named(vm), ..Request::from(settings) };
         if stays(vm) {
             // That of another VM of the experiment is none of this one's.
             stage.forget_domain();
-            let chosen = self.choose(vm, &stage.roots, stage.cpus.measured)?;
+            let chosen = self.choose(vm, &stage.roots, stage.cpus.of(named(vm)))?;
             placement::prepare(stage, &chosen)?;
             request.placement = chosen.placement;
         }
@@ -123,6 +120,11 @@ impl Theirs {
     }
 }
 
+/// The CPU that the suite names for it: what it says of one vCPU it says of all.
+fn named(vm: &suite::Vm) -> Option<u32> {
+    vm.vcpus.first().and_then(|own| own.cpu)
+}
+
 /// Its service by URL, if it has one, once that has answered.
 ///
 /// # Errors
@@ -152,7 +154,7 @@ fn on_measured(chosen: &Chosen, measured: u32) -> Result<(), Refusal> {
         None => Ok(()),
         Some(cpu) => Err(Refusal::Usage(format!(
             "its reservation would be on CPU {cpu}, and CPU {measured} is measured; give \
-             `host.measured_cpu = {cpu}`"
+             `host.measured_cpus = [{cpu}]`"
         ))),
     }
 }
@@ -172,24 +174,22 @@ pub(super) fn admit(
     for (experiment, vm, found) in all(plan) {
         let looked = || -> Result<Theirs> {
             let theirs = Theirs::find(found, roots, stop)?;
+            let measured = plan.cpus.of(named(vm));
             // Without a partition an ordinary VM stays as it is.
             if parted || vm.reservation().is_some() {
-                let chosen = theirs.choose(vm, roots, plan.cpus.measured);
-                on_measured(
-                    &chosen.map_err(|error| as_keys(otherwise(error, vm)))?,
-                    plan.cpus.measured,
-                )?;
+                let chosen = theirs.choose(vm, roots, measured);
+                on_measured(&chosen.map_err(|error| as_keys(otherwise(error, vm)))?, measured)?;
             }
-            theirs.fits(vm, roots, plan.cpus.measured)?;
+            theirs.fits(vm, roots, measured)?;
             Ok(theirs)
         };
-        let named = |text| format!("experiment `{}`: vm `{}`: {text}", experiment.name, vm.name);
+        let whose = |text| format!("experiment `{}`: vm `{}`: {text}", experiment.name, vm.name);
         let looked = looked().map_err(|error| match error.downcast::<Refusal>() {
-            Ok(Refusal::Usage(text)) => anyhow!(Refusal::Usage(named(text))),
-            Ok(Refusal::Lacking(text)) => anyhow!(Refusal::Lacking(named(text))),
+            Ok(Refusal::Usage(text)) => anyhow!(Refusal::Usage(whose(text))),
+            Ok(Refusal::Lacking(text)) => anyhow!(Refusal::Lacking(whose(text))),
             Ok(other) => other.into(),
             // A socket or a process that is not there, for example.
-            Err(error) => anyhow!(Refusal::Usage(named(format!("{error:#}")))),
+            Err(error) => anyhow!(Refusal::Usage(whose(format!("{error:#}")))),
         })?;
         first.get_or_insert(looked);
     }
@@ -223,9 +223,9 @@ pub(super) fn without_partition(plan: &Plan) -> Result<Option<String>, Refusal> 
         )));
     }
     Ok(Some(format!(
-        "measured without a partition of CPU {} (placement `{placement}`): others may run there, and no \
+        "measured without a partition of {} (placement `{placement}`): others may run there, and no \
          sentinel tells when it was stalled",
-        plan.cpus.measured
+        plan.cpus.names()
     )))
 }
 
@@ -247,7 +247,7 @@ fn keys(text: &str) -> String {
         ("`--placement global`", "`placement = \"global\"`"),
         ("`--mechanism cfs-quota`", "`mechanism = \"cfs-quota\"`"),
         ("leave --cpu out, or use ", "use "),
-        ("--cpu", "`host.measured_cpu`"),
+        ("--cpu", "`host.measured_cpus`"),
         (", or the threads with --tid", ""),
         (" or --tid", ""),
         ("--domain:", "key `libvirt`:"),

@@ -32,7 +32,8 @@ pub(super) fn is_same(one: &suite::Vm, other: &suite::Vm) -> bool {
             vm.system.clone(),
             vm.memory_mib,
             vm.clock_source,
-            vm.vcpus.len(),
+            // It was placed and calibrated there.
+            vm.vcpus.iter().map(|vcpu| vcpu.cpu).collect::<Vec<_>>(),
             tasks,
             web,
         )
@@ -73,7 +74,9 @@ mod tests {
         let reserved =
             experiment("disk = \"a\"\nvcpus = [{ budget = \"3ms\", period = \"9ms\" }]", tasks);
         let other = experiment("disk = \"b\"\nvcpus = [{}]", tasks);
+        let elsewhere = experiment("disk = \"a\"\nvcpus = [{ cpu = 2 }]", tasks);
         assert!(is_kept(&free) && is_kept(&reserved));
         assert!(do_for(&free, &reserved) && !do_for(&free, &other));
+        assert!(!do_for(&free, &elsewhere), "on another CPU");
     }
 }

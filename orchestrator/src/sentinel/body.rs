@@ -39,6 +39,9 @@ pub(super) const READY: &str = "watching";
 /// What the sentinel is told.
 #[derive(Debug, Clone, Args)]
 pub struct Orders {
+    /// The CPU that it was started on, for its rows.
+    #[arg(long)]
+    pub cpu: u32,
     /// Where to write stalls.csv.
     #[arg(long)]
     pub out: PathBuf,
@@ -68,7 +71,9 @@ pub fn run(orders: &Orders) -> Result<()> {
     sched::set(SELF, sched::Policy::deadline(budget, period))?;
     model::answer!("{READY}")?;
     let facts = watch(look, pace, &stop, &mut stalls);
+    let facts = SentinelFacts { cpu: Some(orders.cpu), ..facts };
     sched::set(SELF, sched::Policy::Other { nice: 0 })?;
+    stalls.iter_mut().for_each(|stall| stall.cpu = Some(orders.cpu));
     write_csv(&orders.out, &stalls)?;
     let text = serde_json::to_vec(&facts)?;
     fs::write(&orders.report, text).with_context(|| orders.report.display().to_string())

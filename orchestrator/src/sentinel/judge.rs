@@ -48,7 +48,10 @@ impl Judge {
         // for the overrun: the bill is the stall, and being late is not.
         if ran_ns > threshold + self.look_ns {
             let start_ns = due_ns.saturating_sub(self.pace.interval_ns);
-            return Seen { stall: Some(Stall { start_ns, length_ns: ran_ns }), held_back_ns: 0 };
+            return Seen {
+                stall: Some(Stall { start_ns, length_ns: ran_ns, cpu: None }),
+                held_back_ns: 0,
+            };
         }
         if late_ns <= threshold {
             return Seen::default();
@@ -57,7 +60,8 @@ impl Judge {
         // budget cost it a period.
         let held_until =
             held_until.max(due_ns + ran_ns / self.pace.budget_ns * self.pace.period_ns);
-        let stall = Stall { start_ns: held_until, length_ns: now_ns.saturating_sub(held_until) };
+        let length_ns = now_ns.saturating_sub(held_until);
+        let stall = Stall { start_ns: held_until, length_ns, cpu: None };
         Seen {
             stall: Some(stall).filter(|stall| stall.length_ns > threshold),
             held_back_ns: held_until.min(now_ns) - due_ns,

@@ -1,4 +1,4 @@
-//! The sentinel: sees when the measured CPU ran no thread.
+//! The sentinel: sees when a measured CPU ran no thread. Each of several has one of its own.
 //!
 //! A SCHED_DEADLINE thread with a short deadline is first in the queue whenever it wakes, whatever
 //! reservation or real-time priority the others have. So when it wakes late, nobody ran: the
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use body::{Orders, run};
 use model::manifest::SentinelFacts;
-pub use process::Sentinel;
+pub use process::{Sentinel, Watched};
 
 /// How often it wakes, where a look costs little.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -70,6 +70,7 @@ mod tests {
     #[test]
     fn a_sentinel_that_was_held_back_says_that_it_knows_nothing() {
         let facts = |held_back_ns| SentinelFacts {
+            cpu: Some(1),
             budget_ns: 25_000,
             period_ns: 800_000,
             interval_ns: 1_000_000,

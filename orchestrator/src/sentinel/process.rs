@@ -3,7 +3,11 @@
 use std::{env, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use model::{duration, manifest::SentinelFacts};
+use model::{
+    duration,
+    manifest::SentinelFacts,
+    sample::{Stall, read_csv},
+};
 use tempfile::TempDir;
 
 use super::body::READY;
@@ -12,6 +16,7 @@ use crate::host::{Background, Stage};
 /// How long it may take until it watches.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const REPORT: &str = "report.json";
+const STALLS: &str = "stalls.csv";
 
 /// A sentinel that watches.
 #[derive(Debug)]
@@ -20,17 +25,35 @@ pub struct Sentinel {
     folder: TempDir,
 }
 
+/// What a sentinel saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Ascending.
+    pub stalls: Vec<Stall>,
+    /// How it watched.
+    pub facts: SentinelFacts,
+}
+
+impl Watched {
+    /// All stalls together.
+    #[must_use]
+    pub fn stalled_ns(&self) -> u64 {
+        self.stalls.iter().map(|stall| stall.length_ns).sum()
+    }
+}
+
 impl Sentinel {
-    /// Starts one with a budget of at most `most`, which writes `out` when it is stopped, and waits
-    /// until it watches.
+    /// Starts one on a measured CPU with a budget of at most `most`, and waits until it watches.
     ///
     /// # Errors
     /// Where it cannot be started or SCHED_DEADLINE is refused.
-    pub fn start(stage: &Stage, most: Duration, out: &Path, log: &Path) -> Result<Self> {
+    pub fn start(stage: &Stage, cpu: u32, most: Duration, log: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let exe = env::current_exe()?;
-        let mut command = stage.on_measured(&exe, ["helper", "sentinel"])?;
-        command.arg("--out").arg(out).arg("--report").arg(folder.path().join(REPORT));
+        let mut command = stage.on_measured(cpu, &exe, ["helper", "sentinel"])?;
+        command.args(["--cpu", &cpu.to_string()]);
+        command.arg("--out").arg(folder.path().join(STALLS));
+        command.arg("--report").arg(folder.path().join(REPORT));
         command.arg("--most").arg(duration::format(most));
         let mut process = Background::start(&stage.guard, "the stall sentinel", &mut command, log)?;
         process.wait_for_line(READY, READY_LIMIT, &stage.stop)?;
@@ -43,13 +66,14 @@ impl Sentinel {
         self.process.pid()
     }
 
-    /// Ends it; how it watched.
+    /// Ends it; what it saw.
     ///
     /// # Errors
     /// Where it had ended by itself, or did not say.
-    pub fn stop(self) -> Result<SentinelFacts> {
+    pub fn stop(self) -> Result<Watched> {
         self.process.stop()?;
         let text = fs::read(self.folder.path().join(REPORT)).context("the sentinel's report")?;
-        serde_json::from_slice(&text).context("the sentinel's report")
+        let facts = serde_json::from_slice(&text).context("the sentinel's report")?;
+        Ok(Watched { stalls: read_csv(&self.folder.path().join(STALLS))?, facts })
     }
 }

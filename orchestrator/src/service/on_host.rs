@@ -1,4 +1,4 @@
-//! The service that is asked on the host: started on the measured CPU, or running wherever it is.
+//! The service that is asked on the host: started on a measured CPU, or running wherever it is.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -29,22 +29,28 @@ enum Started {
 }
 
 impl HostService {
-    /// Starts what answers, its logs in `logs`, and waits until it has answered.
+    /// Starts what answers on `cpu`, its logs in `logs`, and waits until it has answered.
     ///
     /// # Errors
     /// Where it does not come up, with the end of its log.
-    pub fn start(stage: &Stage, apache: Option<&Apache>, web: &Web, logs: &Path) -> Result<Self> {
+    pub fn start(
+        stage: &Stage,
+        cpu: u32,
+        apache: Option<&Apache>,
+        web: &Web,
+        logs: &Path,
+    ) -> Result<Self> {
         let (mut server, authority, log) = match &web.server {
             Server::Cgi { program, .. } => {
                 let apache = apache.context("the plan has no Apache")?;
                 let log = logs.canonicalize()?.join("apache-error.log");
                 let (server, authority) =
-                    start_apache(stage, apache, web, program.as_deref(), logs, &log)?;
+                    start_apache((stage, cpu), apache, web, program.as_deref(), logs, &log)?;
                 (Some(server), authority, Some(log))
             }
             Server::Command(own) => {
                 let log = logs.join("service.log");
-                let server = Started::Own(start_own(stage, own, &log)?);
+                let server = Started::Own(start_own((stage, cpu), own, &log)?);
                 (Some(server), format!("127.0.0.1:{}", own.listen), Some(log))
             }
             Server::Url { .. } => (None, String::new(), None),
@@ -86,16 +92,16 @@ impl Started {
     }
 }
 
-fn start_own(stage: &Stage, own: &Own, log: &Path) -> Result<Background> {
+fn start_own((stage, cpu): (&Stage, u32), own: &Own, log: &Path) -> Result<Background> {
     let program = program_of(own, false)?;
-    let mut command: Command = stage.on_measured(&program, &own.command[1..])?;
+    let mut command: Command = stage.on_measured(cpu, &program, &own.command[1..])?;
     let name = format!("`{}`", own.command[0]);
     Background::start(&stage.guard, &name, &mut command, log)
 }
 
 /// Apache, and where it listens.
 fn start_apache(
-    stage: &Stage,
+    (stage, cpu): (&Stage, u32),
     apache: &Apache,
     web: &Web,
     program: Option<&Path>,
@@ -121,7 +127,7 @@ fn start_apache(
     fs::write(&configuration, apache.configuration(&site))?;
     let arguments =
         ["-D".as_ref(), "FOREGROUND".as_ref(), "-f".as_ref(), configuration.as_os_str()];
-    let mut command: Command = stage.on_measured(&apache.program, arguments)?;
+    let mut command: Command = stage.on_measured(cpu, &apache.program, arguments)?;
     let server = Background::start(&stage.guard, "Apache", &mut command, &logs.join("apache.log"))?;
     Ok((Started::Apache(server, folder), authority))
 }

@@ -45,14 +45,14 @@ enum Now {
 pub struct Ran {
     /// On any CPU.
     pub all_ns: u64,
-    /// On the measured one.
+    /// On the measured ones.
     pub measured_ns: u64,
 }
 
 /// Puts intervals together; its memory is bounded by the number of threads there are.
 #[derive(Debug)]
 pub struct Collector {
-    measured: u32,
+    measured: Vec<u32>,
     from_ns: u64,
     names: BTreeMap<Tid, Named>,
     cpus: BTreeMap<u32, Now>,
@@ -68,9 +68,9 @@ pub struct Collector {
 impl Collector {
     /// For recording that began at `from_ns`; `names` are the VMs' threads.
     #[must_use]
-    pub fn new(measured: u32, from_ns: u64, names: BTreeMap<Tid, Named>) -> Self {
+    pub fn new(measured: &[u32], from_ns: u64, names: BTreeMap<Tid, Named>) -> Self {
         Self {
-            measured,
+            measured: measured.to_vec(),
             from_ns,
             names,
             cpus: BTreeMap::new(),
@@ -130,7 +130,7 @@ impl Collector {
             Some(Event::Switch { prev, prev_name, prev_runnable, next }) => {
                 let row = self.left(at_ns, cpu, (prev, prev_name), prev_runnable);
                 self.charged.remove(&next);
-                let now = if next != 0 && (cpu == self.measured || self.names.contains_key(&next)) {
+                let now = if next != 0 && self.is_of_interest(cpu, next) {
                     Now::Thread(next, at_ns)
                 } else {
                     Now::Away(at_ns)
@@ -141,9 +141,13 @@ impl Collector {
         }
     }
 
+    fn is_of_interest(&self, cpu: u32, tid: Tid) -> bool {
+        self.measured.contains(&cpu) || self.names.contains_key(&tid)
+    }
+
     /// A thread was switched out.
     fn left(&mut self, at_ns: u64, cpu: u32, (tid, name): (Tid, Name), on: bool) -> Option<Row> {
-        if tid == 0 || (cpu != self.measured && !self.names.contains_key(&tid)) {
+        if tid == 0 || !self.is_of_interest(cpu, tid) {
             return None;
         }
         let (woken_ns, charged_ns) = (self.woken.remove(&tid), self.charged.remove(&tid));
@@ -174,12 +178,13 @@ impl Collector {
         ended: Option<Ended>,
     ) -> Row {
         let Some(Named { vm, thread }) = self.names.get(&tid).cloned() else {
-            return Row::Occupied(Occupied { start_ns, end_ns, thread: name.text(), tid });
+            let cpu = Some(cpu);
+            return Row::Occupied(Occupied { start_ns, end_ns, thread: name.text(), tid, cpu });
         };
         let length_ns = end_ns - start_ns;
         let ran = self.ran.entry(tid).or_default();
         ran.all_ns += length_ns;
-        ran.measured_ns += if cpu == self.measured { length_ns } else { 0 };
+        ran.measured_ns += if self.measured.contains(&cpu) { length_ns } else { 0 };
         let (cpu, vm) = (Some(cpu), Some(vm));
         Row::Supply(Supply { start_ns, end_ns, thread, cpu, woken_ns, ended, vm })
     }
@@ -212,7 +217,7 @@ mod tests {
 
     fn collector() -> Collector {
         Collector::new(
-            1,
+            &[1],
             100,
             BTreeMap::from([(VCPU, Named { vm: "vm".into(), thread: "vcpu0".into() })]),
         )
@@ -367,6 +372,30 @@ mod tests {
         ];
         let found = rows(&mut collector, &events);
         assert_eq!(found, ["softirq 112-113 Some(\"vcpu0\")", "softirq 121-124 None"]);
+    }
+
+    #[test]
+    fn whoever_runs_on_one_of_several_measured_cpus_is_told_with_the_cpu() {
+        let mut collector = Collector { measured: vec![1, 2], ..collector() };
+        let events = [
+            (110, 2, switch(5, true, VCPU)),
+            (120, 1, switch(9, true, 0)),
+            (130, 2, switch(VCPU, true, 5)),
+            (140, 0, switch(6, true, 0)),
+        ];
+        let take = |&(at, cpu, event): &(u64, u32, Option<Event>)| collector.take(at, cpu, event);
+        let cpus: Vec<_> = events
+            .iter()
+            .filter_map(take)
+            .map(|row| match row {
+                Row::Supply(row) => ("vcpu0".to_owned(), row.cpu),
+                Row::Occupied(row) => (format!("T{}", row.tid), row.cpu),
+                Row::Softirq(row) => ("softirq".to_owned(), Some(row.cpu)),
+            })
+            .collect();
+        let wanted = [("T5", 2), ("T9", 1), ("vcpu0", 2)];
+        assert_eq!(cpus, wanted.map(|(name, cpu)| (name.to_owned(), Some(cpu))));
+        assert_eq!(collector.ran(VCPU), Ran { all_ns: 20, measured_ns: 20 });
     }
 
     #[test]

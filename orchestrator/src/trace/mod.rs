@@ -3,7 +3,7 @@
 //! [`Tracer`] makes a tracing instance through the host's guard and starts the *recorder*, a process
 //! on the housekeeping CPUs ([`recorder`]) that reads the instance's buffers while they fill. The
 //! [`Collector`] turns its events into intervals: `supply.csv` for the VMs' threads on any CPU,
-//! `cpu.csv` for whatever else ran on the measured one, `softirq.csv` for what the kernel did for the
+//! `cpu.csv` for whatever else ran on the measured ones, `softirq.csv` for what the kernel did for the
 //! network, where a web service is measured.
 
 mod collect;

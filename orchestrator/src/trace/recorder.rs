@@ -26,7 +26,7 @@ use model::{
 
 use super::{Collector, Named, Recorded, Row, Threads};
 
-/// Half a second of 100,000 switches a second on the measured CPU (72 bytes each); little elsewhere,
+/// Half a second of 100,000 switches a second on each measured CPU (72 bytes each); little elsewhere,
 /// where only the VM's threads are recorded.
 const BUFFERS: Buffers = Buffers { measured_kib: 4096, other_kib: 512 };
 /// How long it sleeps when it has read everything.
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What it writes, in the folder it is given.
 pub const SUPPLY: &str = "supply.csv";
-/// What else ran on the measured CPU.
+/// What else ran on the measured CPUs.
 pub const OCCUPIED: &str = "cpu.csv";
 /// What the kernel did for the network.
 pub const SOFTIRQ: &str = "softirq.csv";
@@ -54,9 +54,9 @@ pub struct Recorder {
     /// The instance's folder.
     #[arg(long)]
     instance: PathBuf,
-    /// The CPU on which every switch is recorded.
-    #[arg(long)]
-    measured: u32,
+    /// A CPU on which every switch is recorded.
+    #[arg(long, required = true)]
+    measured: Vec<u32>,
     /// A process whose threads are recorded on every CPU, and those of them that execute a guest.
     #[arg(long, value_name = "NAME:PID:TID,TID")]
     vm: Vec<Recorded>,
@@ -85,7 +85,7 @@ impl Recorder {
         let from_ns = monotonic_ns();
         instance.record(true)?;
         threads.begin();
-        let mut collector = Collector::new(self.measured, from_ns, names);
+        let mut collector = Collector::new(&self.measured, from_ns, names);
         model::answer!("{READY}")?;
         let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
@@ -112,8 +112,8 @@ impl Recorder {
             .with_context(|| path.display().to_string())
     }
 
-    fn scope<'a>(&self, threads: &'a [Tid]) -> Scope<'a> {
-        Scope { cpu: self.measured, threads, network: self.network }
+    fn scope<'a>(&'a self, threads: &'a [Tid]) -> Scope<'a> {
+        Scope { cpus: &self.measured, threads, network: self.network }
     }
 
     /// Records the threads that have appeared too.

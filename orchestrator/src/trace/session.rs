@@ -49,7 +49,7 @@ pub fn available(roots: &Roots) -> Result<(), String> {
 
 impl Tracer {
     /// Starts recording the threads of `vms`, each with its name, and all that runs on the measured
-    /// CPU, into `folder`; with `network` also the network's softirqs.
+    /// CPUs, into `folder`; with `network` also the network's softirqs.
     ///
     /// # Errors
     /// What this host refused; then nothing of it is left.
@@ -77,7 +77,9 @@ impl Tracer {
         let mut command = Command::new(env::current_exe()?);
         command.args(["helper", "record", "--tracefs"]).arg(tracefs.root());
         command.arg("--instance").arg(instance.root()).arg("--folder").arg(folder);
-        command.args(["--measured", &stage.cpus.measured.to_string()]);
+        for cpu in &stage.cpus.measured {
+            command.args(["--measured", &cpu.to_string()]);
+        }
         for (name, vm) in vms {
             let vm = Recorded { name: (*name).to_owned(), pid: vm.pid, vcpus: vm.vcpus.clone() };
             command.args(["--vm", &vm.to_string()]);

@@ -321,9 +321,10 @@ fn a_partition_that_somebody_removes_is_told_and_the_rest_is_undone() {
     };
     wait_for("the reservation", || says("held until Ctrl-C"));
     let mounts = Proc::default().text("mounts").unwrap();
-    let hierarchy = kernel::cpuset::Cpusets::find(&mounts).unwrap().hierarchy();
-    let group = hierarchy.root.join(kernel::cpuset::MEASURED);
-    let tid = busy.0.id() as i32;
+    let cpusets = kernel::cpuset::Cpusets::find(&mounts).unwrap();
+    let (hierarchy, tid) = (cpusets.hierarchy(), busy.0.id() as i32);
+    let [cpu] = kernel::affinity::get(tid).unwrap()[..] else { panic!("one CPU") };
+    let group = cpusets.measured(cpu);
     kernel::sched::change(tid, kernel::sched::Policy::Other { nice: 0 }).unwrap();
     let (path, value) = hierarchy.attach_thread(&hierarchy.root, tid);
     fs::write(path, value).unwrap();

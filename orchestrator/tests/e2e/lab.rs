@@ -250,6 +250,66 @@ fn cpus_isolated_at_boot_in_other_ways_are_measured() {
     }
 }
 
+/// Guests with vCPUs on two of four CPUs, one VM beside on one of them; housekeeping keeps two.
+const CPUS: &str = r#"
+name = "lab"
+[host]
+measured_cpus = [3, 1]
+keep_awake = true
+[guest]
+accelerator = "kvm"
+[noise]
+retries = 0
+[[experiment]]
+name = "two"
+duration = "4s"
+load = [{ cpu = 3, tasks = ["5ms/50ms"] }, { cpu = 1, tasks = ["5ms/50ms"] }]
+[[experiment.vm]]
+name = "smp"
+vcpus = [{ cpu = 3, budget = "20ms", period = "50ms" }, { cpu = 1, budget = "20ms", period = "50ms" }]
+service = [
+    { name = "first", tasks = ["5ms/100ms"] },
+    { name = "second", vcpu = 1, tasks = ["5ms/100ms"] },
+]
+[[experiment.vm]]
+name = "other"
+vcpus = [{ cpu = 1, budget = "10ms", period = "50ms" }]
+service = [{ tasks = ["2ms/100ms"] }]
+"#;
+
+/// Plumbing alone: two cores emulate these four CPUs, so no time is looked at.
+#[test]
+#[ignore = "part of the campaign `make lab-test`"]
+fn vcpus_run_on_two_measured_cpus_of_four() {
+    let test = "vcpus_run_on_two_measured_cpus_of_four";
+    for (kernel, append) in [
+        (KernelChoice::Cloud, ""),
+        // One that was isolated at boot is another kind of partition than the other.
+        (KernelChoice::Backports, "isolcpus=domain,3"),
+    ] {
+        let machine = Machine { kernel, cpus: 4, append: append.to_owned(), ..Machine::default() };
+        let Some(lab) = Lab::boot(test, &machine) else { return };
+        lab.output(&format!("cat >/tmp/cpus.toml <<'END'\n{CPUS}\nEND"));
+        let plan = lab.output("orchestrator run /tmp/cpus.toml --dry-run");
+        assert!(plan.contains("measured on CPUs 3,1, everything else on [0, 2]"), "{plan}");
+        lab.output("orchestrator run /tmp/cpus.toml --out $OUT");
+        let rep = "$OUT/lab-*/two/rep-000";
+        let found = lab.output(&format!("cut -d, -f3,4,7 {rep}/supply.csv | grep ^vcpu | sort -u"));
+        let found: Vec<_> = found.lines().collect();
+        assert_eq!(found, ["vcpu0,1,other", "vcpu0,3,smp", "vcpu1,1,smp"], "{append}");
+        let sentinels =
+            lab.output(&format!("cut -d, -f3,5 {rep}/cpu.csv | grep ^rtvm-sentinel | sort -u"));
+        assert_eq!(sentinels, "rtvm-sentinel,1\nrtvm-sentinel,3\n");
+        let rows = lab.output(&format!("cut -d, -f13,14 {rep}/jobs.csv | sort | uniq -c"));
+        for service in ["other,tasks", "smp,first", "smp,second"] {
+            assert!(rows.contains(service), "{service}: {rows}");
+        }
+        lab.output(&format!("ls {rep}/load-1-jobs.csv {rep}/load-3-jobs.csv"));
+        let groups = lab.output("ls /sys/fs/cgroup");
+        assert!(!groups.contains("rtvm"), "{groups}");
+    }
+}
+
 #[test]
 #[ignore = "part of the campaign `make lab-test`"]
 fn a_preempt_rt_host_is_checked_and_measured() {

@@ -93,7 +93,8 @@ fn slurms_own_cgroups_and_the_benchs_do_not_fight() {
     fs::write(path("short.toml"), SHORT).unwrap();
     fs::write(path("long.toml"), LONG).unwrap();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut with: Vec<PathBuf> = vec![here.join("tests/e2e/slurm-cgroup.sh"), here.join("../fleet")];
+    let mut with: Vec<PathBuf> =
+        vec![here.join("tests/e2e/slurm-cgroup.sh"), here.join("../fleet")];
     with.extend(["slurm.tar", "short.toml", "long.toml"].map(path));
     let command = ["sh", "slurm-cgroup.sh", "slurm.tar"];
     let Some((all, cases)) = in_lab(TEST, None, &with, &command) else { return };

@@ -36,7 +36,7 @@ pub struct Schedule {
     pub experiment: String,
     /// The attempt whose folder this is.
     pub attempt: u32,
-    /// The CPU that `cpu.csv` is about.
+    /// The measured CPU that this is about: the one that the workload ran on.
     pub measured_cpu: u32,
     /// What instants are counted from: the workload's start.
     pub zero_ns: u64,
@@ -81,14 +81,17 @@ impl Schedule {
             let own = (job.vm.as_deref(), job.service.as_deref());
             own.1.is_none() || own == (vm, service)
         });
-        host.extend(traced.neighbours_on(Some(results.manifest.host.measured_cpu)));
+        let facts = &results.manifest.host;
+        let measured_cpu = case.workload().cpu().unwrap_or(facts.measured_cpu);
+        host.retain(|row| row.is_on(Some(measured_cpu)));
+        host.extend(traced.neighbours_on(Some(measured_cpu)));
         host.sort_by_key(|row| row.start_ns);
         let (zero_ns, to_ns) = traced.window();
         let clock = record.facts.jobs_clock(zero_ns);
         Ok(Self {
             experiment: name.to_owned(),
             attempt: record.attempt,
-            measured_cpu: results.manifest.host.measured_cpu,
+            measured_cpu,
             zero_ns,
             from_ns: traced.facts.from_ns,
             to_ns: to_ns.max(traced.facts.to_ns),

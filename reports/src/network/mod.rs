@@ -39,11 +39,9 @@ impl Served<'_> {
 #[must_use]
 pub fn all(results: &Results) -> Vec<Served<'_>> {
     let measured = results.manifest.host.measured_cpu;
-    let served = |case| {
-        let accounts = accounts(case, measured);
-        (!accounts.is_empty()).then_some(Served { case, accounts })
-    };
-    results.cases.iter().filter_map(served).collect()
+    let accounts = |case: &Case| accounts(case, case.workload().cpu().unwrap_or(measured));
+    let all = results.cases.iter().map(|case| Served { case, accounts: accounts(case) });
+    all.filter(|own| !own.accounts.is_empty()).collect()
 }
 
 fn accounts(case: &Case, measured: u32) -> Vec<(u32, Account)> {

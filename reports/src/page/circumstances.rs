@@ -1,6 +1,6 @@
 //! How quiet the host was, how constant the work, and what the host is.
 
-use model::stats::Summary;
+use model::{manifest::HostFacts, stats::Summary};
 
 use crate::{
     folder::{Case, Results},
@@ -67,6 +67,23 @@ pub fn noise(results: &Results) -> Grid {
     noise
 }
 
+/// The measured CPUs.
+#[must_use]
+pub fn listed(host: &HostFacts) -> String {
+    host.measured().iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What it means that no CPU was left for everything else, where none was.
+#[must_use]
+pub fn shared(host: &HostFacts) -> Option<String> {
+    host.shared_cpu().map(|cpu| {
+        format!(
+            "Every CPU was measured: the host, QEMU and the bench ran on CPU {cpu} as well, and at most \
+             0.6 of each was reserved or taken by real-time tasks."
+        )
+    })
+}
+
 /// Machine, programs, settings.
 #[must_use]
 pub fn provenance(results: &Results) -> Grid {
@@ -78,7 +95,7 @@ pub fn provenance(results: &Results) -> Grid {
     let mut rows = vec![
         ("processor", known(host.cpu_model.clone())),
         ("CPUs online", host.cpus.to_string()),
-        ("measured CPU", host.measured_cpu.to_string()),
+        (if host.measured().len() > 1 { "measured CPUs" } else { "measured CPU" }, listed(host)),
         (
             "memory",
             known(host.memory_bytes.map(|b| format!("{:.1} GiB", b as f64 / f64::from(1 << 30)))),

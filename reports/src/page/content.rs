@@ -138,6 +138,7 @@ fn lead(results: &Results) -> Vec<String> {
     if manifest.finished_utc.is_none() {
         lead.push("The run is not finished: this is what there is so far.".to_owned());
     }
+    lead.extend(circumstances::shared(&results.manifest.host));
     lead.extend(table::attempts_note(results));
     lead
 }
@@ -152,9 +153,10 @@ fn place(results: &Results) -> String {
     if results.simulated() {
         return format!("{experiments}, simulated on {}.", manifest.started_utc);
     }
+    let plural = if host.measured().len() > 1 { "s" } else { "" };
     format!(
-        "{experiments} on CPU {} of {} ({cpu}), Linux {}, from {}{until}.",
-        host.measured_cpu,
+        "{experiments} on CPU{plural} {} of {} ({cpu}), Linux {}, from {}{until}.",
+        circumstances::listed(host),
         count(host.cpus as usize, "CPU"),
         host.kernel,
         manifest.started_utc

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn stalls_are_cut_out_with_what_nobody_saw_of_them() {
-        let stalls = [Stall { start_ns: 5_000_000, length_ns: 2_000_000 }];
+        let stalls = [Stall { start_ns: 5_000_000, length_ns: 2_000_000, cpu: None }];
         let holes = holes(&stalls, 1_000_000, 50);
         assert_eq!(holes, [(4_000_000, 7_000_050)]);
         let whole = Segment { from_ns: 0, to_ns: 9_000_000, runs: vec![(0, 9_000_000)] };

@@ -30,7 +30,7 @@ pub struct Traced {
     pub rows: Vec<Supply>,
     /// The same of the other VMs of the experiment, and of its VM's vCPUs that the service is not on.
     pub neighbours: Vec<Supply>,
-    /// When the machine ran no thread.
+    /// When the machine ran no thread on a CPU that its vCPUs were on.
     pub stalls: Vec<Stall>,
     /// From one look of the sentinel to the next.
     look_interval_ns: u64,
@@ -63,8 +63,11 @@ impl Traced {
         let own =
             |row: &Supply| (row.vm.is_none() || row.vm.as_deref() == vm) && !other(&row.thread);
         let (rows, neighbours): (Vec<_>, Vec<_>) = rows.into_iter().partition(own);
+        let cpus = cpus_of(&rows);
         let stalls = place.join("stalls.csv");
-        let stalls = if stalls.exists() { sample::read_csv(&stalls)? } else { Vec::new() };
+        let mut stalls: Vec<Stall> =
+            if stalls.exists() { sample::read_csv(&stalls)? } else { Vec::new() };
+        stalls.retain(|stall| stall.is_on(&cpus));
         let mut vcpus: BTreeMap<&str, Vec<&Supply>> = BTreeMap::new();
         for row in rows.iter().filter(|row| is_vcpu(&row.thread)) {
             vcpus.entry(&row.thread).or_default().push(row);
@@ -73,8 +76,7 @@ impl Traced {
             vcpus.values().flat_map(|rows| model::busy::busy(rows, &facts)).collect();
         let look_interval_ns = record
             .facts
-            .sentinel
-            .as_ref()
+            .sentinel_on(cpus.first().copied())
             .map_or(SentinelFacts::usual_interval_ns(), |sentinel| sentinel.interval_ns);
         let quiet = holes::undisturbed(&busy, &holes::holes(&stalls, look_interval_ns, 0));
         let (attempt, place) = (record.attempt, place.to_owned());
@@ -127,7 +129,9 @@ impl Traced {
         // Read only here, where a promise was broken: it is by far the largest file.
         let mut rows: Vec<Occupied> =
             sample::read_csv(&self.place.join("cpu.csv")).unwrap_or_default();
-        rows.extend(self.neighbours_on(self.vcpu_cpu()));
+        let cpu = cpus_of(&self.rows).first().copied();
+        rows.retain(|row| row.is_on(cpu));
+        rows.extend(self.neighbours_on(cpu));
         let mut ran: BTreeMap<String, u64> = BTreeMap::new();
         for row in rows.into_iter().filter(|row| row.start_ns < to && row.end_ns > from) {
             *ran.entry(row.thread).or_default() += row.end_ns.min(to) - row.start_ns.max(from);
@@ -136,11 +140,6 @@ impl Traced {
             ran.into_iter().filter(|(_, ns)| *ns >= window.length_ns / 20).collect();
         ran.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
         ran
-    }
-
-    /// Where its vCPUs ran last: on the measured CPU.
-    fn vcpu_cpu(&self) -> Option<u32> {
-        self.rows.iter().rev().find(|row| is_vcpu(&row.thread)).and_then(|row| row.cpu)
     }
 
     /// The neighbours' threads on a CPU (on any, where it is not known which is measured), as what
@@ -156,7 +155,7 @@ impl Traced {
             });
             // Ids of threads are positive; these are numbers of their own.
             let tid = -1 - i32::try_from(at).unwrap_or(0);
-            Occupied { start_ns: row.start_ns, end_ns: row.end_ns, thread, tid }
+            Occupied { start_ns: row.start_ns, end_ns: row.end_ns, thread, tid, cpu: row.cpu }
         })
     }
 
@@ -175,6 +174,20 @@ impl Traced {
             crate::units::percent(DIFFERENT)
         ))
     }
+}
+
+/// Where each vCPU ran last, which is its measured CPU; each once, in the order of the vCPUs.
+fn cpus_of(rows: &[Supply]) -> Vec<u32> {
+    let vcpus = rows.iter().filter(|row| is_vcpu(&row.thread));
+    let last: BTreeMap<&str, u32> =
+        vcpus.filter_map(|row| Some((row.thread.as_str(), row.cpu?))).collect();
+    let mut cpus = Vec::new();
+    for cpu in last.into_values() {
+        if !cpus.contains(&cpu) {
+            cpus.push(cpu);
+        }
+    }
+    cpus
 }
 
 /// The share by which a trace may differ from the CPU clock and still be used: interrupts and what a

@@ -85,7 +85,7 @@ fn row(thread: &str, (start_ns, end_ns): (u64, u64), ended: Ended) -> Supply {
 }
 
 fn other(thread: &str, tid: i32, (start_ns, end_ns): (u64, u64)) -> Occupied {
-    Occupied { start_ns, end_ns, thread: thread.to_owned(), tid }
+    Occupied { start_ns, end_ns, thread: thread.to_owned(), tid, cpu: Some(1) }
 }
 
 fn supply_claims(folder: &MadeUp) -> BTreeMap<String, Claim> {
@@ -162,7 +162,7 @@ fn a_tick_is_allowed_for_where_budgets_end_at_ticks() {
 #[test]
 fn what_a_stall_touches_is_not_judged() {
     let folder = traced(|k| if k == 20 { 3 } else { 28 });
-    let stall = Stall { start_ns: ZERO + 1000 * MS, length_ns: 30 * MS };
+    let stall = Stall { start_ns: ZERO + 1000 * MS, length_ns: 30 * MS, cpu: None };
     let file = folder.path().join("reserved/rep-000/stalls.csv");
     sample::write_csv(&file, &[stall]).unwrap();
     assert_eq!(supply_claims(&folder)[LEAST].verdict, Verdict::Holds);

@@ -186,19 +186,21 @@ fn played(
     let failed =
         |error| SuiteRunError::Experiment { name: experiment.name.clone(), error: Box::new(error) };
     let (conditions, _) = plan.conditions(experiment)?;
-    let cpu = play::cpu(experiment, &conditions[0]).map_err(failed)?;
+    let cpus = play::cpus(experiment, &conditions[0]).map_err(failed)?;
     let mut recorders: Vec<Recorder> =
         predictions.iter().map(|own| Recorder::new(own.tasks.len())).collect();
-    let mut see = |done: &Done| recorders[done.thread].done(done);
-    let outcome = simulate(&cpu, plan.seed, &mut see).map_err(failed)?;
-    for ((own, recorder), thread) in predictions.iter_mut().zip(&recorders).zip(&outcome.threads) {
-        for (at, task) in own.tasks.iter_mut().enumerate() {
-            let count = thread.tasks.iter().find(|(name, _)| *name == at);
-            let count = count.map_or(Count::default(), |(_, count)| *count);
-            task.jobs = Some(count.done);
-            task.misses = Some(count.missed);
-            task.unfinished = Some(count.unfinished);
-            task.response_ns = recorder.tasks[at].response.summary();
+    for own in &cpus {
+        let mut see = |done: &Done| recorders[own.played[done.thread]].done(done);
+        let outcome = simulate(&own.set_up, plan.seed, &mut see).map_err(failed)?;
+        for (&place, thread) in own.played.iter().zip(&outcome.threads) {
+            for (at, task) in predictions[place].tasks.iter_mut().enumerate() {
+                let count = thread.tasks.iter().find(|(name, _)| *name == at);
+                let count = count.map_or(Count::default(), |(_, count)| *count);
+                task.jobs = Some(count.done);
+                task.misses = Some(count.missed);
+                task.unfinished = Some(count.unfinished);
+                task.response_ns = recorders[place].tasks[at].response.summary();
+            }
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The rows of `budget.csv`, beside those of `jobs.csv`.
+//! The rows of `budget.csv`, beside those of `jobs.csv`, of one CPU or of several.
 
 use std::io::Write;
 
@@ -35,5 +35,25 @@ impl<W: Write> Observer for WithBudgets<W> {
             why: adapted.why,
             wish_ns: adapted.wish_ns,
         });
+    }
+}
+
+/// Listens to one of several CPUs: its first threads have these places among those of all.
+pub(super) struct Places<'a, O> {
+    pub places: &'a [usize],
+    pub inner: &'a mut O,
+}
+
+impl<O: Observer> Observer for Places<'_, O> {
+    #[inline]
+    fn done(&mut self, done: &Done) {
+        self.inner.done(&Done { thread: self.places[done.thread], ..*done });
+    }
+
+    fn adapted(&mut self, adapted: &Adapted) {
+        // What is not measured has no place.
+        if let Some(&thread) = self.places.get(adapted.thread) {
+            self.inner.adapted(&Adapted { thread, ..*adapted });
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use model::{
     Manifest, Reservation, Task,
     judged::Count,
+    manifest::RepetitionRecord,
     sample::{Job, SampleError, Stall, read_csv},
     stats::percentile,
     suite::{Experiment, Workload},
@@ -238,7 +239,8 @@ impl Measured {
         for record in self.folder.counted(&experiment.name) {
             let file = self.folder.place(record).join("stalls.csv");
             if file.exists() {
-                runs.push((record.elapsed_ns, read_csv(&file)?));
+                let stalls: Vec<Stall> = read_csv(&file)?;
+                runs.extend(by_cpu(record, &stalls));
             }
         }
         let (gaps, lengths) = gaps_and_lengths(runs);
@@ -249,6 +251,20 @@ impl Measured {
         let [gaps, lengths] = [gaps, lengths].map(|own| Times::Samples(own.into()));
         Ok(Stalls::Drawn { gaps, lengths })
     }
+}
+
+/// How long each CPU was watched, and its stalls.
+fn by_cpu(record: &RepetitionRecord, stalls: &[Stall]) -> Vec<(u64, Vec<Stall>)> {
+    let watched = record.facts.all_sentinels().map(|own| own.cpu);
+    let mut cpus: Vec<Option<u32>> = watched.collect();
+    if cpus.len() < 2 {
+        cpus = vec![None];
+    }
+    let on = |cpu: Option<u32>| {
+        let here = stalls.iter().filter(|stall| cpu.is_none() || stall.cpu == cpu);
+        (record.elapsed_ns, here.copied().collect())
+    };
+    cpus.into_iter().map(on).collect()
 }
 
 /// As many gaps as stalls, from runs that were watched for so long each.
@@ -346,7 +362,7 @@ mod tests {
 
     #[test]
     fn gaps_and_stalls_add_up_to_the_time_watched() {
-        let stall = |start_ns, length_ns| Stall { start_ns, length_ns };
+        let stall = |start_ns, length_ns| Stall { start_ns, length_ns, cpu: None };
         let runs = vec![
             (1_000, vec![]),
             (1_000, vec![stall(500, 20), stall(600, 30)]),

@@ -1,8 +1,8 @@
-//! From a suite's experiment to a CPU.
+//! From a suite's experiment to its CPUs, which are played one by one: nothing moves between them.
 
 use model::{
     Mechanism, Reservation,
-    suite::{Emulator, Experiment, Place, ReservationSettings, Vm, Workload as Measured},
+    suite::{Emulator, Experiment, Place, ReservationSettings, Service, Vm, Workload as Measured},
 };
 
 use super::{
@@ -123,34 +123,65 @@ pub fn played(experiment: &Experiment) -> Vec<Measured<'_>> {
     workloads.filter(|workload| !workload.tasks().is_empty()).collect()
 }
 
-/// The measured CPU in `experiment`, with every release and job that rtload would wait for. Its
-/// first threads are those of [`played`]. A VM with other services than tasks alone
-/// asks for all that it can get.
+/// A measured CPU of an experiment.
+#[derive(Debug, Clone)]
+pub struct OnCpu {
+    /// Which; none where the suite names none.
+    pub cpu: Option<u32>,
+    /// The places in [`played`] of its first threads.
+    pub played: Vec<usize>,
+    /// What runs there.
+    pub set_up: Cpu,
+}
+
+/// The CPUs on which something is measured in `experiment`.
 ///
 /// # Errors
 /// [`SimError`].
-pub fn cpu(experiment: &Experiment, conditions: &Conditions) -> Result<Cpu, SimError> {
+pub fn cpus(experiment: &Experiment, conditions: &Conditions) -> Result<Vec<OnCpu>, SimError> {
+    let played = played(experiment);
+    let mut cpus: Vec<Option<u32>> = Vec::new();
+    for own in played.iter().map(|own| own.cpu()) {
+        if !cpus.contains(&own) {
+            cpus.push(own);
+        }
+    }
+    let on_cpu = |cpu: Option<u32>| {
+        let here = (0..played.len()).filter(|&at| played[at].cpu() == cpu).collect();
+        set_up(experiment, cpu, conditions).map(|set_up| OnCpu { cpu, played: here, set_up })
+    };
+    cpus.into_iter().map(on_cpu).collect()
+}
+
+/// One CPU in `experiment`, with every release and job that rtload would wait for. Its first threads are
+/// those of [`played`] that are there. Each vCPU of a VM with other services than tasks alone asks for all
+/// that it can get.
+fn set_up(
+    experiment: &Experiment,
+    cpu: Option<u32>,
+    conditions: &Conditions,
+) -> Result<Cpu, SimError> {
     let mut threads = Vec::new();
     let mut times = &conditions.tasks[..];
     for workload in played(experiment) {
         let (own, others) = times.split_at(workload.tasks().len().min(times.len()));
-        threads.push(measured(workload, own, conditions)?);
+        if workload.cpu() == cpu {
+            threads.push(measured(workload, own, conditions)?);
+        }
         times = others;
     }
-    let without = |vm: &&Vm| {
-        let mut services = vm.services.iter();
-        !vm.services.is_empty() && services.all(|service| service.tasks().is_empty())
-    };
-    for vm in experiment.vms.iter().filter(without) {
-        let mut hog = Thread::hog(server(vm.reservation())?);
-        hog.control = vm.reservation().and_then(control);
-        threads.push(hog);
+    for vm in experiment.vms.iter().filter(|vm| only_asks(vm)) {
+        for vcpu in vm.vcpus.iter().filter(|vcpu| vcpu.cpu == cpu) {
+            let mut hog = Thread::hog(server(vcpu.reservation.as_ref())?);
+            hog.control = vcpu.reservation.as_ref().and_then(control);
+            threads.push(hog);
+        }
     }
-    for load in &experiment.loads {
+    for load in experiment.loads.iter().filter(|load| load.cpu == cpu) {
         threads.push(Thread::load(&load.tasks, load.backlog, LOAD_PRIORITY)?);
     }
     threads.extend(conditions.sentinel.then(|| sentinel(conditions)));
-    let adaptable = adaptable(&threads, experiment, conditions);
+    let adaptable = adaptable(&threads, experiment, cpu, conditions);
     Ok(Cpu {
         adaptable,
         stalls: conditions.stalls.clone(),
@@ -167,18 +198,30 @@ const LIMIT: f64 = 0.95;
 
 /// What budgets that adapt have together: as [`LIMIT`] admits beside the fair server and all other
 /// reservations. The emulators' are counted, though their threads are not played.
-fn adaptable(threads: &[Thread], experiment: &Experiment, conditions: &Conditions) -> f64 {
+fn adaptable(
+    threads: &[Thread],
+    experiment: &Experiment,
+    cpu: Option<u32>,
+    conditions: &Conditions,
+) -> f64 {
     let reserved = |own: &Thread| match own.server {
         Server::HardCbs(own) | Server::SoftCbs(own) | Server::TimerServer(own) => own.bandwidth(),
         _ => 0.0,
     };
     let fixed: f64 = threads.iter().filter(|own| own.control.is_none()).map(reserved).sum();
-    let emulators = experiment.vms.iter().map(|vm| match vm.emulator {
+    let there = |vm: &&Vm| vm.vcpus.first().is_some_and(|vcpu| vcpu.cpu == cpu);
+    let emulators = experiment.vms.iter().filter(there).map(|vm| match vm.emulator {
         Emulator::Reserved(own) => own.budget.as_secs_f64() / own.period.as_secs_f64(),
         Emulator::Place(_) => 0.0,
     });
     let fair = conditions.fair_server.map_or(0.0, Reservation::bandwidth);
     LIMIT - fair - fixed - emulators.sum::<f64>()
+}
+
+/// Whether a VM has services, and none of tasks.
+fn only_asks(vm: &Vm) -> bool {
+    let without = |service: &Service| service.tasks().is_empty();
+    !vm.services.is_empty() && vm.services.iter().all(without)
 }
 
 fn measured(

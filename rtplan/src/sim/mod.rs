@@ -32,6 +32,7 @@ mod fair;
 mod observe;
 mod ready;
 mod record;
+mod repetition;
 mod server;
 mod setup;
 pub mod suite;

@@ -11,23 +11,21 @@ use model::{
     Manifest, Reservation, Suite,
     duration::as_ns,
     manifest::{
-        AcceleratorFacts, Facts, HostFacts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status,
-        Versions, VmFacts,
+        AcceleratorFacts, HostFacts, KeepAwake, RepetitionRecord, SCHEMA_VERSION, Status, Versions,
     },
     sample::{SampleError, Stall, write_csv},
-    suite::{Experiment, Workload},
+    suite::Experiment,
 };
 use thiserror::Error;
 
 use super::{
     ACCELERATOR,
-    budgets::WithBudgets,
+    budgets::{Places, WithBudgets},
     calibrate::{CalibrateError, Measured},
-    chance::{StallSource, Stalls, generator},
-    experiment::{self, Conditions, Phases},
-    observe::{Outcome, ThreadOutcome},
+    experiment::{self, Conditions, OnCpu, Phases},
     record::{JobWriter, Label},
-    setup::{Cpu, SimError, Tick},
+    repetition::{Share, facts, seed_of, seed_on, stalls_until, with_phases},
+    setup::SimError,
     simulate,
 };
 
@@ -108,7 +106,7 @@ pub fn refusal(experiment: &Experiment) -> Option<String> {
     if played.is_empty() {
         return Some("only periodic tasks can be simulated".to_owned());
     }
-    let places: Vec<_> = played.iter().map(|own| own.place_in_guest()).collect();
+    let places: Vec<_> = played.iter().map(|own| (own.place_in_guest(), own.cpu())).collect();
     let twice = |(at, place): (usize, &_)| places[..at].contains(place);
     if places.iter().enumerate().any(twice) {
         return Some("several services of tasks in one place cannot be simulated".to_owned());
@@ -129,8 +127,9 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
         let cpus = conditions
             .iter()
             .map(|one| {
-                let cpu = experiment::cpu(experiment, one)?;
-                cpu.check().map(|()| (cpu, one.phases))
+                let cpus = experiment::cpus(experiment, one)?;
+                let checked = cpus.iter().try_for_each(|own| own.set_up.check());
+                checked.map(|()| (cpus, one.phases))
             })
             .collect::<Result<Vec<_>, SimError>>()
             .map_err(|error| failed(experiment, error))?;
@@ -141,9 +140,9 @@ pub fn run(plan: &Plan, out: &Path) -> Result<PathBuf, SuiteRunError> {
     save(&folder, &manifest)?;
     for (experiment, cpus, notes) in &prepared {
         // Each simulated repetition is played under the conditions of a measured one, in turn.
-        for (repetition, (cpu, phases)) in (0..experiment.repetitions).zip(cpus.iter().cycle()) {
-            let cpu = with_phases(cpu, plan.seed_of(experiment, repetition), *phases);
-            let record = plan.repetition(&folder, experiment, &cpu, notes, repetition)?;
+        for (repetition, (cpus, phases)) in (0..experiment.repetitions).zip(cpus.iter().cycle()) {
+            let record =
+                plan.repetition(&folder, experiment, (cpus, *phases), notes, repetition)?;
             manifest.repetitions.push(record);
         }
     }
@@ -225,7 +224,7 @@ impl Plan {
             Some(tick) => Some(as_ns(tick)).filter(|&ns| ns > 0),
             None => self.measured.as_ref().and_then(Measured::tick_ns),
         };
-        let simulated = || "simulated".to_owned();
+        let (simulated, measured) = (|| "simulated".to_owned(), &self.suite.host.measured_cpus);
         Manifest {
             schema_version: SCHEMA_VERSION,
             suite: self.suite.clone(),
@@ -233,7 +232,9 @@ impl Plan {
             finished_utc: None,
             host: HostFacts {
                 cpu_model: Some(simulated()),
-                cpus: 1,
+                cpus: measured.len().max(1) as u32,
+                measured_cpu: measured.first().copied().unwrap_or(0),
+                measured_cpus: if measured.len() > 1 { measured.clone() } else { Vec::new() },
                 kernel: simulated(),
                 tick_hz: tick.and_then(|ns| u32::try_from(1_000_000_000 / ns).ok()),
                 hrtick_dl: Some(tick.is_none()),
@@ -267,7 +268,7 @@ impl Plan {
         &self,
         folder: &Path,
         experiment: &Experiment,
-        cpu: &Cpu,
+        (cpus, phases): (&[OnCpu], Phases),
         notes: &[String],
         repetition: u32,
     ) -> Result<RepetitionRecord, SuiteRunError> {
@@ -276,13 +277,11 @@ impl Plan {
         let partial = folder.join(name).join(format!(".rep-{repetition:03}.partial"));
         fs::create_dir_all(&partial).map_err(at(&partial))?;
         let seed = self.seed_of(experiment, repetition);
-        let outcome = write_jobs(&partial, experiment, cpu, seed, repetition)?;
-        let stalls = stalls_until(&cpu.stalls, seed, outcome.end_ns);
-        write_csv(&partial.join("stalls.csv"), &stalls)?;
+        let played = write_jobs(&partial, experiment, (cpus, phases), seed, repetition)?;
+        write_csv(&partial.join("stalls.csv"), &played.stalls)?;
         let whole = folder.join(name).join(format!("rep-{repetition:03}"));
         fs::rename(&partial, &whole).map_err(at(&whole))?;
-        let stalled: u64 = stalls.iter().map(|stall| stall.length_ns).sum();
-        let share = stalled as f64 / outcome.end_ns.max(1) as f64;
+        let share = played.stalled_share;
         Ok(RepetitionRecord {
             experiment: name.clone(),
             attempt: repetition,
@@ -294,67 +293,29 @@ impl Plan {
             stalled_share: Some(share),
             noisy: share > self.suite.noise.max_stalled,
             counts: true,
-            facts: facts(&outcome, experiment, notes),
+            facts: facts(&played.shares, experiment, notes),
         })
     }
 }
 
-fn facts(outcome: &Outcome, experiment: &Experiment, notes: &[String]) -> Facts {
-    let played = experiment::played(experiment);
-    let measured = &outcome.threads[..played.len()];
-    let tasks = measured.iter().flat_map(|thread| &thread.tasks);
-    let unfinished: u64 = tasks.map(|(_, count)| count.unfinished).sum();
-    let mut warnings = notes.to_vec();
-    if unfinished > 0 {
-        warnings.push(format!(
-            "{unfinished} jobs were released but not finished within 10s after the last release; \
-             they have no row"
-        ));
-    }
-    let share = |thread: &ThreadOutcome| thread.ran_ns as f64 / outcome.end_ns.max(1) as f64;
-    let of_vm = |(own, thread): (&Workload, &ThreadOutcome)| {
-        let vm = own.vm?.name.clone();
-        Some(VmFacts { vm, vcpu_share: Some(share(thread)), ..VmFacts::default() })
-    };
-    let mut vms: Vec<VmFacts> = played.iter().zip(measured).filter_map(of_vm).collect();
-    if vms.len() < 2 {
-        vms.clear();
-    }
-    Facts { vcpu_share: measured.first().map(share), warnings, vms, ..Facts::default() }
+/// What a repetition came to on all its CPUs.
+struct Played {
+    /// Of each workload that was played.
+    shares: Vec<Share>,
+    /// On all of them, in the order of time.
+    stalls: Vec<Stall>,
+    /// Of the CPU that was stalled most.
+    stalled_share: f64,
 }
 
-/// Each repetition of each experiment has its own; the order and number of others do not matter.
-fn seed_of(seed: u64, experiment: &str, repetition: u32) -> u64 {
-    // FNV-1a.
-    let hash = experiment.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    generator(seed ^ hash, repetition.into()).u64(..)
-}
-
-/// When the first tick falls is chance, and so is the first wake-up of what is neither measured nor
-/// load, where `known` does not tell it.
-fn with_phases(cpu: &Cpu, seed: u64, known: Phases) -> Cpu {
-    let mut rng = generator(seed, u64::MAX - 2);
-    let mut threads = cpu.threads.clone();
-    for thread in threads.iter_mut().filter(|own| !own.measured && own.server.is_deadline()) {
-        for task in &mut thread.tasks {
-            task.offset = known.look.unwrap_or_else(|| rng.u64(..task.period));
-        }
-    }
-    let chance = |tick: Tick| generator(seed, u64::MAX - 1).u64(..tick.period);
-    let tick =
-        cpu.tick.map(|tick| Tick { phase: known.tick.unwrap_or_else(|| chance(tick)), ..tick });
-    Cpu { tick, threads, ..cpu.clone() }
-}
-
+/// Plays the CPUs of a repetition one after the other, into one file of jobs.
 fn write_jobs(
     folder: &Path,
     experiment: &Experiment,
-    cpu: &Cpu,
+    (cpus, phases): (&[OnCpu], Phases),
     seed: u64,
     repetition: u32,
-) -> Result<Outcome, SuiteRunError> {
+) -> Result<Played, SuiteRunError> {
     let path = folder.join("jobs.csv");
     let rows = |error| SuiteRunError::Rows { path: path.clone(), error };
     let out = BufWriter::new(File::create(&path).map_err(at(&path))?);
@@ -363,25 +324,31 @@ fn write_jobs(
     let jobs = JobWriter::new(out, labels).map_err(rows)?;
     let vms = played.iter().map(|own| own.vm.map(|vm| vm.name.clone())).collect();
     let mut writer = WithBudgets { jobs, vms, budgets: Vec::new() };
-    let outcome = simulate(cpu, seed, &mut writer).map_err(|error| failed(experiment, error))?;
+    let mut found = Played {
+        shares: vec![Share::default(); played.len()],
+        stalls: Vec::new(),
+        stalled_share: 0.0,
+    };
+    for (at, OnCpu { cpu, played, set_up }) in cpus.iter().enumerate() {
+        let seed = seed_on(seed, at);
+        let set_up = with_phases(set_up, seed, phases);
+        let mut writer = Places { places: played, inner: &mut writer };
+        let outcome =
+            simulate(&set_up, seed, &mut writer).map_err(|error| failed(experiment, error))?;
+        let end_ns = outcome.end_ns.max(1) as f64;
+        for (&place, thread) in played.iter().zip(&outcome.threads) {
+            let unfinished = thread.tasks.iter().map(|(_, count)| count.unfinished).sum();
+            found.shares[place] = Share { of_cpu: thread.ran_ns as f64 / end_ns, unfinished };
+        }
+        let stalls = stalls_until(&set_up.stalls, *cpu, seed, outcome.end_ns);
+        let stalled: u64 = stalls.iter().map(|stall| stall.length_ns).sum();
+        found.stalled_share = found.stalled_share.max(stalled as f64 / end_ns);
+        found.stalls.extend(stalls);
+    }
+    found.stalls.sort_by_key(|stall| stall.start_ns);
     writer.jobs.finish().map_err(rows)?;
     if !writer.budgets.is_empty() {
         write_csv(&folder.join("budget.csv"), &writer.budgets)?;
     }
-    Ok(outcome)
-}
-
-/// The stalls that the simulation met.
-fn stalls_until(stalls: &Stalls, seed: u64, end: u64) -> Vec<Stall> {
-    let mut source = StallSource::of(stalls, seed);
-    let mut met = Vec::new();
-    let mut from = 0;
-    loop {
-        let (start_ns, stop) = source.after(from);
-        if start_ns >= end {
-            return met;
-        }
-        met.push(Stall { start_ns, length_ns: stop.min(end) - start_ns });
-        from = stop;
-    }
+    Ok(found)
 }

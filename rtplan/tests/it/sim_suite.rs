@@ -133,8 +133,9 @@ fn measured(out: &Path) -> PathBuf {
     for repetition in ["rep-001", "rep-002", "rep-003"] {
         fs::copy(&path, results.join("fig2").join(repetition).join("jobs.csv")).unwrap();
     }
-    let stalls: Vec<Stall> =
-        (0..10).map(|n| Stall { start_ns: n * 1_000_000_000, length_ns: 3_000_000 }).collect();
+    let stalls: Vec<Stall> = (0..10)
+        .map(|n| Stall { start_ns: n * 1_000_000_000, length_ns: 3_000_000, cpu: None })
+        .collect();
     for repetition in ["rep-000", "rep-001", "rep-002", "rep-003"] {
         let path = results.join("fig4-loaded").join(repetition).join("stalls.csv");
         model::sample::write_csv(&path, &stalls).unwrap();
@@ -254,4 +255,59 @@ fn services_and_vms_of_ones_own_are_skipped_with_a_word() {
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
+}
+
+#[test]
+fn several_cpus_are_played_each_by_itself() {
+    let vm = |name: &str, vcpus: &str, services: &str| {
+        format!("[[experiment.vm]]\nname = \"{name}\"\nvcpus = [{vcpus}]\nservice = [{services}]\n")
+    };
+    let vcpu = |cpu: u32, budget: u32| {
+        format!("{{ cpu = {cpu}, budget = \"{budget}ms\", period = \"50ms\" }}")
+    };
+    let (paper, other) = (
+        "{ tasks = [\"30ms/150ms\", \"50ms/200ms\"] }",
+        "{ name = \"b\", vcpu = 1, tasks = [\"20ms/100ms\"] }",
+    );
+    let load = |cpu: u32, task: &str| format!("{{ cpu = {cpu}, tasks = [\"{task}\"] }}");
+    let experiment = |name: &str, loads: &[String], vms: &str| {
+        let loads = loads.join(", ");
+        format!("[[experiment]]\nname = \"{name}\"\nduration = \"6s\"\nload = [{loads}]\n{vms}")
+    };
+    let smp = vm("smp", &format!("{}, {}", vcpu(1, 28), vcpu(0, 12)), &format!("{paper}, {other}"));
+    let hog = vm("hog", &format!("{}, {}", vcpu(0, 10), vcpu(1, 10)), "{ wild = \"spin\" }");
+    let (first, second) = (load(1, "50ms/120ms"), load(0, "20ms/80ms"));
+    let text = [
+        "name = \"s\"\n[host]\nmeasured_cpus = [1, 0]\n".to_owned(),
+        experiment("both", &[first.clone(), second.clone()], &(smp + &hog)),
+        experiment(
+            "one",
+            &[first],
+            &(vm("smp", &vcpu(1, 28), paper) + &vm("hog", &vcpu(1, 10), "{ wild = \"spin\" }")),
+        ),
+        experiment(
+            "two",
+            &[second],
+            &(vm("smp", &vcpu(0, 12), &other.replace("vcpu = 1, ", ""))
+                + &vm("hog", &vcpu(0, 10), "{ wild = \"spin\" }")),
+        ),
+    ];
+    let out = tempfile::tempdir().unwrap();
+    let suite = out.path().join("suite.toml");
+    fs::write(&suite, text.concat()).unwrap();
+    let results =
+        folder(&run(&["--suite", suite.to_str().unwrap(), "--out", out.path().to_str().unwrap()]));
+    let jobs = |name: &str, service: &str| -> Vec<(u64, u64, u64)> {
+        let all: Vec<Job> = read_csv(&results.join(name).join("rep-000/jobs.csv")).unwrap();
+        let own = all.into_iter().filter(|job| job.service.as_deref() == Some(service));
+        own.map(|job| (job.release_ns, job.start_ns, job.finish_ns)).collect()
+    };
+    assert_eq!(jobs("both", "tasks").len(), 70);
+    assert_eq!(jobs("both", "tasks"), jobs("one", "tasks"));
+    assert_eq!(jobs("both", "b"), jobs("two", "b"));
+    let manifest = manifest(&results);
+    assert_eq!(manifest.host.measured(), [1, 0]);
+    let shares: Vec<f64> =
+        manifest.repetitions[0].facts.vms.iter().map(|own| own.vcpu_share.unwrap()).collect();
+    assert!((shares[0] - 0.45).abs() < 0.02 && (shares[1] - 0.2).abs() < 0.02, "{shares:?}");
 }

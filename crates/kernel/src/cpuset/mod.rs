@@ -1,8 +1,9 @@
-//! Exclusive cpuset partitions: a root domain of its own for the measured CPU.
+//! Exclusive cpuset partitions: a root domain of its own for each measured CPU.
 //!
 //! SCHED_DEADLINE refuses (EPERM) a thread whose affinity is narrower than its root domain. A
 //! partition of one CPU makes the root domain as narrow as the affinity has to be. Both cgroup
-//! versions can do it, in different words.
+//! versions can do it, in different words. A measured CPU that also does everything else is what is
+//! left of the host, which is a root domain as well.
 //!
 //! Nothing is changed here: functions return [`Step`]s, for the caller to journal and then take.
 
@@ -22,7 +23,7 @@ use crate::{affinity, cgroup::Hierarchy};
 pub use self::partition::{Kind, Partition, Plan};
 pub use crate::cgroup::Version;
 
-/// The group that holds the measured CPU.
+/// What the names of groups that hold a measured CPU begin with.
 pub const MEASURED: &str = "rtvm-measured";
 /// The group that holds all other CPUs (cgroup v1 only; on v2 they stay with the root).
 pub const HOUSEKEEPING: &str = "rtvm-housekeeping";
@@ -126,23 +127,30 @@ impl Cpusets {
         }
     }
 
-    /// The group of the measured CPU.
+    /// The group that [`Cpusets::isolate`] makes for a CPU.
     #[must_use]
-    pub fn measured(&self) -> PathBuf {
-        self.root.join(MEASURED)
+    pub fn measured(&self, cpu: u32) -> PathBuf {
+        self.root.join(format!("{MEASURED}-{cpu}"))
     }
 
-    /// The plan that gives `cpu` a root domain of its own, in a new group for threads of any process.
-    /// `isolated` are the CPUs online that were isolated at boot (`isolcpus=domain,…`).
+    /// The plan that gives each of `cpus` a root domain of its own, in a new group for threads of any
+    /// process. `shared` is the CPU, if any, that is all that is left of `online` and is measured as
+    /// well: its home is where everybody else is. `isolated` are the CPUs online that were isolated at
+    /// boot (`isolcpus=domain,…`).
     ///
     /// # Errors
     /// [`CpusetError::OnlyCpu`], [`CpusetError::Together`], or a file that cannot be read.
-    pub fn isolate(&self, cpu: u32, online: &[u32], isolated: &[u32]) -> Result<Plan, CpusetError> {
-        let rest = rest(cpu, online)?;
-        apart(cpu, isolated)?;
+    pub fn isolate(
+        &self,
+        cpus: &[u32],
+        shared: Option<u32>,
+        (online, isolated): (&[u32], &[u32]),
+    ) -> Result<Plan, CpusetError> {
+        let rest = rest(cpus, online)?;
+        cpus.iter().try_for_each(|&cpu| apart(cpu, isolated))?;
         match self.version {
-            Version::V1 => v1::isolate(&self.root, cpu, &affinity::format_list(&rest)),
-            Version::V2 => v2::isolate(&self.root, cpu, v2::kind(&self.root, cpu, isolated)),
+            Version::V1 => v1::isolate(self, cpus, &rest, shared),
+            Version::V2 => v2::isolate(self, cpus, shared, isolated),
         }
     }
 
@@ -158,7 +166,7 @@ impl Cpusets {
         (online, isolated): (&[u32], &[u32]),
         home: bool,
     ) -> Result<Plan, CpusetError> {
-        rest(cpu, online)?;
+        rest(&[cpu], online)?;
         apart(cpu, isolated)?;
         let kind = v2::kind(&self.root, cpu, isolated);
         v2::below_root(&self.root, group, cpu, kind, home)
@@ -177,10 +185,7 @@ impl Cpusets {
         for &cpu in &cpus {
             apart(cpu, isolated)?;
         }
-        let left = online.iter().any(|cpu| !cpus.contains(cpu));
-        if let (false, Some(&cpu)) = (left, cpus.first()) {
-            return Err(CpusetError::OnlyCpu(cpu));
-        }
+        rest(&cpus, online)?;
         let first = cpus.first().copied().unwrap_or_default();
         v2::remote(&self.root, groups, v2::kind(&self.root, first, isolated))
     }
@@ -200,9 +205,12 @@ impl Cpusets {
 }
 
 /// The CPUs that are left for everything else.
-fn rest(cpu: u32, online: &[u32]) -> Result<Vec<u32>, CpusetError> {
-    let rest: Vec<u32> = online.iter().copied().filter(|&other| other != cpu).collect();
-    if rest.is_empty() { Err(CpusetError::OnlyCpu(cpu)) } else { Ok(rest) }
+fn rest(cpus: &[u32], online: &[u32]) -> Result<Vec<u32>, CpusetError> {
+    let rest: Vec<u32> = online.iter().copied().filter(|cpu| !cpus.contains(cpu)).collect();
+    match cpus.first() {
+        Some(&cpu) if rest.is_empty() => Err(CpusetError::OnlyCpu(cpu)),
+        _ => Ok(rest),
+    }
 }
 
 /// CPUs isolated at boot are in no scheduling domain, and those all share the kernel's default root

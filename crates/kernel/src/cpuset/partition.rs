@@ -1,7 +1,10 @@
 //! What a partition is: groups whose CPUs are a root domain of their own, in the state in which they
 //! were asked for.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{CpusetError, Step, v2};
 use crate::cgroup::Version;
@@ -33,12 +36,10 @@ pub struct Partition {
     pub version: Version,
     /// Where the hierarchy is mounted.
     pub root: PathBuf,
-    /// The groups that are partition roots; one for each set of CPUs.
-    pub groups: Vec<PathBuf>,
-    /// What they were made.
-    pub kind: Kind,
-    /// The group inside that takes processes of ours; none where only the VM's threads are inside.
-    pub home: Option<PathBuf>,
+    /// The groups that are partition roots, one for each set of CPUs, and what they were made.
+    pub groups: Vec<(PathBuf, Kind)>,
+    /// The groups that take processes of ours, by CPU; none where only the VM's threads are inside.
+    pub homes: BTreeMap<u32, PathBuf>,
 }
 
 /// The steps to a partition, and what it is then.
@@ -51,6 +52,12 @@ pub struct Plan {
 }
 
 impl Partition {
+    /// The group that takes processes of ours on a CPU.
+    #[must_use]
+    pub fn home(&self, cpu: u32) -> Option<&Path> {
+        self.homes.get(&cpu).map(PathBuf::as_path)
+    }
+
     /// Whether it is (still) what was asked for.
     ///
     /// # Errors
@@ -59,7 +66,9 @@ impl Partition {
     pub fn verify(&self) -> Result<(), CpusetError> {
         match self.version {
             Version::V1 => Ok(()),
-            Version::V2 => self.groups.iter().try_for_each(|group| v2::verify(group, self.kind)),
+            Version::V2 => {
+                self.groups.iter().try_for_each(|(group, kind)| v2::verify(group, *kind))
+            }
         }
     }
 
@@ -72,8 +81,9 @@ impl Partition {
         match self.version {
             Version::V1 => both(self.root.join("cpuset.sched_load_balance"), ["1", "0"]).into(),
             Version::V2 => {
-                let file = |group: &Path| group.join(v2::PARTITION);
-                let writes = |group: &PathBuf| both(file(group), ["member", self.kind.name()]);
+                let writes = |(group, kind): &(PathBuf, Kind)| {
+                    both(group.join(v2::PARTITION), ["member", kind.name()])
+                };
                 self.groups.iter().flat_map(writes).collect()
             }
         }

@@ -29,12 +29,12 @@ fn v1_makes_two_exclusive_groups_and_parts_the_root_domain() {
     let root = tree(&[("cpuset.mems", "0\n"), ("cpuset.sched_load_balance", "1\n"), ("tasks", "")]);
     let cpusets = Cpusets { version: Version::V1, root: root.path().to_owned() };
     assert_eq!(
-        written(&cpusets.isolate(1, &[0, 1], &[]).unwrap().steps, root.path()),
+        written(&cpusets.isolate(&[1], None, (&[0, 1], &[])).unwrap().steps, root.path()),
         [
-            "mkdir rtvm-measured",
-            "rtvm-measured/cpuset.cpus = 1",
-            "rtvm-measured/cpuset.mems = 0",
-            "rtvm-measured/cpuset.cpu_exclusive = 1",
+            "mkdir rtvm-measured-1",
+            "rtvm-measured-1/cpuset.cpus = 1",
+            "rtvm-measured-1/cpuset.mems = 0",
+            "rtvm-measured-1/cpuset.cpu_exclusive = 1",
             "mkdir rtvm-housekeeping",
             "rtvm-housekeeping/cpuset.cpus = 0",
             "rtvm-housekeeping/cpuset.mems = 0",
@@ -49,13 +49,13 @@ fn v2_makes_a_threaded_partition_below_the_root() {
     let root = tree(&[("cgroup.subtree_control", "cpu memory\n")]);
     let cpusets = Cpusets { version: Version::V2, root: root.path().to_owned() };
     assert_eq!(
-        written(&cpusets.isolate(3, &[0, 1, 2, 3], &[]).unwrap().steps, root.path()),
+        written(&cpusets.isolate(&[3], None, (&[0, 1, 2, 3], &[])).unwrap().steps, root.path()),
         [
             "cgroup.subtree_control = +cpuset undo -cpuset",
-            "mkdir rtvm-measured",
-            "rtvm-measured/cgroup.type = threaded",
-            "rtvm-measured/cpuset.cpus = 3",
-            "rtvm-measured/cpuset.cpus.partition = root",
+            "mkdir rtvm-measured-3",
+            "rtvm-measured-3/cgroup.type = threaded",
+            "rtvm-measured-3/cpuset.cpus = 3",
+            "rtvm-measured-3/cpuset.cpus.partition = root",
         ]
     );
 }
@@ -65,8 +65,8 @@ fn v2_leaves_a_controller_that_is_already_on() {
     let root = tree(&[("cgroup.subtree_control", "cpuset cpu\n")]);
     let cpusets = Cpusets { version: Version::V2, root: root.path().to_owned() };
     assert_eq!(
-        written(&cpusets.isolate(1, &[0, 1], &[]).unwrap().steps, root.path())[0],
-        "mkdir rtvm-measured"
+        written(&cpusets.isolate(&[1], None, (&[0, 1], &[])).unwrap().steps, root.path())[0],
+        "mkdir rtvm-measured-1"
     );
 }
 
@@ -78,9 +78,9 @@ fn v2(root: &Path) -> Cpusets {
 #[test]
 fn v2_tells_an_invalid_partition_with_the_kernels_reason() {
     let root = tree(&[("cgroup.subtree_control", "cpuset\n")]);
-    let group = root.path().join(MEASURED);
+    let group = root.path().join("rtvm-measured-1");
     fs::create_dir(&group).unwrap();
-    let own = v2(root.path()).isolate(1, &[0, 1], &[]).unwrap().partition;
+    let own = v2(root.path()).isolate(&[1], None, (&[0, 1], &[])).unwrap().partition;
     fs::write(group.join("cpuset.cpus.partition"), "root invalid (Cpu list empty)\n").unwrap();
     assert!(own.verify().unwrap_err().to_string().contains("Cpu list empty"));
     fs::write(group.join("cpuset.cpus.partition"), "root\n").unwrap();
@@ -95,33 +95,33 @@ const CONTROL: (&str, &str) = ("cgroup.subtree_control", "cpuset\n");
 #[test]
 fn a_cpu_isolated_at_boot_is_a_remote_isolated_partition() {
     let root = tree(&[CONTROL, ("cpuset.cpus.isolated", "1\n")]);
-    let plan = v2(root.path()).isolate(1, &[0, 1], &[1]).unwrap();
+    let plan = v2(root.path()).isolate(&[1], None, (&[0, 1], &[1])).unwrap();
     assert_eq!(
         written(&plan.steps, root.path()),
         [
-            "mkdir rtvm-measured",
-            "rtvm-measured/cgroup.type = threaded",
-            "rtvm-measured/cpuset.cpus.exclusive = 1",
-            "rtvm-measured/cgroup.subtree_control = +cpuset",
-            "mkdir rtvm-measured/cpu",
-            "rtvm-measured/cpu/cgroup.type = threaded",
-            "rtvm-measured/cpu/cpuset.cpus.exclusive = 1",
-            "rtvm-measured/cpu/cpuset.cpus.partition = isolated",
+            "mkdir rtvm-measured-1",
+            "rtvm-measured-1/cgroup.type = threaded",
+            "rtvm-measured-1/cpuset.cpus.exclusive = 1",
+            "rtvm-measured-1/cgroup.subtree_control = +cpuset",
+            "mkdir rtvm-measured-1/cpu",
+            "rtvm-measured-1/cpu/cgroup.type = threaded",
+            "rtvm-measured-1/cpu/cpuset.cpus.exclusive = 1",
+            "rtvm-measured-1/cpu/cpuset.cpus.partition = isolated",
         ]
     );
-    assert_eq!(plan.partition.home, Some(root.path().join("rtvm-measured/cpu")));
+    assert_eq!(plan.partition.home(1), Some(&*root.path().join("rtvm-measured-1/cpu")));
     let old = tree(&[CONTROL]);
-    let plan = v2(old.path()).isolate(1, &[0, 1], &[1]).unwrap();
-    assert_eq!(plan.partition.kind, Kind::Root, "Linux 6.1 takes it");
+    let plan = v2(old.path()).isolate(&[1], None, (&[0, 1], &[1])).unwrap();
+    assert_eq!(plan.partition.groups[0].1, Kind::Root, "Linux 6.1 takes it");
 }
 
 #[test]
 fn a_partition_is_good_in_the_state_that_was_asked_for() {
     let root = tree(&[CONTROL, ("cpuset.cpus.isolated", "1\n")]);
     for (isolated, group, kind) in
-        [(vec![1], "rtvm-measured/cpu", "isolated"), (vec![0], MEASURED, "root")]
+        [(vec![1], "rtvm-measured-1/cpu", "isolated"), (vec![0], "rtvm-measured-1", "root")]
     {
-        let own = v2(root.path()).isolate(1, &[0, 1], &isolated).unwrap().partition;
+        let own = v2(root.path()).isolate(&[1], None, (&[0, 1], &isolated)).unwrap().partition;
         let state = root.path().join(group).join("cpuset.cpus.partition");
         fs::create_dir_all(state.parent().unwrap()).unwrap();
         for is in ["root", "isolated", "member", "isolated invalid (Invalid cpu list)"] {
@@ -136,10 +136,10 @@ fn a_partition_is_good_in_the_state_that_was_asked_for() {
 fn one_of_several_cpus_isolated_at_boot_has_no_root_domain_of_its_own() {
     let root = tree(&[("cgroup.subtree_control", "cpuset\n")]);
     let all = [0, 1, 2, 3];
-    let error = v2(root.path()).isolate(3, &all, &[2, 3]).unwrap_err().to_string();
+    let error = v2(root.path()).isolate(&[3], None, (&all, &[2, 3])).unwrap_err().to_string();
     assert!(error.contains("together with 2") && error.contains("isolcpus="), "{error}");
-    v2(root.path()).isolate(1, &all, &[2, 3]).unwrap();
-    v2(root.path()).isolate(3, &all, &[3]).unwrap();
+    v2(root.path()).isolate(&[1], None, (&all, &[2, 3])).unwrap();
+    v2(root.path()).isolate(&[3], None, (&all, &[3])).unwrap();
 }
 
 /// A tree as libvirt 9.0 leaves it: the scope's groups are threaded in a domain of their own.
@@ -170,15 +170,15 @@ fn a_slice_becomes_a_partition_and_gets_back_what_it_had() {
             "mkdir machine.slice/rtvm-measured",
         ]
     );
-    assert_eq!(plan.partition.groups, std::slice::from_ref(&slice));
-    assert_eq!(plan.partition.home, Some(slice.join(MEASURED)));
+    assert_eq!(plan.partition.groups, [(slice.clone(), Kind::Root)]);
+    assert_eq!(plan.partition.home(2), Some(&*slice.join(MEASURED)));
     // The kernel takes no empty list back.
     fs::write(slice.join("cpuset.cpus"), "\n").unwrap();
     fs::write(root.path().join("cpuset.cpus.effective"), "0-3\n").unwrap();
     let again = v2(root.path()).enclose(&slice, 2, (&[0, 1, 2, 3], &[]), true).unwrap();
     assert_eq!(again.steps, plan.steps);
     let without = v2(root.path()).enclose(&slice, 2, (&[0, 1, 2, 3], &[]), false).unwrap();
-    assert_eq!((without.steps.len(), without.partition.home), (3, None));
+    assert_eq!((without.steps.len(), without.partition.home(2)), (3, None));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_remote_partition_is_handed_down_from_the_top() {
 #[test]
 fn the_only_cpu_is_refused() {
     let cpusets = Cpusets { version: Version::V2, root: "/x".into() };
-    assert!(matches!(cpusets.isolate(0, &[0], &[]), Err(CpusetError::OnlyCpu(0))));
+    assert!(matches!(cpusets.isolate(&[0], None, (&[0], &[])), Err(CpusetError::OnlyCpu(0))));
 }
 
 #[test]
@@ -229,6 +229,54 @@ fn rebuilding_ends_where_it_began() {
     let root = tree(&[("cpuset.mems", "0\n"), ("cpuset.sched_load_balance", "1\n")]);
     let v1 = Cpusets { version: Version::V1, root: root.path().to_owned() };
     let balance = root.path().join("cpuset.sched_load_balance");
-    let own = v1.isolate(1, &[0, 1], &[]).unwrap().partition;
+    let own = v1.isolate(&[1], None, (&[0, 1], &[])).unwrap().partition;
     assert_eq!(own.rebuild(), [(balance.clone(), "1".into()), (balance, "0".into())]);
+}
+
+#[test]
+fn every_measured_cpu_is_a_partition_of_its_own() {
+    let root = tree(&[("cpuset.mems", "0\n"), ("cpuset.sched_load_balance", "1\n")]);
+    let v1 = Cpusets { version: Version::V1, root: root.path().to_owned() };
+    let plan = v1.isolate(&[3, 1], None, (&[0, 1, 2, 3], &[])).unwrap();
+    let made = written(&plan.steps, root.path());
+    for step in [
+        "rtvm-measured-3/cpuset.cpus = 3",
+        "rtvm-measured-1/cpuset.cpus = 1",
+        "rtvm-housekeeping/cpuset.cpus = 0,2",
+    ] {
+        assert!(made.iter().any(|one| one == step), "{step}: {made:?}");
+    }
+    let of = |plan: &Plan, cpu| {
+        let home = plan.partition.home(cpu)?;
+        Some(home.strip_prefix(root.path()).unwrap().display().to_string())
+    };
+    assert_eq!(of(&plan, 3).unwrap(), "rtvm-measured-3");
+    assert_eq!((of(&plan, 1).unwrap(), of(&plan, 0)), ("rtvm-measured-1".to_owned(), None));
+    fs::write(root.path().join("cgroup.subtree_control"), "cpuset\n").unwrap();
+    fs::write(root.path().join("cpuset.cpus.isolated"), "3\n").unwrap();
+    let plan = v2(root.path()).isolate(&[3, 1], None, (&[0, 1, 2, 3], &[3])).unwrap();
+    let kinds: Vec<_> = plan.partition.groups.iter().map(|(_, kind)| kind.name()).collect();
+    assert_eq!(kinds, ["isolated", "root"]);
+    assert_eq!(of(&plan, 3).unwrap(), "rtvm-measured-3/cpu");
+    assert_eq!(plan.partition.rebuild().len(), 4);
+    let both = v2(root.path()).isolate(&[2, 3], None, (&[0, 1, 2, 3], &[2, 3]));
+    assert!(matches!(both, Err(CpusetError::Together { cpu: 2, .. })));
+}
+
+#[test]
+fn the_last_cpu_is_measured_where_everybody_else_is() {
+    let root = tree(&[
+        ("cpuset.mems", "0\n"),
+        ("cpuset.sched_load_balance", "1\n"),
+        ("cgroup.subtree_control", "cpuset\n"),
+    ]);
+    let about: (&[u32], &[u32]) = (&[0, 1], &[]);
+    let v1 = Cpusets { version: Version::V1, root: root.path().to_owned() };
+    let plan = v1.isolate(&[1], Some(0), about).unwrap();
+    assert_eq!(plan.partition.home(0), Some(&*root.path().join(HOUSEKEEPING)));
+    let plan = v2(root.path()).isolate(&[1], Some(0), about).unwrap();
+    assert_eq!(plan.partition.home(0), Some(root.path()));
+    assert_eq!(plan.partition.groups.len(), 1, "the root group's state is not ours");
+    let none = v1.isolate(&[1, 0], None, about);
+    assert!(matches!(none, Err(CpusetError::OnlyCpu(1))));
 }

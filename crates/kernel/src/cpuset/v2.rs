@@ -7,9 +7,12 @@
 //! every kernel; anywhere else it is a *remote* partition, which needs `cpuset.cpus.exclusive`
 //! (Linux 6.8), handed down from the top.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use super::{CpusetError, Kind, MEASURED, Partition, Plan, Step, read};
+use super::{CpusetError, Cpusets, Kind, MEASURED, Partition, Plan, Step, read};
 use crate::{affinity, cgroup::Version};
 
 pub(super) const PARTITION: &str = "cpuset.cpus.partition";
@@ -25,47 +28,54 @@ pub(super) fn kind(root: &Path, cpu: u32, isolated: &[u32]) -> Kind {
     if has_isolated(root) && isolated.contains(&cpu) { Kind::Isolated } else { Kind::Root }
 }
 
-/// A new threaded group with `cpu`.
+/// A new threaded group for each of `cpus`. A CPU that everybody shares is the root group's.
+pub(super) fn isolate(
+    cpusets: &Cpusets,
+    cpus: &[u32],
+    shared: Option<u32>,
+    isolated: &[u32],
+) -> Result<Plan, CpusetError> {
+    let root = &cpusets.root;
+    let mut steps: Vec<Step> = hand_down(root)?.into_iter().collect();
+    let (mut groups, mut homes) = (Vec::new(), BTreeMap::new());
+    for &cpu in cpus {
+        let kind = kind(root, cpu, isolated);
+        let group = threaded_partition(&cpusets.measured(cpu), cpu, kind, &mut steps);
+        groups.push((group.clone(), kind));
+        homes.insert(cpu, group);
+    }
+    homes.extend(shared.map(|cpu| (cpu, root.clone())));
+    let partition = Partition { version: Version::V2, root: root.clone(), groups, homes };
+    Ok(Plan { steps, partition })
+}
+
+/// The steps to a threaded group with `cpu`, and the group.
 ///
 /// Right below the root Linux 6.12 refuses an isolated partition of a CPU that was isolated at boot
 /// as it refuses any other (it looks at what the group is, not at what it is to be), but it takes a
 /// remote one: a group deeper.
-pub(super) fn isolate(root: &Path, cpu: u32, kind: Kind) -> Result<Plan, CpusetError> {
-    let outer = root.join(MEASURED);
+fn threaded_partition(outer: &Path, cpu: u32, kind: Kind, steps: &mut Vec<Step>) -> PathBuf {
     let threaded = |group: &Path| {
         [Step::MakeGroup(group.to_owned()), Step::inside(group, "cgroup.type", "threaded")]
     };
     let list = cpu.to_string();
-    let mut steps: Vec<Step> = hand_down(root)?.into_iter().collect();
-    steps.extend(threaded(&outer));
+    steps.extend(threaded(outer));
     let group = match kind {
         Kind::Root => {
-            steps.push(Step::inside(&outer, CPUS, list));
-            outer
+            steps.push(Step::inside(outer, CPUS, list));
+            outer.to_owned()
         }
         Kind::Isolated => {
             let inner = outer.join(INNER);
-            steps.push(Step::inside(&outer, EXCLUSIVE, &*list));
-            steps.push(Step::inside(&outer, CONTROL, "+cpuset"));
+            steps.push(Step::inside(outer, EXCLUSIVE, &*list));
+            steps.push(Step::inside(outer, CONTROL, "+cpuset"));
             steps.extend(threaded(&inner));
             steps.push(Step::inside(&inner, EXCLUSIVE, list));
             inner
         }
     };
     steps.push(Step::inside(&group, PARTITION, kind.name()));
-    let home = Some(group.clone());
-    Ok(plan(root, steps, vec![group], kind, home))
-}
-
-fn plan(
-    root: &Path,
-    steps: Vec<Step>,
-    groups: Vec<PathBuf>,
-    kind: Kind,
-    home: Option<PathBuf>,
-) -> Plan {
-    let (version, root) = (Version::V2, root.to_owned());
-    Plan { steps, partition: Partition { version, root, groups, kind, home } }
+    group
 }
 
 /// Gives the cpuset controller to the groups below `parent`, where they lack it.
@@ -112,7 +122,9 @@ pub(super) fn below_root(
     steps.push(change(group, PARTITION, kind.name(), "member"));
     let home = home.then(|| group.join(MEASURED));
     steps.extend(home.clone().map(Step::MakeGroup));
-    Ok(plan(root, steps, vec![group.to_owned()], kind, home))
+    let homes = home.into_iter().map(|home| (cpu, home)).collect();
+    let (root, groups) = (root.to_owned(), vec![(group.to_owned(), kind)]);
+    Ok(Plan { steps, partition: Partition { version: Version::V2, root, groups, homes } })
 }
 
 /// The steps that make each of `groups` a remote partition with its CPU.
@@ -146,8 +158,9 @@ pub(super) fn remote(
     let partitions =
         groups.iter().map(|(group, _)| change(group, PARTITION, kind.name(), "member"));
     steps.extend(partitions);
-    let roots = groups.iter().map(|(group, _)| group.clone()).collect();
-    Ok(plan(root, steps, roots, kind, None))
+    let (root, homes) = (root.to_owned(), BTreeMap::new());
+    let groups = groups.iter().map(|(group, _)| (group.clone(), kind)).collect();
+    Ok(Plan { steps, partition: Partition { version: Version::V2, root, groups, homes } })
 }
 
 /// Kernels since 6.8 list isolated CPUs in the root group; they have remote partitions, and rules for

@@ -66,21 +66,21 @@ impl Tracefs {
     }
 }
 
-/// Which switches and wake-ups are recorded: all on one CPU, and those of some threads anywhere.
+/// Which switches and wake-ups are recorded: all on some CPUs, and those of some threads anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
-    /// The CPU.
-    pub cpu: u32,
+    /// The CPUs, at least one.
+    pub cpus: &'a [u32],
     /// The threads.
     pub threads: &'a [Tid],
     /// Softirqs of the network too, on every CPU.
     pub network: bool,
 }
 
-/// Ring-buffer sizes in KiB for each CPU: that on which everything is recorded, and the others.
+/// Ring-buffer sizes in KiB for each CPU: those on which everything is recorded, and the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffers {
-    /// Of the CPU of the [`Scope`].
+    /// Of each CPU of the [`Scope`].
     pub measured_kib: u32,
     /// Of every other.
     pub other_kib: u32,
@@ -134,7 +134,8 @@ impl Instance {
         self.write("trace_clock", "mono")?;
         self.write("options/overwrite", "1")?;
         for cpu in self.cpus()? {
-            let kib = if cpu == scope.cpu { buffers.measured_kib } else { buffers.other_kib };
+            let all = scope.cpus.contains(&cpu);
+            let kib = if all { buffers.measured_kib } else { buffers.other_kib };
             self.write(&format!("per_cpu/cpu{cpu}/buffer_size_kb"), &kib.to_string())?;
         }
         self.restrict(scope)?;
@@ -166,13 +167,16 @@ impl Instance {
     /// # Errors
     /// What the kernel refused, with path and value.
     pub fn restrict(&self, scope: Scope) -> io::Result<()> {
-        let Scope { cpu, threads, .. } = scope;
+        let Scope { cpus, threads, .. } = scope;
+        let on = |field: &str| {
+            let each: Vec<_> = cpus.iter().map(|cpu| format!("{field}=={cpu}")).collect();
+            each.join("||")
+        };
         let either = |first: String, of: &dyn Fn(&Tid) -> String| {
             threads.iter().map(of).fold(first, |all, one| format!("{all}||{one}"))
         };
-        let switch =
-            either(format!("CPU=={cpu}"), &|tid| format!("prev_pid=={tid}||next_pid=={tid}"));
-        let wakeup = either(format!("target_cpu=={cpu}"), &|tid| format!("pid=={tid}"));
+        let switch = either(on("CPU"), &|tid| format!("prev_pid=={tid}||next_pid=={tid}"));
+        let wakeup = either(on("target_cpu"), &|tid| format!("pid=={tid}"));
         self.write(&format!("{SWITCH}/filter"), &switch)?;
         self.write(&format!("{WAKEUP}/filter"), &wakeup)?;
         // Of the threads alone: of the whole CPU there would be as many again as there are switches.
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn an_instance_is_set_up_and_not_yet_recording() {
         let (_dir, instance) = tree();
-        let scope = Scope { cpu: 1, threads: &[7, 8], network: false };
+        let scope = Scope { cpus: &[1], threads: &[7, 8], network: false };
         instance.set_up(scope, Buffers { measured_kib: 4096, other_kib: 512 }).unwrap();
         let text = |file: &str| fs::read_to_string(instance.root().join(file)).unwrap();
         assert_eq!(
@@ -282,7 +286,7 @@ mod tests {
         assert_eq!(text("events/sched/sched_stat_runtime/enable"), "1");
         // A file of the kernel takes each write as the whole; a made-up one does not.
         fs::write(instance.root().join("events/sched/sched_stat_runtime/filter"), "").unwrap();
-        instance.restrict(Scope { cpu: 1, threads: &[], network: false }).unwrap();
+        instance.restrict(Scope { cpus: &[1], threads: &[], network: false }).unwrap();
         assert_eq!(text("events/sched/sched_stat_runtime/filter"), "pid==-1");
         assert_eq!((text("trace_clock"), text("tracing_on")), ("mono".into(), "0".into()));
         assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "512");
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn softirqs_of_the_network_alone_are_recorded() {
         let (_dir, instance) = tree();
-        let scope = Scope { cpu: 1, threads: &[], network: true };
+        let scope = Scope { cpus: &[1], threads: &[], network: true };
         instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap();
         for event in SOFTIRQ {
             let text = |file| fs::read_to_string(instance.root().join(event).join(file)).unwrap();
@@ -302,10 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn all_of_several_cpus_is_recorded() {
+        let (_dir, instance) = tree();
+        let scope = Scope { cpus: &[1, 0], threads: &[7], network: false };
+        instance.set_up(scope, Buffers { measured_kib: 4096, other_kib: 512 }).unwrap();
+        let text = |file: &str| fs::read_to_string(instance.root().join(file)).unwrap();
+        assert_eq!(
+            text("events/sched/sched_switch/filter"),
+            "CPU==1||CPU==0||prev_pid==7||next_pid==7"
+        );
+        assert_eq!(
+            text("events/sched/sched_wakeup/filter"),
+            "target_cpu==1||target_cpu==0||pid==7"
+        );
+        assert_eq!(text("per_cpu/cpu0/buffer_size_kb"), "4096");
+    }
+
+    #[test]
     fn a_kernel_that_does_not_say_what_it_charges_is_set_up_too() {
         let (_dir, instance) = tree();
         fs::remove_dir_all(instance.root().join(CHARGE)).unwrap();
-        let scope = Scope { cpu: 1, threads: &[7], network: false };
+        let scope = Scope { cpus: &[1], threads: &[7], network: false };
         instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap();
         assert!(!instance.root().join(CHARGE).exists());
     }
@@ -314,7 +335,7 @@ mod tests {
     fn a_missing_file_is_named_with_the_value() {
         let (_dir, instance) = tree();
         fs::remove_file(instance.root().join("trace_clock")).unwrap();
-        let scope = Scope { cpu: 1, threads: &[], network: false };
+        let scope = Scope { cpus: &[1], threads: &[], network: false };
         let error = instance.set_up(scope, Buffers { measured_kib: 1, other_kib: 1 }).unwrap_err();
         assert!(error.to_string().contains("`mono`") && error.to_string().contains("trace_clock"));
     }

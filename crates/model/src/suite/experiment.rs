@@ -26,7 +26,7 @@ pub struct Experiment {
     pub repetitions: u32,
     /// The host's own load, at most one on each CPU.
     pub loads: Vec<Load>,
-    /// What is measured on the host itself, on the measured CPU.
+    /// What is measured on the host itself, each on a measured CPU.
     pub services: Vec<Service>,
     /// The virtual machines.
     pub vms: Vec<Vm>,
@@ -43,7 +43,7 @@ pub struct Experiment {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Load {
-    /// Where; the measured CPU where absent.
+    /// Where; the first measured CPU where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
     /// The tasks.
@@ -81,7 +81,7 @@ pub struct Vm {
 /// A virtual CPU.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vcpu {
-    /// Where it runs; the measured CPU where absent.
+    /// Where it runs; the first measured CPU where absent.
     pub cpu: Option<u32>,
     /// What it is guaranteed. The mechanism is the same for all vCPUs of a VM.
     pub reservation: Option<ReservationSettings>,
@@ -94,6 +94,8 @@ pub struct Vcpu {
 pub struct Service {
     /// Unique in its place; letters, digits, `-` and `_`.
     pub name: String,
+    /// Of a service of the host the CPU that it runs on; the first measured CPU where absent.
+    pub cpu: Option<u32>,
     /// The vCPU of its VM that it runs on; the first where absent, any for a web service.
     pub vcpu: Option<u32>,
     /// Tasks, a web service, or what only disturbs.
@@ -206,6 +208,17 @@ impl Service {
         match self.kind {
             ServiceKind::Probe(probe) => Some(probe),
             _ => None,
+        }
+    }
+}
+
+impl Load {
+    /// The name of a file of this load in an attempt's folder: with its CPU where there are several.
+    #[must_use]
+    pub fn file(&self, experiment: &Experiment, name: &str) -> String {
+        match self.cpu.filter(|_| experiment.loads.len() > 1) {
+            Some(cpu) => format!("load-{cpu}-{name}"),
+            None => format!("load-{name}"),
         }
     }
 }
@@ -344,11 +357,33 @@ impl<'a> Workload<'a> {
         name
     }
 
+    /// The CPUs of the host that it runs on, each once: those of all vCPUs where it has none of its
+    /// own. None is the measured CPU of a suite that names no CPU.
+    #[must_use]
+    pub fn cpus(self) -> Vec<Option<u32>> {
+        let Some(vm) = self.vm else { return vec![self.service.and_then(|own| own.cpu)] };
+        let own = self.vcpu().and_then(|vcpu| vm.vcpus.get(vcpu as usize));
+        let vcpus = own.map_or(&vm.vcpus[..], std::slice::from_ref);
+        let mut cpus = Vec::new();
+        for vcpu in vcpus {
+            if !cpus.contains(&vcpu.cpu) {
+                cpus.push(vcpu.cpu);
+            }
+        }
+        cpus
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub fn cpu(self) -> Option<u32> {
+        self.cpus().first().copied().flatten()
+    }
+
     /// The host's load on the CPU that it runs on.
     #[must_use]
     pub fn load(self) -> Option<&'a Load> {
-        let cpu = self.vm.and_then(|vm| vm.vcpus.first()).map(|vcpu| vcpu.cpu);
-        self.experiment.loads.iter().find(|load| cpu.is_none_or(|cpu| load.cpu == cpu))
+        let cpus = self.cpus();
+        self.experiment.loads.iter().find(|load| cpus.contains(&load.cpu))
     }
 
     /// Where QEMU's other threads run.
@@ -366,9 +401,10 @@ impl<'a> Workload<'a> {
             && self.vm.is_none_or(|vm| vm.vcpus.len() == 1)
     }
 
-    /// The other VMs of its experiment.
+    /// The other VMs of its experiment that have a vCPU on a CPU that it runs on.
     pub fn neighbours(self) -> impl Iterator<Item = &'a Vm> {
-        let own = self.vm.map(|vm| vm.name.as_str());
-        self.experiment.vms.iter().filter(move |vm| Some(vm.name.as_str()) != own)
+        let (own, cpus) = (self.vm.map(|vm| vm.name.as_str()), self.cpus());
+        let here = move |vm: &&Vm| vm.vcpus.iter().any(|vcpu| cpus.contains(&vcpu.cpu));
+        self.experiment.vms.iter().filter(move |vm| Some(vm.name.as_str()) != own).filter(here)
     }
 }

@@ -81,28 +81,34 @@ pub struct Suite {
 #[cfg_attr(test, schemars(transform = cpus::both_names))]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSettings {
-    /// The CPU on which everything is measured; where absent, the best (`docs/host-setup.md`). As a
-    /// list: `measured_cpus = [1]`, which has one.
+    /// The CPUs on which everything is measured, each once, or the only one; where absent, the best
+    /// (`docs/host-setup.md`). What names no CPU of its own is on the first of them.
     #[serde(
-        alias = "measured_cpus",
-        deserialize_with = "cpus::one",
-        skip_serializing_if = "Option::is_none"
+        alias = "measured_cpu",
+        deserialize_with = "cpus::list",
+        skip_serializing_if = "Vec::is_empty"
     )]
     #[cfg_attr(test, schemars(with = "cpus::OneOrList"))]
-    pub measured_cpu: Option<u32>,
-    /// Keep the measured CPU out of idle; where absent, as `orchestrator check` finds it needed.
+    pub measured_cpus: Vec<u32>,
+    /// Keep the measured CPUs out of idle; where absent, as `orchestrator check` finds it needed.
     pub keep_awake: Option<bool>,
-    /// Watch the measured CPU for stalls with a SCHED_DEADLINE sentinel.
+    /// Watch each measured CPU for stalls with a SCHED_DEADLINE sentinel.
     pub sentinel: bool,
     /// Trace when the VM's threads ran; where absent, where tracefs works.
     pub trace: Option<bool>,
-    /// Move interrupts away from the measured CPU and fix its frequency, as far as the host lets.
+    /// Move interrupts away from the measured CPUs and fix their frequency, as far as the host lets.
     pub quiet: bool,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { measured_cpu: None, keep_awake: None, sentinel: true, trace: None, quiet: false }
+        Self {
+            measured_cpus: Vec::new(),
+            keep_awake: None,
+            sentinel: true,
+            trace: None,
+            quiet: false,
+        }
     }
 }
 
@@ -151,7 +157,7 @@ impl Default for GuestSettings {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseSettings {
-    /// The largest share of the time in which the measured CPU may have run nobody, in 0..=1.
+    /// The largest share of the time in which a measured CPU may have run nobody, in 0..=1.
     pub max_stalled: f64,
     /// How many more times a noisy repetition is tried; the quietest attempt counts.
     pub retries: u32,

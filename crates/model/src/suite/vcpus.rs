@@ -6,7 +6,7 @@
 use super::{Service, Vm};
 use crate::Mechanism;
 
-/// All of them are on one CPU of the host.
+/// Each has a reservation of its own, and all may be on one CPU of the host.
 const MOST: usize = 16;
 
 /// The rules of a VM's vCPUs and of what names one.
@@ -39,6 +39,13 @@ pub(super) fn validate(vm: &Vm) -> Result<(), String> {
 
 /// What a service of a VM with so many vCPUs says of its own.
 fn on(service: &Service, count: usize) -> Result<(), String> {
+    if service.cpu.is_some() {
+        return Err(format!(
+            "service `{}`: key `cpu`: a service of a VM runs on a vCPU, which has the CPU; give \
+             `vcpu`",
+            service.name
+        ));
+    }
     let Some(vcpu) = service.vcpu else { return Ok(()) };
     let name = &service.name;
     if service.web().is_some() || service.wild().is_some() {

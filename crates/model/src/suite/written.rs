@@ -36,7 +36,7 @@ pub(super) struct Table {
     /// How often.
     #[serde(default = "default_repetitions")]
     repetitions: u32,
-    /// The host's load on the measured CPU.
+    /// The host's load: one, or a list with at most one on each measured CPU.
     #[serde(default, skip_serializing_if = "Loads::is_empty")]
     load: Loads,
     /// What the virtual machine is guaranteed.
@@ -221,7 +221,8 @@ fn one_service(
             return Err("key `probe`: a service is one of `tasks`, `web` and `probe`".to_owned());
         }
     };
-    Ok(Some(Service { name: name.unwrap_or(usual).to_owned(), vcpu: None, kind }))
+    let name = name.unwrap_or(usual).to_owned();
+    Ok(Some(Service { name, cpu: None, vcpu: None, kind }))
 }
 
 /// A `[[experiment.service]]` or an entry of a VM's `service`.
@@ -232,6 +233,9 @@ pub(super) struct ServiceTable {
     /// Unique in its place; `tasks`, `web`, `wild` or `probe` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// Of a service of the host the CPU that it runs on; the first measured CPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu: Option<u32>,
     /// The vCPU of its VM that it runs on, counted from 0; the first where absent. Not of a web service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vcpu: Option<u32>,
@@ -257,6 +261,7 @@ impl TryFrom<ServiceTable> for Service {
             one_service(table.name.as_deref(), &table.tasks, table.web.as_ref(), table.probe)?;
         let wild = table.wild.map(|wild| Self {
             name: table.name.clone().unwrap_or_else(|| Self::WILD.to_owned()),
+            cpu: None,
             vcpu: None,
             kind: ServiceKind::Wild(wild),
         });
@@ -266,7 +271,7 @@ impl TryFrom<ServiceTable> for Service {
             }
             (own, wild) => own
                 .or(wild)
-                .map(|own| Self { vcpu: table.vcpu, ..own })
+                .map(|own| Self { cpu: table.cpu, vcpu: table.vcpu, ..own })
                 .ok_or_else(|| "a service has `tasks`, `web`, `wild` or `probe`".to_owned()),
         }
     }
@@ -274,9 +279,15 @@ impl TryFrom<ServiceTable> for Service {
 
 impl From<Service> for ServiceTable {
     fn from(own: Service) -> Self {
-        let (name, vcpu) = (Some(own.name), own.vcpu);
-        let mut table =
-            Self { name, vcpu, tasks: TaskSet::default(), web: None, wild: None, probe: None };
+        let mut table = Self {
+            name: Some(own.name),
+            cpu: own.cpu,
+            vcpu: own.vcpu,
+            tasks: TaskSet::default(),
+            web: None,
+            wild: None,
+            probe: None,
+        };
         match own.kind {
             ServiceKind::Tasks(tasks) => table.tasks = tasks,
             ServiceKind::Web(web) => table.web = Some(web),

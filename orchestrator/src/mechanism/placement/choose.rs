@@ -171,7 +171,7 @@ fn partition(asked: &Asked, measured: u32, seats: &Seats) -> Result<Chosen, Stri
     // Whether the kernel gives this CPU a root domain of its own.
     seats
         .cpusets
-        .isolate(cpu, &seats.online, &seats.isolated)
+        .isolate(&[cpu], None, (&seats.online, &seats.isolated))
         .map_err(|error| error.to_string())?;
     let why = format!("the vCPU threads move into a partition of CPU {cpu}, and back in the end");
     Ok(Chosen::new(Placement::Partition, Some(cpu), why))

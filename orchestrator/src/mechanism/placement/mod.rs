@@ -44,9 +44,9 @@ pub fn prepare(stage: &mut Stage, chosen: &Chosen) -> Result<()> {
     stage.save_pinned()?;
     // A cpuset gives its threads CPUs of its choice, coming and going.
     let hierarchy = stage.cpusets.hierarchy();
-    let top = |group: &std::path::PathBuf| hierarchy.lineage(group).last().map(ToOwned::to_owned);
-    for group in partition.groups.iter().filter_map(top) {
-        stage.guard.save_affinities(&hierarchy.threads_below(&group))?;
+    let tops = partition.groups.iter().filter_map(|(group, _)| hierarchy.lineage(group).last());
+    for group in tops {
+        stage.guard.save_affinities(&hierarchy.threads_below(group))?;
     }
     stage.guard.take(steps).context("making a partition of the machine's own groups")?;
     if stage.guard.host().is_real() {

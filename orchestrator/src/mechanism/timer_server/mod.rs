@@ -1,6 +1,6 @@
 //! SCHED_DEADLINE whose budget ends on time, on kernels that alone would end it at the next tick.
 //!
-//! The vCPU threads are under `deadline`. Beside them, on the measured CPU, a small controlling
+//! The vCPU threads are under `deadline`. Beside them, on their measured CPU, a small controlling
 //! thread ([`enforcer`]) wakes at the earliest instant at which a budget can be used
 //! up. Its waking is what ends the budget: the kernel accounts for the thread that it preempts, and
 //! throttles it there and then.
@@ -59,11 +59,12 @@ impl Enforce for TimerServer {
         let reservation = request.reservation()?;
         // First the server and then what sharpens it, so that there is nothing to enforce yet.
         Deadline { reclaim: false }.attach(stage, vm, request)?;
+        let cpu = stage.cpus.of(request.cpu);
         if !stage.guard.host().is_real() {
-            model::answer!("start a controlling thread on CPU {}", stage.cpus.measured)?;
+            model::answer!("start a controlling thread on CPU {cpu}")?;
             return Ok(Attached::default());
         }
-        let controller = Controller::start(stage, vm, reservation)?;
+        let controller = Controller::start(stage, cpu, vm, reservation)?;
         Ok(Attached { controller: Some(controller), ..Attached::default() })
     }
 }
@@ -83,7 +84,7 @@ pub(crate) const READY: &str = "ready";
 const REPORT: &str = "report.json";
 
 impl Controller {
-    fn start(stage: &Stage, vm: &Vm, reservation: Reservation) -> Result<Self> {
+    fn start(stage: &Stage, cpu: u32, vm: &Vm, reservation: Reservation) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (out, log) = (folder.path().join(REPORT), folder.path().join("log"));
         let mut arguments = vec!["helper".to_owned(), "enforce".to_owned()];
@@ -93,7 +94,7 @@ impl Controller {
             arguments.extend(["--tid".to_owned(), tid.to_string()]);
         }
         let exe = env::current_exe()?;
-        let mut command = stage.on_measured_at(Some(PRIORITY), &exe, arguments)?;
+        let mut command = stage.on_measured_at(cpu, Some(PRIORITY), &exe, arguments)?;
         let mut process =
             Background::start(&stage.guard, "the controlling thread", &mut command, &log)?;
         process.wait_for_line(READY, READY_LIMIT, &stage.stop)?;

@@ -11,7 +11,7 @@ use model::{
 };
 use rtplan::sim::{
     Adapted, Cpu, Done, Observer, Server, Stalls, Thread, Times,
-    experiment::{Conditions, LOAD_PRIORITY, cpu},
+    experiment::{Conditions, LOAD_PRIORITY, cpus},
     simulate,
 };
 
@@ -76,7 +76,7 @@ fn run(
 ) -> RepetitionRecord {
     let name: u64 = experiment.name.bytes().map(u64::from).sum();
     let mut rng = fastrand::Rng::with_seed(seed ^ name << 20 ^ u64::from(repetition));
-    let bare = cpu(experiment, &Conditions::default()).unwrap();
+    let bare = cpus(experiment, &Conditions::default()).unwrap().remove(0).set_up;
     let slower = if experiment.workloads()[0].place() == Place::Guest { GUEST } else { 1.0 };
     let rows: fn(&mut Vec<Job>) = |_| ();
     let mut bent = Bent { cpu: bare, slower, drift: 0.003, elsewhere: false, rows, watched: true };

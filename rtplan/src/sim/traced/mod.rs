@@ -55,9 +55,10 @@ impl Traced {
         }
         supply.retain(|row| row.thread == "vcpu0");
         supply.sort_by_key(|row| row.start_ns);
+        let on = supply.last().and_then(|row| row.cpu);
         let looks = read_csv::<Occupied>(&cpu)?
             .iter()
-            .filter(|row| row.thread == SENTINEL)
+            .filter(|row| row.thread == SENTINEL && row.is_on(on))
             .map(|row| row.start_ns)
             .collect();
         let clock = record.facts.jobs_clock(facts.workload_from_ns.unwrap_or(facts.from_ns));

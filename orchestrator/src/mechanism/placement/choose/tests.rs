@@ -83,14 +83,14 @@ fn a_pinned_domain_of_libvirts_has_its_groups_made_partitions() {
     let on_old = choose(&deadline, 3, &before).unwrap();
     assert_eq!((on_old.placement, on_old.cpu), (Placement::Slice, Some(1)));
     assert!(on_old.why.contains("machine.slice becomes a partition: all in it"), "{}", on_old.why);
-    assert_eq!(on_old.plan.unwrap().partition.home, None);
+    assert!(on_old.plan.unwrap().partition.homes.is_empty());
     let on_new = choose(&deadline, 3, &since).unwrap();
     let groups = on_new.plan.unwrap().partition.groups;
-    assert_eq!(groups, [since.vcpus[0].group.clone()], "nothing but the vCPU is confined");
+    assert_eq!(groups[0].0, since.vcpus[0].group, "nothing but the vCPU is confined");
     // Its controlling thread has to be inside as well, and cannot be in libvirt's domain.
     let server = choose(&asked(Mechanism::TimerServer), 3, &since).unwrap();
-    let home = server.plan.unwrap().partition.home.unwrap();
-    assert_eq!(home, new.path().join("machine.slice/rtvm-measured"));
+    let homes = server.plan.unwrap().partition.homes;
+    assert!(homes.values().eq([&new.path().join("machine.slice/rtvm-measured")]));
 }
 
 #[test]
