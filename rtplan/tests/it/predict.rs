@@ -13,9 +13,12 @@ use proptest::prelude::*;
 use rtplan::predict::{Mix, Transport};
 use serde_json::Value;
 
+/// How many components there are.
+const ALL: usize = Component::ALL.len();
+
 /// A vector whose operations cost these, each within 1 % below and 2 % above.
-fn vector(name: &str, costs: [f64; 11]) -> CostVector {
-    let cost = |(component, ns): (Component, f64)| {
+fn vector(name: &str, costs: &[f64]) -> CostVector {
+    let cost = |(component, &ns): (Component, &f64)| {
         let cost = Cost {
             per_operation_ns: ns,
             low_ns: ns * 0.99,
@@ -39,13 +42,13 @@ fn vector(name: &str, costs: [f64; 11]) -> CostVector {
     }
 }
 
-fn costs() -> impl Strategy<Value = [f64; 11]> {
-    prop::array::uniform11(0.1..10_000.0_f64)
+fn costs() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec(0.1..10_000.0_f64, ALL)
 }
 
-/// One to eleven components in any shares.
+/// Any number of components in any shares.
 fn mix() -> impl Strategy<Value = Mix> {
-    let weights = prop::collection::btree_map(0..11_usize, 0.01..1.0_f64, 1..=11);
+    let weights = prop::collection::btree_map(0..ALL, 0.01..1.0_f64, 1..=ALL);
     weights.prop_map(|weights| {
         let sum: f64 = weights.values().sum();
         let share = |(at, weight): (usize, f64)| (Component::ALL[at], weight / sum);
@@ -66,7 +69,7 @@ fn mix_there(transport: &Transport) -> Mix {
 proptest! {
     #[test]
     fn equal_vectors_change_nothing(costs in costs(), mix in mix(), ns in 1..10_u64.pow(12)) {
-        let here = vector("a", costs);
+        let here = vector("a", &costs);
         let execution = Duration::from_nanos(ns);
         let scaled = between(&here, &here, &mix).scaled(execution);
         // Weights add up to 1 but for the last binary digit.
@@ -78,7 +81,7 @@ proptest! {
     fn there_and_back_is_where_it_began(
         a in costs(), b in costs(), mix in mix(), ns in 10_u64.pow(6)..10_u64.pow(12),
     ) {
-        let (a, b) = (vector("a", a), vector("b", b));
+        let (a, b) = (vector("a", &a), vector("b", &b));
         let there = between(&a, &b, &mix);
         let back = between(&b, &a, &mix_there(&there));
         let execution = Duration::from_nanos(ns);
@@ -93,16 +96,16 @@ proptest! {
 
     #[test]
     fn the_range_holds_the_typical_time(a in costs(), b in costs(), mix in mix(), ns in 1..10_u64.pow(9)) {
-        let scaled = between(&vector("a", a), &vector("b", b), &mix).scaled(Duration::from_nanos(ns));
+        let scaled = between(&vector("a", &a), &vector("b", &b), &mix).scaled(Duration::from_nanos(ns));
         prop_assert!(scaled.low <= scaled.typical && scaled.typical <= scaled.high);
     }
 
     #[test]
-    fn what_costs_more_takes_longer(a in costs(), mix in mix(), at in 0..11_usize) {
-        let here = vector("a", a);
+    fn what_costs_more_takes_longer(a in costs(), mix in mix(), at in 0..ALL) {
+        let here = vector("a", &a);
         let mut dearer = a;
         dearer[at] *= 2.0;
-        let scale = between(&here, &vector("b", dearer), &mix).scale.typical;
+        let scale = between(&here, &vector("b", &dearer), &mix).scale.typical;
         let weight = mix.parts().find(|(own, _)| *own == Component::ALL[at]);
         let weight = weight.map_or(0.0, |(_, weight)| weight);
         prop_assert!((scale - 1.0 - weight).abs() < 1e-9, "{scale} {weight}");
@@ -112,12 +115,12 @@ proptest! {
 /// Integer latency of 2 and 3 ns, the rest 1 and 10.
 fn hosts(folder: &Path) {
     let costs = |latency: f64, rest: f64| {
-        let mut costs = [rest; 11];
+        let mut costs = [rest; ALL];
         costs[0] = latency;
         costs
     };
     for (name, vector) in
-        [("a", vector("here", costs(2.0, 1.0))), ("b", vector("there", costs(3.0, 10.0)))]
+        [("a", vector("here", &costs(2.0, 1.0))), ("b", vector("there", &costs(3.0, 10.0)))]
     {
         let text = serde_json::to_string(&vector).unwrap();
         fs::write(folder.join(format!("{name}.json")), text).unwrap();
@@ -249,6 +252,25 @@ execution times × 5.7500 (5.5809 to 5.9242)
 100.000 ms here take 575.000 ms there (558.088 to 592.424)
 "#);
 
+    // The same operations, counted: 40 and 20 ms of 75.
+    let operations = "integer_latency=20e6,memory_l3=2e7";
+    let rest = ["--execution", "75ms", "--operations", operations, "--summary", "json"];
+    let answer = json(&predict(folder.path(), &rest));
+    assert_eq!(answer["execution"]["to_execution_ns"], 325_000_000);
+    assert_eq!(answer["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 0.8}));
+    let text = predict(folder.path(), &rest[..4]);
+    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap(), @r#"
+from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+
+execution times × 4.3333 (4.2059 to 4.4646)
+  integer_latency      66.7 % here,  23.1 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
+  memory_l3            33.3 % here,  76.9 % there: 1.000 ns here, 10.000 ns there (× 10.0000)
+  the operations that were counted cost 60.000 ms here, 80.0 % of the execution time
+
+75.000 ms here take 325.000 ms there (315.441 to 334.848)
+"#);
+
     // With a CPU to itself, and where nothing is promised anyway.
     for name in ["too-much", "too-much-for-anything"] {
         let rest = ["--suite", "suite.toml", "--only", name, "--summary", "json"];
@@ -272,7 +294,7 @@ fn what_cannot_travel_is_refused_with_its_place() {
         change(&mut vector);
         fs::write(folder.path().join(name), vector.to_string()).unwrap();
     };
-    changed("later.json", &|vector| vector["schema_version"] = 2.into());
+    changed("earlier.json", &|vector| vector["schema_version"] = 1.into());
     changed("more.json", &|vector| vector["speed"] = 2.into());
     changed("other.json", &|vector| vector["costs"]["speed"] = 2.into());
     changed("less.json", &|vector| vector["costs"]["memory_l3"] = Value::Null);
@@ -286,7 +308,13 @@ fn what_cannot_travel_is_refused_with_its_place() {
         (vec![], "--suite"),
         ([&execution[..], &["--mix", "timer=0.5"]].concat(), "add up to 0.5"),
         ([&execution[..], &["--mix", "speed=1"]].concat(), "no component `speed`"),
-        ([&execution[..], &["--to", "later.json"]].concat(), "cannot be used multiple times"),
+        ([&execution[..], &["--operations", "speed=1"]].concat(), "no component `speed`"),
+        ([&execution[..], &["--operations", "timer=0.5"]].concat(), "timer: `0.5` is not a number"),
+        (
+            [&execution[..], &["--operations", "timer=1", "--mix", "timer=1"]].concat(),
+            "cannot be used with",
+        ),
+        ([&execution[..], &["--to", "earlier.json"]].concat(), "cannot be used multiple times"),
     ] {
         let output = predict(folder.path(), &rest);
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -294,7 +322,7 @@ fn what_cannot_travel_is_refused_with_its_place() {
         assert!(stderr.contains(says) && output.stdout.is_empty(), "{rest:?}: {stderr}");
     }
     for (to, says) in [
-        ("later.json", "--to later.json: schema_version 2: this program reads version 1"),
+        ("earlier.json", "--to earlier.json: schema_version 1: this program reads version 2"),
         (
             "more.json",
             "--to more.json: not a vector of `rtload characterise`: unknown field `speed`",
