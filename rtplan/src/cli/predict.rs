@@ -65,8 +65,7 @@ pub(super) fn predict(args: &Predict) -> Result<Exit, CliError> {
         None => Vec::new(),
     };
     let counted = counted.map(|counted| counted.work);
-    let report =
-        Report::new((&from, &to), &transport, counted, (args.execution, predictions));
+    let report = Report::new((&from, &to), &transport, counted, (args.execution, predictions));
     write::print(args.summary, || &report, || report.text())?;
     Ok(if report.holds() { Exit::Done } else { Exit::NotHeld })
 }

@@ -99,7 +99,8 @@ impl Report {
                 format!(", {:.1} % of the execution time", share * 100.0)
             });
             let cost = own.cost_ns / 1e6;
-            let _ = writeln!(text, "  the operations that were counted cost {cost:.3} ms here{whole}");
+            let _ =
+                writeln!(text, "  the operations that were counted cost {cost:.3} ms here{whole}");
         }
         if let Some(own) = &self.execution {
             let _ = writeln!(
