@@ -12,6 +12,9 @@ use super::{
     transport::Named,
 };
 
+/// What is not counted: steps that wait for each other.
+const WAITING: Component = Component::IntegerLatency;
+
 /// How many operations of each component the work consists of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts(BTreeMap<Component, f64>);
@@ -41,32 +44,41 @@ pub struct Counted {
 pub struct CountedWork {
     /// The sum over all components, by the medians.
     pub cost_ns: f64,
-    /// As a share of the execution time that was measured; none without one. Far from 1, what the work
-    /// consists of was not understood.
+    /// As a share of the execution time that was measured; none without one. Far above 1 or far below,
+    /// the work does not consist of them.
     pub of_execution: Option<f64>,
 }
 
 impl Counts {
-    /// The mix of these operations where they cost what `from` says. `execution` is what the work
-    /// takes there.
+    /// The mix of these operations where they cost what `from` says. `execution` is what the work takes
+    /// there: what it is longer than all of them is time in which steps wait for each other, as those
+    /// of `integer_latency` do. Without it, or where it is shorter, the mix is theirs alone.
     ///
     /// # Errors
     /// [`PredictError::Missing`].
     pub fn at(&self, from: Named, execution: Option<Duration>) -> Result<Counted, PredictError> {
         let mut costs = BTreeMap::new();
         for (component, number) in &self.0 {
-            let cost = from.1.cost(*component).ok_or_else(|| PredictError::Missing {
-                file: from.0.to_owned(),
-                component: *component,
-            })?;
-            costs.insert(*component, number * cost.per_operation_ns);
+            costs.insert(*component, number * cost(from, *component)?);
         }
         let cost_ns: f64 = costs.values().sum();
-        costs.values_mut().for_each(|own| *own /= cost_ns);
-        let of_execution = execution.map(|whole| cost_ns / as_ns(whole) as f64);
+        let execution_ns = execution.map(|whole| as_ns(whole) as f64);
+        let waiting_ns = execution_ns.map_or(0.0, |whole| whole - cost_ns);
+        if waiting_ns > 0.0 {
+            cost(from, WAITING)?;
+            *costs.entry(WAITING).or_default() += waiting_ns;
+        }
+        let whole: f64 = costs.values().sum();
+        costs.values_mut().for_each(|own| *own /= whole);
+        let of_execution = execution_ns.map(|whole| cost_ns / whole);
         let mix = Mix::new(costs).expect("shares of a sum add up to 1");
         Ok(Counted { mix, work: CountedWork { cost_ns, of_execution } })
     }
+}
+
+fn cost((file, vector): Named, component: Component) -> Result<f64, PredictError> {
+    let missing = || PredictError::Missing { file: file.to_owned(), component };
+    Ok(vector.cost(component).ok_or_else(missing)?.per_operation_ns)
 }
 
 impl FromStr for Counts {

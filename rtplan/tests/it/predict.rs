@@ -252,25 +252,6 @@ execution times × 5.7500 (5.5809 to 5.9242)
 100.000 ms here take 575.000 ms there (558.088 to 592.424)
 "#);
 
-    // The same operations, counted: 40 and 20 ms of 75.
-    let operations = "integer_latency=20e6,memory_l3=2e7";
-    let rest = ["--execution", "75ms", "--operations", operations, "--summary", "json"];
-    let answer = json(&predict(folder.path(), &rest));
-    assert_eq!(answer["execution"]["to_execution_ns"], 325_000_000);
-    assert_eq!(answer["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 0.8}));
-    let text = predict(folder.path(), &rest[..4]);
-    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap(), @r#"
-from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
-  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
-
-execution times × 4.3333 (4.2059 to 4.4646)
-  integer_latency      66.7 % here,  23.1 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
-  memory_l3            33.3 % here,  76.9 % there: 1.000 ns here, 10.000 ns there (× 10.0000)
-  the operations that were counted cost 60.000 ms here, 80.0 % of the execution time
-
-75.000 ms here take 325.000 ms there (315.441 to 334.848)
-"#);
-
     // With a CPU to itself, and where nothing is promised anyway.
     for name in ["too-much", "too-much-for-anything"] {
         let rest = ["--suite", "suite.toml", "--only", name, "--summary", "json"];
@@ -282,6 +263,40 @@ execution times × 4.3333 (4.2059 to 4.4646)
         assert!(own["not_simulated"].as_str().unwrap().contains("longer than its period"), "{own}");
         assert_eq!(own["tasks"][0]["jobs"], Value::Null);
     }
+}
+
+#[test]
+fn operations_that_were_counted_are_a_mix_of_what_they_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    hosts(folder.path());
+    let answer = |execution: &str| {
+        let operations = ["--operations", "integer_throughput=20e6,memory_l3=4e7"];
+        let rest = ["--execution", execution, "--summary", "json"];
+        json(&predict(folder.path(), &[&operations[..], &rest].concat()))
+    };
+    // 20 and 40 ms of 75; in the rest steps wait for each other.
+    let longer = answer("75ms");
+    assert_eq!(longer["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 0.8}));
+    assert_eq!(longer["mix"][0]["component"], "integer_latency");
+    assert_eq!(longer["execution"]["to_execution_ns"], 622_500_000);
+    // More than the work takes: as much of each kind less.
+    let shorter = answer("30ms");
+    assert_eq!(shorter["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 2.0}));
+    assert_eq!(shorter["execution"]["to_execution_ns"], 300_000_000);
+
+    let rest = ["--execution", "75ms", "--operations", "memory_l3=6e7"];
+    let text = predict(folder.path(), &rest);
+    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap(), @r#"
+from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
+
+execution times × 8.3000 (8.0559 to 8.5515)
+  integer_latency      20.0 % here,   3.6 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
+  memory_l3            80.0 % here,  96.4 % there: 1.000 ns here, 10.000 ns there (× 10.0000)
+  the operations that were counted cost 60.000 ms here, 80.0 % of the execution time
+
+75.000 ms here take 622.500 ms there (604.191 to 641.364)
+"#);
 }
 
 #[test]
