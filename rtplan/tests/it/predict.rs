@@ -113,7 +113,7 @@ proptest! {
 }
 
 /// Integer latency of 2 and 3 ns, the rest 1 and 10.
-fn hosts(folder: &Path) {
+pub fn hosts(folder: &Path) {
     let costs = |latency: f64, rest: f64| {
         let mut costs = [rest; ALL];
         costs[0] = latency;
@@ -174,13 +174,13 @@ web = {}
 repetitions = 1
 "#;
 
-fn predict(folder: &Path, rest: &[&str]) -> Output {
+pub fn predict(folder: &Path, rest: &[&str]) -> Output {
     let mut rtplan = Command::new(env!("CARGO_BIN_EXE_rtplan"));
     rtplan.current_dir(folder).args(["predict", "--from", "a.json", "--to", "b.json"]);
     rtplan.args(rest).output().unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
@@ -266,40 +266,6 @@ execution times × 5.7500 (5.5809 to 5.9242)
 }
 
 #[test]
-fn operations_that_were_counted_are_a_mix_of_what_they_cost() {
-    let folder = tempfile::tempdir().unwrap();
-    hosts(folder.path());
-    let answer = |execution: &str| {
-        let operations = ["--operations", "integer_throughput=20e6,memory_l3=4e7"];
-        let rest = ["--execution", execution, "--summary", "json"];
-        json(&predict(folder.path(), &[&operations[..], &rest].concat()))
-    };
-    // 20 and 40 ms of 75; in the rest steps wait for each other.
-    let longer = answer("75ms");
-    assert_eq!(longer["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 0.8}));
-    assert_eq!(longer["mix"][0]["component"], "integer_latency");
-    assert_eq!(longer["execution"]["to_execution_ns"], 622_500_000);
-    // More than the work takes: as much of each kind less.
-    let shorter = answer("30ms");
-    assert_eq!(shorter["counted"], serde_json::json!({"cost_ns": 6e7, "of_execution": 2.0}));
-    assert_eq!(shorter["execution"]["to_execution_ns"], 300_000_000);
-
-    let rest = ["--execution", "75ms", "--operations", "memory_l3=6e7"];
-    let text = predict(folder.path(), &rest);
-    insta::assert_snapshot!(String::from_utf8(text.stdout).unwrap(), @r#"
-from here (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
-  to there (processor unknown, platform unknown), CPU 1, 2026-11-26T15:00:00Z
-
-execution times × 8.3000 (8.0559 to 8.5515)
-  integer_latency      20.0 % here,   3.6 % there: 2.000 ns here, 3.000 ns there (× 1.5000)
-  memory_l3            80.0 % here,  96.4 % there: 1.000 ns here, 10.000 ns there (× 10.0000)
-  the operations that were counted cost 60.000 ms here, 80.0 % of the execution time
-
-75.000 ms here take 622.500 ms there (604.191 to 641.364)
-"#);
-}
-
-#[test]
 fn what_cannot_travel_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     hosts(folder.path());
@@ -323,12 +289,6 @@ fn what_cannot_travel_is_refused_with_its_place() {
         (vec![], "--suite"),
         ([&execution[..], &["--mix", "timer=0.5"]].concat(), "add up to 0.5"),
         ([&execution[..], &["--mix", "speed=1"]].concat(), "no component `speed`"),
-        ([&execution[..], &["--operations", "speed=1"]].concat(), "no component `speed`"),
-        ([&execution[..], &["--operations", "timer=0.5"]].concat(), "timer: `0.5` is not a number"),
-        (
-            [&execution[..], &["--operations", "timer=1", "--mix", "timer=1"]].concat(),
-            "cannot be used with",
-        ),
         ([&execution[..], &["--to", "earlier.json"]].concat(), "cannot be used multiple times"),
     ] {
         let output = predict(folder.path(), &rest);
