@@ -388,7 +388,7 @@ pub struct CharacteriseArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Time to measure, about; at least 20 batches of 10 ms of each operation are taken
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "5s")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true, default_value = "7s")]
     pub length: Duration,
     /// Form of the summary on standard output
     #[arg(long, default_value = "text")]

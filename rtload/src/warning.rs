@@ -84,6 +84,11 @@ pub enum Warning {
         /// Which.
         component: Component,
     },
+    /// The program whose start is measured cannot be started.
+    NoStart {
+        /// What the kernel said.
+        why: String,
+    },
     /// Stalls, or a clock too coarse, left nothing of a component of the vector of costs.
     NothingMeasured {
         /// Which.
@@ -178,6 +183,11 @@ impl fmt::Display for Warning {
                 "{component} was not measured: {} MiB are more than half of the memory that is \
                  available; free some and measure again",
                 component.size_bytes().unwrap_or(0) >> 20
+            ),
+            Self::NoStart { why } => write!(
+                f,
+                "process_start was not measured: a program in memory cannot be started ({why}); \
+                 `sysctl vm.memfd_noexec` above 0 forbids it"
             ),
             Self::NothingMeasured { component } => write!(
                 f,

@@ -1,16 +1,25 @@
-//! Memory that does not fault while something is measured.
+//! Memory that does not fault while something is measured, and faults that are what is measured.
 
-use std::{hint::black_box, io};
+use std::{hint::black_box, io, num::NonZeroUsize};
 
-use nix::sys::{
-    mman::{MlockAllFlags, mlockall, munlockall},
-    resource::{RLIM_INFINITY, Resource, setrlimit},
+use nix::{
+    errno::Errno,
+    sys::{
+        mman::{
+            MapFlags, MlockAllFlags, MmapAdvise, ProtFlags, madvise, mlockall, mmap_anonymous,
+            munlockall, munmap,
+        },
+        resource::{RLIM_INFINITY, Resource, setrlimit},
+    },
 };
 
 use crate::procfs::Proc;
 
 /// CAP_IPC_LOCK, as a bit of the capability masks in /proc.
 const CAP_IPC_LOCK: u64 = 1 << 14;
+
+/// Bytes of a page of x86-64 that is not huge.
+const PAGE: usize = 4096;
 
 /// How much of the memory is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +70,48 @@ pub fn touch_stack() {
     black_box(&stack);
 }
 
+/// Maps so many fresh anonymous pages, writes to each once, and gives them back: a page fault each,
+/// whatever the host's policy on huge pages.
+///
+/// # Errors
+/// ENOMEM where there are not so many; EINVAL for none.
+pub fn fault_in(pages: usize) -> io::Result<()> {
+    let bytes = NonZeroUsize::new(pages.saturating_mul(PAGE)).ok_or(Errno::EINVAL)?;
+    let writable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the kernel chooses the address: the mapping covers nothing that anybody else uses.
+    let start = unsafe { mmap_anonymous(None, bytes, writable, MapFlags::MAP_PRIVATE) }?;
+    // A kernel without huge pages refuses, and makes none.
+    // SAFETY: the range is that mapping; the advice changes no contents.
+    let _refused = unsafe { madvise(start, bytes.get(), MmapAdvise::MADV_NOHUGEPAGE) };
+    let first = start.cast::<u8>();
+    for page in 0..pages {
+        // SAFETY: within the mapping, which is writable and known to nobody else.
+        unsafe { first.add(page * PAGE).write_volatile(1) };
+    }
+    // SAFETY: the range is that mapping, and no reference into it was ever made.
+    unsafe { munmap(start, bytes.get()) }?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use nix::sys::resource::{UsageWho, getrusage};
+
     use super::*;
+
+    #[test]
+    fn every_fresh_page_is_a_fault() {
+        let faults = || {
+            let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+            usage.minor_page_faults()
+        };
+        // Twice what a huge page holds.
+        let before = faults();
+        fault_in(1024).unwrap();
+        let taken = faults() - before;
+        assert!((1024..1100).contains(&taken), "{taken}");
+        assert_eq!(fault_in(0).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+    }
 
     #[test]
     fn privilege_is_the_capability_in_the_first_user_namespace() {

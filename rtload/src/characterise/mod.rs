@@ -11,6 +11,8 @@ mod host;
 mod loops;
 mod memory;
 mod probes;
+mod start;
+mod streams;
 mod switch;
 
 use std::{thread, time::Duration};
@@ -33,7 +35,7 @@ use crate::{Error, options::CharacteriseArgs, output, plan, signals::Signals, wa
 pub const BATCH: Duration = Duration::from_millis(10);
 
 /// How long a measurement takes, unless told otherwise.
-pub const LENGTH: Duration = Duration::from_secs(5);
+pub const LENGTH: Duration = Duration::from_secs(7);
 
 /// The priority while measuring, where the kernel grants it.
 const PRIORITY: u8 = 80;

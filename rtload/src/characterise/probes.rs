@@ -8,7 +8,8 @@ use std::{
 };
 
 use kernel::{
-    clock::{monotonic_ns, sleep_until},
+    clock::{monotonic_ns, sleep_until, thread_cpu_ns},
+    memory::fault_in,
     procfs::Proc,
 };
 use model::{
@@ -22,6 +23,8 @@ use super::{
     batches::Probe,
     loops::{self, BITS, CHAINS},
     memory::{LOADS, Ring},
+    start::Trivial,
+    streams::{ACCESSES, BRANCHES, Buffers, VECTOR_OPERATIONS},
     switch::Partner,
 };
 use crate::{Error, traffic::available, warning::Warning};
@@ -31,6 +34,9 @@ const LEAST_BATCHES: u64 = 20;
 
 /// How long a sleep of the timer's probe is meant to last.
 const SLEEP_NS: u64 = 50_000;
+
+/// Pages of a mapping whose first touches are measured: 1 MiB.
+const PAGES: u64 = 256;
 
 /// What was measured.
 pub struct Taken {
@@ -52,8 +58,8 @@ pub fn take(length: Duration, keep_going: &dyn Fn() -> bool) -> Result<Taken, Er
         let mut probes = Vec::new();
         for component in Component::ALL {
             match probe(component, &words, scope)? {
-                Some(probe) => probes.push((Some(component), probe)),
-                None => warnings.push(Warning::NoRoomFor { component }),
+                Ok(probe) => probes.push((Some(component), probe)),
+                Err(why) => warnings.push(why),
             }
         }
         probes.push((None, Probe::timed(1, loops::empty)));
@@ -101,24 +107,42 @@ fn failed(error: io::Error) -> Error {
     Error::system("cannot measure")(error)
 }
 
-/// None where there is too little memory for it.
+/// A warning where this host has not what it takes.
 fn probe<'scope>(
     component: Component,
     words: &'scope [u64],
     scope: &'scope Scope<'scope, '_>,
-) -> Result<Option<Probe<'scope>>, Error> {
-    Ok(Some(match component {
+) -> Result<Result<Probe<'scope>, Warning>, Error> {
+    Ok(Ok(match component {
         Component::IntegerLatency => Probe::timed(1, loops::latency),
         Component::IntegerThroughput => Probe::timed(CHAINS, loops::throughput),
         Component::FloatingPoint => Probe::timed(1, loops::floating_point),
+        Component::Vector => {
+            let mut buffers = Buffers::new();
+            Probe::timed(VECTOR_OPERATIONS, move |units| buffers.vectors(units))
+        }
         Component::Branches => Probe::timed(BITS, move |units| loops::branches(units, words)),
+        Component::BranchThroughput => {
+            let buffers = Buffers::new();
+            Probe::timed(BRANCHES, move |units| buffers.branches(units))
+        }
+        Component::LoadThroughput => {
+            let buffers = Buffers::new();
+            Probe::timed(ACCESSES, move |units| buffers.loads(units))
+        }
+        Component::StoreThroughput => {
+            let mut buffers = Buffers::new();
+            Probe::timed(ACCESSES, move |units| buffers.stores(units))
+        }
         Component::MemoryL1 | Component::MemoryL2 | Component::MemoryL3 | Component::MemoryDram => {
             let bytes = component.size_bytes().expect("memory has a size");
             // Half of what is there stays.
             if available(&Proc::default()).is_some_and(|there| there / 2 < bytes) {
-                return Ok(None);
+                return Ok(Err(Warning::NoRoomFor { component }));
             }
-            let Some(mut ring) = Ring::new(bytes) else { return Ok(None) };
+            let Some(mut ring) = Ring::new(bytes) else {
+                return Ok(Err(Warning::NoRoomFor { component }));
+            };
             Probe::timed(LOADS, move |units| ring.walk(units))
         }
         Component::SystemCall => Probe::timed(1, |units| {
@@ -126,6 +150,13 @@ fn probe<'scope>(
                 std::hint::black_box(getppid());
             }
         }),
+        Component::PageFault => Probe::new(PAGES, faults),
+        Component::ProcessStart => {
+            match Trivial::new().and_then(|trivial| trivial.start(1).map(|_time| trivial)) {
+                Ok(trivial) => Probe::new(1, move |times| trivial.start(times)),
+                Err(why) => return Ok(Err(Warning::NoStart { why: why.to_string() })),
+            }
+        }
         Component::ContextSwitch => {
             let mut partner = Partner::start(scope).map_err(failed)?;
             Probe::new(2, move |rounds| partner.switch(rounds))
@@ -134,10 +165,18 @@ fn probe<'scope>(
     }))
 }
 
+fn faults(units: u64) -> io::Result<u64> {
+    let begin = thread_cpu_ns();
+    for _ in 0..units {
+        fault_in(PAGES as usize)?;
+    }
+    Ok(thread_cpu_ns() - begin)
+}
+
 fn sleeps(units: u64) -> io::Result<u64> {
-    let begin = kernel::clock::thread_cpu_ns();
+    let begin = thread_cpu_ns();
     for _ in 0..units {
         sleep_until(monotonic_ns() + SLEEP_NS)?;
     }
-    Ok(kernel::clock::thread_cpu_ns() - begin)
+    Ok(thread_cpu_ns() - begin)
 }

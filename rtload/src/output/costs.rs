@@ -115,14 +115,20 @@ CPU 1 of lab (An Example, Linux 6.1, KVMKVMKVM), policy fifo
 integer_latency           1.500       1.250       2.000  an iteration of rtload's loop: six dependent steps
 integer_throughput        3.000       2.750       3.500  the same six steps, four chains at a time
 floating_point            4.500       4.250       5.000  a multiplication and an addition of doubles, dependent
-branches                  6.000       5.750       6.500  a branch on a random bit: half are mispredicted
-memory_l1                 7.500       7.250       8.000  a dependent load in 16 KiB
-memory_l2                 9.000       8.750       9.500  a dependent load in 256 KiB
-memory_l3                10.500      10.250      11.000  a dependent load in 4 MiB
+vector                    6.000       5.750       6.500  a 128-bit vector operation (SSE2), loads and stores around it
+branches                  7.500       7.250       8.000  a branch on a random bit: half are mispredicted
+branch_throughput         9.000       8.750       9.500  a comparison and a branch that is always predicted
+load_throughput          10.500      10.250      11.000  a load in 16 KiB that waits for none before it
+store_throughput         12.000      11.750      12.500  a store in 16 KiB
+memory_l1                13.500      13.250      14.000  a dependent load in 16 KiB
+memory_l2                15.000      14.750      15.500  a dependent load in 256 KiB
+memory_l3                16.500      16.250      17.000  a dependent load in 4 MiB
 memory_dram                   –           –           –  a dependent load in 64 MiB
-system_call              13.500      13.250      14.000  a system call that does nothing (getppid)
-context_switch           15.000      14.750      15.500  a switch between two threads, without the pipe's own cost
-timer                    16.500      16.250      17.000  a sleep until an instant: the timer, the switch away and back
+system_call              19.500      19.250      20.000  a system call that does nothing (getppid)
+page_fault               21.000      20.750      21.500  the first touch of a fresh page of 4 KiB, and giving it back
+process_start            22.500      22.250      23.000  a static program that ends at once: fork, exec, exit, wait
+context_switch           24.000      23.750      24.500  a switch between two threads, without the pipe's own cost
+timer                    25.500      25.250      26.000  a sleep until an instant: the timer, the switch away and back
 
 median, 10th and 90th percentile of batches of 10 ms; the loop around an operation takes 0.310 ns, the clock around a batch – ns
 "#);
@@ -137,7 +143,7 @@ median, 10th and 90th percentile of batches of 10 ms; the loop around an operati
         let summary = CostsSummary { vector: &vector, warnings };
         insta::assert_snapshot!(serde_json::to_string_pretty(&summary).unwrap(), @r#"
 {
-  "schema_version": 1,
+  "schema_version": 2,
   "measured_utc": "2026-11-26T15:00:00Z",
   "host": {
     "name": "lab",
@@ -163,9 +169,9 @@ median, 10th and 90th percentile of batches of 10 ms; the loop around an operati
       "batch_operations": 1000
     },
     "memory_l1": {
-      "per_operation_ns": 7.5,
-      "low_ns": 7.25,
-      "high_ns": 8.0,
+      "per_operation_ns": 13.5,
+      "low_ns": 13.25,
+      "high_ns": 14.0,
       "batches": 38,
       "batch_operations": 1000,
       "size_bytes": 16384

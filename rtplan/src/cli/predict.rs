@@ -11,7 +11,7 @@ use model::{Exit, costs::CostVector, duration};
 use super::{CliError, args::Summary, ask::usage, chosen, simulate::usual_fair_server, write};
 use crate::{
     output::predicted::Report,
-    predict::{Mix, PredictError, Transport, predict as predicted},
+    predict::{Counts, Mix, PredictError, Transport, predict as predicted},
     sim::suite::Plan,
 };
 
@@ -37,6 +37,10 @@ pub struct Predict {
     /// for example `integer_latency=0.6,memory_l3=0.4`
     #[arg(long, value_name = "COMPONENT=WEIGHT,…", default_value = "integer_latency=1")]
     mix: Mix,
+    /// Instead of a mix: how many operations of each kind were counted in the work, for example
+    /// `integer_throughput=2e7,page_fault=2100`; they take the time that they cost on the first host
+    #[arg(long, value_name = "COMPONENT=NUMBER,…", conflicts_with = "mix")]
+    operations: Option<Counts>,
     /// Form of the answer on standard output
     #[arg(long, value_enum, default_value_t = Summary::Text)]
     summary: Summary,
@@ -47,15 +51,21 @@ pub(super) fn predict(args: &Predict) -> Result<Exit, CliError> {
     let (from, to) = (vector("--from", &args.from)?, vector("--to", &args.to)?);
     let name = |path: &Path| path.display().to_string();
     let (from_name, to_name) = (name(&args.from), name(&args.to));
-    let transport = Transport::between((&from_name, &from), (&to_name, &to), &args.mix)?;
     if args.execution.is_some_and(|time| time.is_zero()) {
         return Err(usage("--execution 0: must be above zero, for example `250ms`"));
     }
+    let counted = match &args.operations {
+        Some(counts) => Some(counts.at((&from_name, &from), args.execution)?),
+        None => None,
+    };
+    let mix = counted.as_ref().map_or(&args.mix, |counted| &counted.mix);
+    let transport = Transport::between((&from_name, &from), (&to_name, &to), mix)?;
     let predictions = match &args.suite {
         Some(file) => of_suite(file, &args.only, &transport)?,
         None => Vec::new(),
     };
-    let report = Report::new(&from, &to, &transport, args.execution, predictions);
+    let counted = counted.map(|counted| counted.work);
+    let report = Report::new((&from, &to), &transport, counted, (args.execution, predictions));
     write::print(args.summary, || &report, || report.text())?;
     Ok(if report.holds() { Exit::Done } else { Exit::NotHeld })
 }

@@ -8,7 +8,7 @@ use model::{
 };
 use serde::Serialize;
 
-use crate::predict::{Part, PredictedTask, Prediction, Scale, Transport};
+use crate::predict::{CountedWork, Part, PredictedTask, Prediction, Scale, Transport};
 
 /// Where a vector was measured.
 #[derive(Debug, Serialize)]
@@ -35,19 +35,19 @@ pub struct Report {
     to: HostReport,
     scale: Scale,
     mix: Vec<Part>,
+    counted: Option<CountedWork>,
     execution: Option<ExecutionReport>,
     experiments: Vec<Prediction>,
 }
 
 impl Report {
-    /// Gathers it; `execution` is scaled where it is given.
+    /// Gathers it; the execution time is scaled where it is given.
     #[must_use]
     pub fn new(
-        from: &CostVector,
-        to: &CostVector,
+        (from, to): (&CostVector, &CostVector),
         transport: &Transport,
-        execution: Option<Duration>,
-        experiments: Vec<Prediction>,
+        counted: Option<CountedWork>,
+        (execution, experiments): (Option<Duration>, Vec<Prediction>),
     ) -> Self {
         let host = |vector: &CostVector| HostReport {
             measured_utc: vector.measured_utc.clone(),
@@ -64,7 +64,7 @@ impl Report {
             }
         });
         let (scale, mix) = (transport.scale, transport.parts.clone());
-        Self { from: host(from), to: host(to), scale, mix, execution, experiments }
+        Self { from: host(from), to: host(to), scale, mix, counted, execution, experiments }
     }
 
     /// Whether no deadline is said not to hold.
@@ -93,6 +93,14 @@ impl Report {
                 part.to_ns,
                 part.ratio.typical
             );
+        }
+        if let Some(own) = self.counted {
+            let whole = own.of_execution.map_or_else(String::new, |share| {
+                format!(", {:.1} % of the execution time", share * 100.0)
+            });
+            let cost = own.cost_ns / 1e6;
+            let _ =
+                writeln!(text, "  the operations that were counted cost {cost:.3} ms here{whole}");
         }
         if let Some(own) = &self.execution {
             let _ = writeln!(

@@ -14,12 +14,12 @@ const TOLERANCE: f64 = 1e-3;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix(BTreeMap<Component, f64>);
 
-/// Why a text is no mix.
+/// Why a text is no list of components with a number each.
 #[derive(Debug, Clone, PartialEq, Error)]
-pub enum MixError {
-    /// Not of the form component=weight.
+pub enum PartError {
+    /// Not of the form component=number.
     #[error(
-        "`{0}` is not a part of a mix; write component=weight, for example \
+        "`{0}` is not a component with its number; write for example \
          `integer_latency=0.6,memory_l3=0.4`"
     )]
     Form(String),
@@ -27,8 +27,16 @@ pub enum MixError {
     #[error("there is no component `{0}`; there are {list}", list = Component::ALL.map(Component::name).join(", "))]
     Unknown(String),
     /// Twice the same.
-    #[error("{0} stands twice in the mix; give each component once")]
+    #[error("{0} stands twice; give each component once")]
     Twice(Component),
+}
+
+/// Why a text is no mix.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum MixError {
+    /// Not a list of components.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// Not a share.
     #[error("{0}: `{1}` is not a weight above 0 and up to 1, such as 0.6")]
     Weight(Component, String),
@@ -73,20 +81,29 @@ impl FromStr for Mix {
 
     fn from_str(text: &str) -> Result<Self, MixError> {
         let mut weights = BTreeMap::new();
-        for part in text.split(',') {
-            let form = || MixError::Form(part.trim().to_owned());
-            let (name, weight) = part.split_once('=').ok_or_else(form)?;
-            let (name, weight) = (name.trim(), weight.trim());
-            let component =
-                Component::named(name).ok_or_else(|| MixError::Unknown(name.to_owned()))?;
+        for (component, weight) in parts(text)? {
             let share = weight.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
             let share = share.ok_or_else(|| MixError::Weight(component, weight.to_owned()))?;
-            if weights.insert(component, share).is_some() {
-                return Err(MixError::Twice(component));
-            }
+            weights.insert(component, share);
         }
         Self::new(weights)
     }
+}
+
+/// `component=number,…`: each component once, the numbers as they stand there.
+pub(super) fn parts(text: &str) -> Result<BTreeMap<Component, &str>, PartError> {
+    let mut parts = BTreeMap::new();
+    for part in text.split(',') {
+        let form = || PartError::Form(part.trim().to_owned());
+        let (name, number) = part.split_once('=').ok_or_else(form)?;
+        let name = name.trim();
+        let component =
+            Component::named(name).ok_or_else(|| PartError::Unknown(name.to_owned()))?;
+        if parts.insert(component, number.trim()).is_some() {
+            return Err(PartError::Twice(component));
+        }
+    }
+    Ok(parts)
 }
 
 #[cfg(test)]
@@ -107,8 +124,8 @@ mod tests {
     #[test]
     fn what_is_no_mix_is_refused_with_its_value() {
         for (text, says) in [
-            ("", "`` is not a part of a mix"),
-            ("integer_latency", "`integer_latency` is not a part"),
+            ("", "`` is not a component with its number"),
+            ("integer_latency", "`integer_latency` is not a component"),
             ("speed=1", "no component `speed`; there are integer_latency, "),
             ("timer=0.5,timer=0.5", "timer stands twice"),
             ("timer=-1,branches=1", "timer: `-1` is not a weight"),

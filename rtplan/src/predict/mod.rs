@@ -5,6 +5,7 @@
 //! [`Mix`] of them that the task is made of; then the suite is analysed and simulated as if it had
 //! been written for the other host. `docs/predict.md` says what this leaves out.
 
+mod counts;
 mod mix;
 mod suite;
 mod transport;
@@ -14,7 +15,8 @@ use thiserror::Error;
 
 use crate::sim::suite::SuiteRunError;
 
-pub use mix::{Mix, MixError};
+pub use counts::{Counted, CountedWork, Counts, CountsError};
+pub use mix::{Mix, MixError, PartError};
 pub use suite::{PredictedTask, Prediction, predict};
 pub use transport::{Part, Scale, Scaled, Transport};
 
@@ -24,7 +26,7 @@ pub enum PredictError {
     /// A component of the mix is in one vector and not in the other, or in none.
     #[error(
         "{file}: no cost of {component}, which the mix asks for; measure it there with `rtload \
-         characterise`, or leave it out of `--mix`"
+         characterise`, or leave it out of the mix"
     )]
     Missing {
         /// Whose vector: what the caller calls it.

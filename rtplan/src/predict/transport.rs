@@ -59,7 +59,7 @@ pub struct Transport {
 }
 
 /// A vector and what its file is called.
-type Named<'a> = (&'a str, &'a CostVector);
+pub(super) type Named<'a> = (&'a str, &'a CostVector);
 
 impl Transport {
     /// C becomes C · Σ wᵢ (bᵢ / aᵢ), where wᵢ is the share of C that operations of kind i take at a

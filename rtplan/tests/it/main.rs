@@ -1,5 +1,6 @@
 //! All integration tests, as one program: it links once.
 
+mod counted;
 mod counter_examples;
 mod demand;
 mod oracle;

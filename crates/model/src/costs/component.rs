@@ -14,8 +14,16 @@ pub enum Component {
     IntegerThroughput,
     /// A multiplication and an addition of doubles.
     FloatingPoint,
+    /// An operation on a vector of 128 bits.
+    Vector,
     /// A branch on a random bit.
     Branches,
+    /// A branch that is predicted.
+    BranchThroughput,
+    /// A load that waits for none before it.
+    LoadThroughput,
+    /// A store.
+    StoreThroughput,
     /// A dependent load in 16 KiB.
     MemoryL1,
     /// A dependent load in 256 KiB.
@@ -26,6 +34,10 @@ pub enum Component {
     MemoryDram,
     /// The cheapest system call.
     SystemCall,
+    /// The first touch of a page.
+    PageFault,
+    /// A program that ends at once.
+    ProcessStart,
     /// A switch between two threads.
     ContextSwitch,
     /// A sleep until an instant.
@@ -34,16 +46,22 @@ pub enum Component {
 
 impl Component {
     /// All of them, in the order of files and tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::IntegerLatency,
         Self::IntegerThroughput,
         Self::FloatingPoint,
+        Self::Vector,
         Self::Branches,
+        Self::BranchThroughput,
+        Self::LoadThroughput,
+        Self::StoreThroughput,
         Self::MemoryL1,
         Self::MemoryL2,
         Self::MemoryL3,
         Self::MemoryDram,
         Self::SystemCall,
+        Self::PageFault,
+        Self::ProcessStart,
         Self::ContextSwitch,
         Self::Timer,
     ];
@@ -55,12 +73,18 @@ impl Component {
             Self::IntegerLatency => "integer_latency",
             Self::IntegerThroughput => "integer_throughput",
             Self::FloatingPoint => "floating_point",
+            Self::Vector => "vector",
             Self::Branches => "branches",
+            Self::BranchThroughput => "branch_throughput",
+            Self::LoadThroughput => "load_throughput",
+            Self::StoreThroughput => "store_throughput",
             Self::MemoryL1 => "memory_l1",
             Self::MemoryL2 => "memory_l2",
             Self::MemoryL3 => "memory_l3",
             Self::MemoryDram => "memory_dram",
             Self::SystemCall => "system_call",
+            Self::PageFault => "page_fault",
+            Self::ProcessStart => "process_start",
             Self::ContextSwitch => "context_switch",
             Self::Timer => "timer",
         }
@@ -79,12 +103,18 @@ impl Component {
             Self::IntegerLatency => "an iteration of rtload's loop: six dependent steps",
             Self::IntegerThroughput => "the same six steps, four chains at a time",
             Self::FloatingPoint => "a multiplication and an addition of doubles, dependent",
+            Self::Vector => "a 128-bit vector operation (SSE2), loads and stores around it",
             Self::Branches => "a branch on a random bit: half are mispredicted",
+            Self::BranchThroughput => "a comparison and a branch that is always predicted",
+            Self::LoadThroughput => "a load in 16 KiB that waits for none before it",
+            Self::StoreThroughput => "a store in 16 KiB",
             Self::MemoryL1 => "a dependent load in 16 KiB",
             Self::MemoryL2 => "a dependent load in 256 KiB",
             Self::MemoryL3 => "a dependent load in 4 MiB",
             Self::MemoryDram => "a dependent load in 64 MiB",
             Self::SystemCall => "a system call that does nothing (getppid)",
+            Self::PageFault => "the first touch of a fresh page of 4 KiB, and giving it back",
+            Self::ProcessStart => "a static program that ends at once: fork, exec, exit, wait",
             Self::ContextSwitch => "a switch between two threads, without the pipe's own cost",
             Self::Timer => "a sleep until an instant: the timer, the switch away and back",
         }

@@ -13,7 +13,7 @@ pub use component::Component;
 
 /// The version of the stored form and of what an operation is: vectors of different versions cannot
 /// be compared.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The cost of an operation, in nanoseconds of the thread's CPU time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -178,7 +178,7 @@ mod tests {
     fn what_cannot_be_right_is_refused_with_its_place() {
         type Change = fn(&mut serde_json::Value);
         let cases: [(Change, &str); 8] = [
-            (|value| value["schema_version"] = 2.into(), "schema_version 2: this program reads"),
+            (|value| value["schema_version"] = 1.into(), "schema_version 1: this program reads"),
             (|value| value["colour"] = 1.into(), "unknown field `colour`"),
             (|value| value["host"]["colour"] = 1.into(), "unknown field `colour`"),
             (|value| value["costs"]["colour"] = 1.into(), "unknown variant `colour`"),
