@@ -28,4 +28,5 @@ pub mod refusal;
 pub mod reply;
 pub mod rotate;
 pub mod shrink;
+pub mod vector;
 pub mod work;

@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
-use crate::filter::{Bicubic, Bilinear, Kernel, Nearest};
+use crate::filter::{Bicubic, Kernel, Nearest, Place};
 use crate::geometry::{FRACTION, Geometry, ONE, Walk, shared, span};
 use crate::params::Filter;
 use crate::picture::{PADDING, Picture};
 use crate::quarter;
+use crate::vector::BilinearVector;
 
 /// Rows and columns of a block.
 const BLOCK_ROWS: usize = 32;
@@ -37,7 +38,7 @@ pub fn rotate(
     match (turn.quarters, filter) {
         (Some(quarters), _) => quarter::turn(picture, quarters, canvas),
         (None, Filter::Nearest) => walk::<Nearest>(picture, turn, background, canvas),
-        (None, Filter::Bilinear) => walk::<Bilinear>(picture, turn, background, canvas),
+        (None, Filter::Bilinear) => walk::<BilinearVector>(picture, turn, background, canvas),
         (None, Filter::Bicubic) => walk::<Bicubic>(picture, turn, background, canvas),
     }
 }
@@ -163,13 +164,23 @@ fn interior<K: Kernel>(
 fn run<K: Kernel>(picture: &Picture, from: (i64, i64), step: (i64, i64), out: &mut [[u8; 3]]) {
     let (bytes, stride) = (picture.padded(), picture.stride());
     let (mut u, mut v) = from;
-    for pixel in out {
+    let mut next = || {
         let column = (u >> FRACTION) + K::LOW;
         let row = (v >> FRACTION) + K::LOW;
         let at = row as usize * stride + column as usize * 3;
-        *pixel = K::sample(bytes, stride, at, u, v);
+        let place = Place { at, u, v };
         u += step.0;
         v += step.1;
+        place
+    };
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    for pixels in fours {
+        let places = [next(), next(), next(), next()];
+        pixels.as_flattened_mut().copy_from_slice(&K::four(bytes, stride, &places));
+    }
+    for pixel in rest {
+        let Place { at, u, v } = next();
+        *pixel = K::sample(bytes, stride, at, u, v);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hyper::{
+use bytes::Bytes;
+use http::{
     Method,
-    body::Bytes,
     header::{HeaderName, HeaderValue},
 };
 use thiserror::Error;
