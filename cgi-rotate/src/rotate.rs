@@ -7,16 +7,16 @@
 
 use std::ops::Range;
 
-use crate::filter::{Bicubic, Kernel, Nearest, Place};
+use crate::filter::{Bicubic, Bilinear, Kernel, Nearest, Place};
 use crate::geometry::{FRACTION, Geometry, ONE, Walk, shared, span};
 use crate::params::Filter;
 use crate::picture::{PADDING, Picture};
 use crate::quarter;
-use crate::vector::BilinearVector;
+use crate::vector::{self, BilinearVector};
 
 /// Rows and columns of a block.
 const BLOCK_ROWS: usize = 32;
-const BLOCK_COLUMNS: usize = 64;
+const BLOCK_COLUMNS: usize = 32;
 
 /// Fills `canvas` (three bytes a pixel, all of `turn.canvas`) with the turned `picture`.
 ///
@@ -35,11 +35,51 @@ pub fn rotate(
 ) {
     assert_eq!((picture.width(), picture.height()), turn.source, "size of the picture");
     assert_eq!(canvas.len(), turn.canvas.0 * turn.canvas.1 * 3, "size of the canvas");
-    match (turn.quarters, filter) {
-        (Some(quarters), _) => quarter::turn(picture, quarters, canvas),
-        (None, Filter::Nearest) => walk::<Nearest>(picture, turn, background, canvas),
-        (None, Filter::Bilinear) => walk::<BilinearVector>(picture, turn, background, canvas),
-        (None, Filter::Bicubic) => walk::<Bicubic>(picture, turn, background, canvas),
+    if let Some(quarters) = turn.quarters {
+        return quarter::turn(picture, quarters, canvas);
+    }
+    let draw = band(filter);
+    for (number, lines) in canvas.chunks_mut(turn.canvas.0 * 3 * BLOCK_ROWS).enumerate() {
+        draw(picture, turn, background, number * BLOCK_ROWS, lines);
+    }
+}
+
+/// The same from the top, some rows at a time, which `take` gets: the canvas is never held as a whole.
+/// (Where the turn is by right angles and nothing is scaled, [`rotate`] is faster.)
+///
+/// # Errors
+/// The first of `take`.
+///
+/// # Panics
+/// Where `picture` has not the size that `turn` says.
+pub fn in_bands<E>(
+    picture: &Picture,
+    turn: &Geometry,
+    filter: Filter,
+    background: [u8; 3],
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    assert_eq!((picture.width(), picture.height()), turn.source, "size of the picture");
+    let (width, height) = turn.canvas;
+    let draw = band(filter);
+    let mut band = vec![0; width * 3 * BLOCK_ROWS];
+    for first in (0..height).step_by(BLOCK_ROWS) {
+        let lines = &mut band[..width * 3 * BLOCK_ROWS.min(height - first)];
+        draw(picture, turn, background, first, lines);
+        take(lines)?;
+    }
+    Ok(())
+}
+
+/// Draws the rows from the one given on.
+type Band = fn(&Picture, &Geometry, [u8; 3], usize, &mut [u8]);
+
+fn band(filter: Filter) -> Band {
+    match filter {
+        Filter::Nearest => walk::<Nearest>,
+        Filter::Bilinear if vector::pays() => walk::<BilinearVector>,
+        Filter::Bilinear => walk::<Bilinear>,
+        Filter::Bicubic => walk::<Bicubic>,
     }
 }
 
@@ -53,18 +93,21 @@ struct Row {
     inner: Range<usize>,
 }
 
-fn walk<K: Kernel>(picture: &Picture, turn: &Geometry, background: [u8; 3], canvas: &mut [u8]) {
+fn walk<K: Kernel>(
+    picture: &Picture,
+    turn: &Geometry,
+    background: [u8; 3],
+    first: usize,
+    lines: &mut [u8],
+) {
     let width = turn.canvas.0;
     let mut rows = Vec::with_capacity(BLOCK_ROWS);
-    for (band, lines) in canvas.chunks_mut(width * 3 * BLOCK_ROWS).enumerate() {
-        rows.clear();
-        for (y, line) in lines.chunks_exact_mut(width * 3).enumerate() {
-            let row = Row::new::<K>(turn, band * BLOCK_ROWS + y);
-            outline::<K>(picture, &row, turn, background, line);
-            rows.push(row);
-        }
-        interior::<K>(picture, &rows, turn.walk.column, lines, width);
+    for (y, line) in lines.chunks_exact_mut(width * 3).enumerate() {
+        let row = Row::new::<K>(turn, first + y);
+        outline::<K>(picture, &row, turn, background, line);
+        rows.push(row);
     }
+    interior::<K>(picture, &rows, turn.walk.column, lines, width);
 }
 
 impl Row {
@@ -99,8 +142,8 @@ fn outline<K: Kernel>(
 ) {
     let outside = (!turn.fills).then_some(background);
     let (line, _) = line.as_chunks_mut::<3>();
-    line[..row.touched.start].fill(background);
-    line[row.touched.end..].fill(background);
+    fill(&mut line[..row.touched.start], background);
+    fill(&mut line[row.touched.end..], background);
     let edges = if row.inner.is_empty() {
         [row.touched.clone(), 0..0]
     } else {
@@ -112,10 +155,19 @@ fn outline<K: Kernel>(
     }
 }
 
+/// Makes all `pixels` one colour; a grey one byte by byte, which is faster.
+fn fill(pixels: &mut [[u8; 3]], colour: [u8; 3]) {
+    match colour {
+        [r, g, b] if r == g && g == b => pixels.as_flattened_mut().fill(r),
+        _ => pixels.fill(colour),
+    }
+}
+
 /// A pixel some of whose taps may lie outside: they are gathered first. Those outside have that
 /// colour, or the one of the border.
 fn edge<K: Kernel>(picture: &Picture, u: i64, v: i64, outside: Option<&[u8; 3]>) -> [u8; 3] {
     const SIDE: usize = 4;
+    let side = (K::HIGH - K::LOW + 1) as usize;
     let mut taps = [0; SIDE * SIDE * 3 + PADDING];
     let pixels = picture.pixels();
     let index = |position: i64, tap: usize, side: usize| {
@@ -123,8 +175,8 @@ fn edge<K: Kernel>(picture: &Picture, u: i64, v: i64, outside: Option<&[u8; 3]>)
         let nearest = index.clamp(0, side as i64 - 1);
         (nearest as usize, nearest == index)
     };
-    for y in 0..SIDE {
-        for x in 0..SIDE {
+    for y in 0..side {
+        for x in 0..side {
             let (column, within_row) = index(u, x, picture.width());
             let (row, within_column) = index(v, y, picture.height());
             let nearest = &pixels[row * picture.stride() + column * 3..][..3];
@@ -284,6 +336,23 @@ mod tests {
             for (a, b) in got.iter().zip(reference(&picture, degrees, &turn)) {
                 prop_assert!((f64::from(*a) - f64::from(b)).abs() <= most, "{} {}", a, b);
             }
+        }
+
+        #[test]
+        fn bands_are_the_whole(
+            degrees in prop_oneof![-400.0f64..400.0, Just(90.0)],
+            width in 1usize..70, height in 1usize..70,
+            filter in prop::sample::select(vec![Filter::Nearest, Filter::Bilinear, Filter::Bicubic]),
+        ) {
+            let picture = pattern::picture(width, height).unwrap();
+            let turn = Geometry::new(degrees, (width, height), (width, height));
+            let mut bands = Vec::new();
+            let taken = in_bands(&picture, &turn, filter, [9, 8, 7], |lines| {
+                bands.extend_from_slice(lines);
+                Ok::<(), ()>(())
+            });
+            prop_assert_eq!(taken, Ok(()));
+            prop_assert_eq!(bands, turned(&picture, &turn, filter));
         }
 
         #[test]

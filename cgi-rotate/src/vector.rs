@@ -10,6 +10,15 @@ use wide::{i16x8, i32x4, i32x8, u8x16};
 
 use crate::filter::{Bilinear, Kernel, Place, WEIGHT_U, WEIGHT_V};
 
+/// How QEMU's emulator signs as a hypervisor.
+const EMULATOR: &str = "TCGTCGTCGTCG";
+
+/// Whether vectors are faster than words: QEMU emulates most of their instructions by a call each,
+/// which takes twice as long as all of [`Bilinear`].
+pub fn pays() -> bool {
+    kernel::cpuid::hypervisor().as_deref() != Some(EMULATOR)
+}
+
 /// [`Bilinear`] by vectors.
 pub struct BilinearVector;
 
@@ -34,11 +43,14 @@ impl Kernel for BilinearVector {
 
     #[inline(always)]
     fn four(bytes: &[u8], stride: usize, places: &[Place; 4]) -> [u8; 12] {
-        let [a, b, c, d] = places.map(|place| mixed(bytes, stride, place));
-        let lanes = u8x16::narrow_i16x8(narrow(a, b), narrow(c, d));
+        // Written out, for what is in a loop goes through memory.
+        let [a, b, c, d] = *places;
+        let first = narrow(mixed(bytes, stride, a), mixed(bytes, stride, b));
+        let second = narrow(mixed(bytes, stride, c), mixed(bytes, stride, d));
+        let lanes = u8x16::narrow_i16x8(first, second);
         // Four bytes a pixel, the last one nobody's.
-        let [low, high] =
-            halves(lanes).map(|pair| (pair & 0xff_ffff) | (pair >> 8 & 0xffff_ff00_0000));
+        let whole = u128::from_le_bytes(lanes.to_array());
+        let (low, high) = (closed(whole as u64), closed((whole >> 64) as u64));
         let mut colours = [0; 12];
         colours[..8].copy_from_slice(&(low | high << 48).to_le_bytes());
         colours[8..].copy_from_slice(&((high >> 16) as u32).to_le_bytes());
@@ -74,24 +86,23 @@ fn neighbours(bytes: &[u8], at: usize) -> i16x8 {
 #[inline(always)]
 fn narrow(a: i32x4, b: i32x4) -> i16x8 {
     let half = i32x4::splat(1 << (WEIGHT_U + WEIGHT_V - 1));
-    let [a, b] = [a, b].map(|pixel| ((pixel + half) >> (WEIGHT_U + WEIGHT_V) as i32).to_array());
+    let a = ((a + half) >> (WEIGHT_U + WEIGHT_V) as i32).to_array();
+    let b = ((b + half) >> (WEIGHT_U + WEIGHT_V) as i32).to_array();
     i16x8::from_i32x8_saturate(i32x8::from([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]))
 }
 
-/// The two words of a vector.
+/// Two pixels of four bytes as two of three.
 #[inline(always)]
-fn halves(lanes: u8x16) -> [u64; 2] {
-    let whole = u128::from_le_bytes(lanes.to_array());
-    [whole as u64, (whole >> 64) as u64]
+fn closed(pair: u64) -> u64 {
+    (pair & 0xff_ffff) | (pair >> 8 & 0xffff_ff00_0000)
 }
 
 const fn across() -> [[i16; 8]; 1 << WEIGHT_U] {
     let mut table = [[0; 8]; 1 << WEIGHT_U];
     let mut right = 0;
     while right < table.len() {
-        let left = (table.len() - right) as i16;
-        let right_too = right as i16;
-        table[right] = [left, right_too, left, right_too, left, right_too, left, right_too];
+        let (l, r) = ((table.len() - right) as i16, right as i16);
+        table[right] = [l, r, l, r, l, r, l, r];
         right += 1;
     }
     table

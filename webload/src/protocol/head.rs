@@ -176,7 +176,7 @@ pub(super) fn reason(error: Error) -> &'static str {
 mod tests {
     use super::*;
 
-    fn of(method: Method, status: &str, headers: &[&str]) -> Result<Head, Failure> {
+    fn answer(method: Method, status: &str, headers: &[&str]) -> Result<Head, Failure> {
         let head = format!("{status}\r\n{}\r\n\r\n", headers.join("\r\n"));
         match parse(head.replace("\r\n\r\n\r\n", "\r\n\r\n").as_bytes(), &method)? {
             Parsed::Final(_, head) => Ok(head),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn get(headers: &[&str]) -> Head {
-        of(Method::GET, "HTTP/1.1 200 OK", headers).unwrap()
+        answer(Method::GET, "HTTP/1.1 200 OK", headers).unwrap()
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
             get(&["Transfer-Encoding: chunked", "Content-Length: 5"]).framing,
             Framing::Chunked
         );
-        let of_old = of(Method::GET, "HTTP/1.0 200 OK", &["Transfer-Encoding: chunked"]);
+        let of_old = answer(Method::GET, "HTTP/1.0 200 OK", &["Transfer-Encoding: chunked"]);
         assert!(matches!(of_old, Err(Failure::Malformed(_))), "{of_old:?}");
     }
 
@@ -216,11 +216,12 @@ mod tests {
             assert_eq!(get(same).framing, Framing::Length(5), "{same:?}");
         }
         for wrong in ["5, 6", "-5", "+5", "5x", "", "5,", "99999999999999999999"] {
-            let head = of(Method::GET, "HTTP/1.1 200 OK", &[&format!("Content-Length: {wrong}")]);
+            let head =
+                answer(Method::GET, "HTTP/1.1 200 OK", &[&format!("Content-Length: {wrong}")]);
             assert_eq!(head, Err(malformed("invalid content-length parsed")), "{wrong}");
         }
         let differing = ["Content-Length: 6", "Content-Length: 5", "Content-Length: 5"];
-        assert!(of(Method::GET, "HTTP/1.1 200 OK", &differing).is_err());
+        assert!(answer(Method::GET, "HTTP/1.1 200 OK", &differing).is_err());
     }
 
     #[test]
@@ -233,7 +234,7 @@ mod tests {
             (Method::GET, "101"),
             (Method::CONNECT, "200"),
         ] {
-            let head = of(method, &format!("HTTP/1.1 {status} X"), &[length]).unwrap();
+            let head = answer(method, &format!("HTTP/1.1 {status} X"), &[length]).unwrap();
             assert_eq!(head.framing, Framing::Length(0), "{status}");
         }
     }
@@ -242,14 +243,14 @@ mod tests {
     fn a_connection_is_kept_where_both_sides_can() {
         let keeps = |version: &str, headers: &[&str]| {
             let headers = [headers, &["Content-Length: 0"]].concat();
-            of(Method::GET, &format!("HTTP/{version} 200 OK"), &headers).unwrap().keeps
+            answer(Method::GET, &format!("HTTP/{version} 200 OK"), &headers).unwrap().keeps
         };
         assert!(keeps("1.1", &[]) && !keeps("1.0", &[]));
         assert!(keeps("1.0", &["Connection: Keep-Alive"]));
         assert!(!keeps("1.1", &["Connection: x, CLOSE"]));
         assert!(!keeps("1.1", &["Connection: close", "Connection: keep-alive"]));
         assert!(!get(&[]).keeps, "the end of the connection is the end of the body");
-        assert!(!of(Method::GET, "HTTP/1.1 101 X", &[]).unwrap().keeps);
+        assert!(!answer(Method::GET, "HTTP/1.1 101 X", &[]).unwrap().keeps);
     }
 
     #[test]
