@@ -174,6 +174,10 @@ printf '  %-8s %14s %26s\n' "" requests/s "per CPU second of client"
 for who in wrk oha webload reqwest; do
     printf '  %-8s %14s %26s\n' $who "$(of $who.rate)" "$(of $who.percpu)"
 done
+if [ -n "$wrk" ]; then
+    percpu=$(ratio webload.percpu wrk.percpu)
+    verdict "at least wrk's requests per CPU second ($percpu times)" "$percpu >= 1"
+fi
 if [ -n "$oha" ]; then
     rate=$(ratio webload.rate oha.rate)
     verdict "at least oha's requests per second ($rate times)" "$rate >= 1"

@@ -13,9 +13,9 @@ use model::print;
 
 use crate::limits::Limits;
 use crate::params::{self, Answer, Filter, Format, Params};
-use crate::picture::PADDING;
+use crate::picture::{PADDING, reserve};
 use crate::refusal::Refusal;
-use crate::work::{self, Source};
+use crate::work::{Prepared, Source};
 
 const CGI_HELP: &str = "Under a web server (or with REQUEST_METHOD or GATEWAY_INTERFACE set) the \
 program is a CGI/1.1 script instead: GET takes the same names in QUERY_STRING, with image=NAME for \
@@ -116,14 +116,24 @@ pub fn run(cli: &Cli) -> Result<(), Refusal> {
     };
     let output = cli.output.as_deref().map(open).transpose()?;
     let limits = Limits { pixels: u64::MAX, body: u64::MAX, memory: u64::MAX };
-    let outcome = work::run(&cli.params(format), source, &limits)?;
+    let params = cli.params(format);
+    let prepared = Prepared::new(&params, source, &limits)?;
+    if prepared.is_for_rows() {
+        return written(output, |out| prepared.write_pixmap(out));
+    }
+    let outcome = prepared.finish(limits.for_the_result())?;
+    written(output, |out| out.write_all(&outcome.body))
+}
+
+/// Has the output written: the file, or standard output.
+fn written(
+    output: Option<OutFile>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Refusal> {
     let (name, written) = match output {
-        Some(file) => {
-            let name = file.path().display().to_string();
-            (name, file.fill(|file| file.write_all(&outcome.body)))
-        }
+        Some(file) => (file.path().display().to_string(), file.fill(write)),
         None => {
-            let printed = unbuffered_output().and_then(|mut out| out.write_all(&outcome.body));
+            let printed = unbuffered_output().and_then(|mut out| write(&mut out));
             ("standard output".into(), print::heard(printed).map(|_| ()))
         }
     };
@@ -136,19 +146,16 @@ fn open(path: &Path) -> Result<OutFile, Refusal> {
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, Refusal> {
+    let failed = |e| Refusal::BadRequest(format!("cannot read {}: {e}", path.display()));
     let mut bytes = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut bytes)
+    if path == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
     } else {
-        File::open(path).and_then(|mut file| {
-            bytes.reserve_exact(file.metadata()?.len() as usize + PADDING);
-            file.read_to_end(&mut bytes)
-        })
-    };
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(e) => Err(Refusal::BadRequest(format!("cannot read {}: {e}", path.display()))),
+        let mut file = File::open(path).map_err(failed)?;
+        bytes = reserve(file.metadata().map_err(failed)?.len() as usize + PADDING)?;
+        file.read_to_end(&mut bytes).map_err(failed)?;
     }
+    Ok(bytes)
 }
 
 /// Standard output without the line buffer, which would search megabytes of pixels for newlines.

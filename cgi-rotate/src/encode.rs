@@ -52,7 +52,7 @@ pub fn encode(
     draw: impl FnOnce(&mut [u8]),
 ) -> Result<Vec<u8>, Refusal> {
     let header = match format {
-        Format::Ppm => format!("P6\n{} {}\n255\n", size.0, size.1).into_bytes(),
+        Format::Ppm => pixmap_header(size),
         Format::Png | Format::Jpeg => Vec::new(),
     };
     // A pixmap is drawn right behind its header: no second copy.
@@ -76,6 +76,11 @@ pub fn encode(
         ))),
         outcome => outcome.map(|()| file.bytes),
     }
+}
+
+/// What stands before the pixels of a pixmap.
+pub fn pixmap_header(size: (usize, usize)) -> Vec<u8> {
+    format!("P6\n{} {}\n255\n", size.0, size.1).into_bytes()
 }
 
 /// A file in memory that does not grow beyond a limit.

@@ -15,6 +15,27 @@ pub trait Kernel {
     /// The colour at (`u`, `v`), of which only the fractions count; `at` is the byte of the first
     /// tap of the first row. At most [`PADDING`] bytes past the last tap are read.
     fn sample(bytes: &[u8], stride: usize, at: usize, u: i64, v: i64) -> [u8; 3];
+
+    /// The same of four pixels at once.
+    #[inline(always)]
+    fn four(bytes: &[u8], stride: usize, places: &[Place; 4]) -> [u8; 12] {
+        let mut colours = [0; 12];
+        for (colour, place) in colours.as_chunks_mut().0.iter_mut().zip(places) {
+            *colour = Self::sample(bytes, stride, place.at, place.u, place.v);
+        }
+        colours
+    }
+}
+
+/// Where a pixel's taps are: what [`Kernel::sample`] is given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    /// The byte of the first tap of the first row.
+    pub at: usize,
+    /// Position across.
+    pub u: i64,
+    /// Position down.
+    pub v: i64,
 }
 
 /// The nearest pixel.
@@ -39,8 +60,10 @@ impl Kernel for Nearest {
 /// has no negative lane, so the borrows cancel: three multiplications do a whole pixel.
 pub struct Bilinear;
 
-const WEIGHT_U: u32 = 6;
-const WEIGHT_V: u32 = 7;
+/// Bits of the horizontal weight.
+pub const WEIGHT_U: u32 = 6;
+/// Bits of the vertical weight.
+pub const WEIGHT_V: u32 = 7;
 const LANES: u64 = 1 | 1 << 21 | 1 << 42;
 
 impl Kernel for Bilinear {

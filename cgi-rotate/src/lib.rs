@@ -3,7 +3,8 @@
 //! Data flows one way: the query or the command line becomes [`params::Params`], a body, file or
 //! built-in pattern becomes a [`picture::Picture`], [`work`] turns it and encodes the result, and
 //! [`reply`] writes it with its length and checksum. The rotation itself ([`rotate`]) is integer
-//! arithmetic only, because floating point is some thirty times slower in an emulated guest.
+//! arithmetic only, because floating point is some thirty times slower in an emulated guest; there it
+//! does without vectors, too ([`vector`]).
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -17,6 +18,7 @@ pub mod images;
 pub mod jpeg_in;
 pub mod limits;
 pub mod orientation;
+mod outline;
 pub mod params;
 pub mod pattern;
 pub mod picture;
@@ -28,4 +30,5 @@ pub mod refusal;
 pub mod reply;
 pub mod rotate;
 pub mod shrink;
+pub mod vector;
 pub mod work;

@@ -93,6 +93,10 @@ impl Picture {
     }
 }
 
+/// Bytes from which on a buffer is worth huge pages: some of them, so that what the last one wastes is
+/// little.
+const LARGE: usize = 8 << 20;
+
 /// An empty buffer with room for `bytes`, refused rather than aborted where memory is short.
 ///
 /// # Errors
@@ -102,6 +106,9 @@ pub fn reserve(bytes: usize) -> Result<Vec<u8>, Refusal> {
     buffer.try_reserve_exact(bytes).map_err(|e| {
         Refusal::TooLarge(format!("{bytes} bytes of memory are more than this server has: {e}"))
     })?;
+    if bytes >= LARGE {
+        kernel::memory::prefer_huge_pages(buffer.spare_capacity_mut());
+    }
     Ok(buffer)
 }
 
@@ -112,7 +119,11 @@ pub fn reserve(bytes: usize) -> Result<Vec<u8>, Refusal> {
 pub fn zeroed(bytes: usize) -> Result<Vec<u8>, Refusal> {
     // A fallible zeroed allocation does not exist yet: ask first, then take.
     drop(reserve(bytes)?);
-    Ok(vec![0; bytes])
+    let mut buffer = vec![0; bytes];
+    if bytes >= LARGE {
+        kernel::memory::prefer_huge_pages(&mut buffer);
+    }
+    Ok(buffer)
 }
 
 /// Asked before pixels are allocated, with width, height, and the bytes that decoding holds beside

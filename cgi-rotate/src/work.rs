@@ -1,10 +1,12 @@
 //! One rotation from source to encoded result.
 
+use std::io::{self, Write};
+
 use crate::decode::decode;
-use crate::encode::encode;
+use crate::encode::{encode, pixmap_header};
 use crate::geometry::Geometry;
 use crate::limits::Limits;
-use crate::params::{Answer, Filter, Params};
+use crate::params::{Answer, Filter, Format, Params};
 use crate::picture::Picture;
 use crate::refusal::Refusal;
 use crate::{pattern, rotate, shrink};
@@ -35,31 +37,78 @@ pub struct Outcome {
     pub body: Vec<u8>,
 }
 
+/// A picture that can be turned.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    params: &'a Params,
+    picture: Picture,
+    /// An ICC profile, which goes with the result.
+    profile: Option<Vec<u8>>,
+    turn: Geometry,
+}
+
+impl<'a> Prepared<'a> {
+    /// Decodes `source` and scales it down, as `params` say, within `limits`.
+    ///
+    /// # Errors
+    /// Any [`Refusal`] but 405.
+    pub fn new(params: &'a Params, source: Source, limits: &Limits) -> Result<Self, Refusal> {
+        let picture = match source {
+            Source::Pattern => {
+                let (width, height) = pattern_size(params);
+                limits.admit(&geometry(params, width, height)?, 0)?;
+                pattern::picture(width, height)?
+            }
+            Source::File(bytes) => decode(bytes, params.background, &|width, height, held| {
+                limits.admit(&geometry(params, width, height)?, held)
+            })?,
+        };
+        let size = size(params, picture.width(), picture.height())?;
+        let (picture, profile) = scaled_down(picture, size, params.filter)?;
+        let turn = Geometry::new(params.angle, (picture.width(), picture.height()), size);
+        Ok(Self { params, picture, profile, turn })
+    }
+
+    /// Turns and encodes it; canvas and file take at most `memory` bytes.
+    ///
+    /// # Errors
+    /// 413 where there is no memory for it; 500 where the encoder fails.
+    pub fn finish(self, memory: u64) -> Result<Outcome, Refusal> {
+        let Self { params, picture, profile, turn } = self;
+        // The source is gone before the encoder needs memory of its own.
+        let body = encode(params.format, turn.canvas, profile.as_deref(), memory, |canvas| {
+            rotate::rotate(&picture, &turn, params.filter, params.background, canvas);
+            drop(picture);
+        })?;
+        Ok(answer(params, turn.canvas, body))
+    }
+
+    /// Whether [`write_pixmap`](Self::write_pixmap) is what was asked for, and the fastest way.
+    #[must_use]
+    pub fn is_for_rows(&self) -> bool {
+        let Params { format, answer, .. } = *self.params;
+        (format, answer) == (Format::Ppm, Answer::Picture) && self.turn.quarters.is_none()
+    }
+
+    /// Turns it and writes it as a pixmap, row by row, without holding all of the result.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_pixmap(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&pixmap_header(self.turn.canvas))?;
+        let Params { filter, background, .. } = *self.params;
+        rotate::in_bands(&self.picture, &self.turn, filter, background, |lines| {
+            out.write_all(lines)
+        })
+    }
+}
+
 /// Rotates `source` as `params` say, within `limits`.
 ///
 /// # Errors
 /// Any [`Refusal`] but 405.
 pub fn run(params: &Params, source: Source, limits: &Limits) -> Result<Outcome, Refusal> {
-    let picture = match source {
-        Source::Pattern => {
-            let (width, height) = pattern_size(params);
-            limits.admit(&geometry(params, width, height)?, 0)?;
-            pattern::picture(width, height)?
-        }
-        Source::File(bytes) => decode(bytes, params.background, &|width, height, held| {
-            limits.admit(&geometry(params, width, height)?, held)
-        })?,
-    };
-    let size = size(params, picture.width(), picture.height())?;
-    let (picture, profile) = scaled_down(picture, size, params.filter)?;
-    let turn = Geometry::new(params.angle, (picture.width(), picture.height()), size);
-    // The source is gone before the encoder needs memory of its own.
-    let memory = limits.for_the_result();
-    let body = encode(params.format, turn.canvas, profile.as_deref(), memory, |canvas| {
-        rotate::rotate(&picture, &turn, params.filter, params.background, canvas);
-        drop(picture);
-    })?;
-    Ok(answer(params, turn.canvas, body))
+    Prepared::new(params, source, limits)?.finish(limits.for_the_result())
 }
 
 /// The picture with what has to become smaller as small as it will be, and its profile. The turn
@@ -155,6 +204,20 @@ mod tests {
             crc32fast::hash(&picture.body)
         );
         assert_eq!(String::from_utf8(summary.body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_pixmap_is_the_same_written_row_by_row() {
+        for query in
+            ["angle=20&width=50&height=140&format=ppm", "angle=90&width=30&height=20&format=ppm"]
+        {
+            let params = Params::from_query(query.as_bytes()).unwrap();
+            let whole = run(&params, Source::Pattern, &Limits::default()).unwrap();
+            let prepared = Prepared::new(&params, Source::Pattern, &Limits::default()).unwrap();
+            let mut written = Vec::new();
+            prepared.write_pixmap(&mut written).unwrap();
+            assert_eq!(written, whole.body, "{query}");
+        }
     }
 
     #[test]

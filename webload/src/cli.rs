@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use clap::{Parser, ValueEnum};
-use hyper::{
+use http::{
     Method,
-    body::Bytes,
     header::{HeaderName, HeaderValue},
 };
 use manual::Manual;

@@ -1,219 +1,275 @@
-//! One client: it sends its requests one after the other.
+//! One client: its connection, and the request that is under way.
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{io, mem, time::Duration};
 
 use kernel::clock::monotonic_ns;
-use model::duration::as_ns;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    Config, Failure, Rate,
-    alarm::Alarm,
-    exchange::{Answer, Template, exchange},
+    Config, Failure,
+    asked::Asked,
     link::{Addresses, Link},
-    log::Log,
+    poller::{Event, Poller, Token},
+    protocol::{answer::Answer, request::Template},
     record::Sample,
     stamp::Stamps,
-    yielding::others_first,
 };
+
+/// Reads in a row before others have their turn: a service that sends without a pause would otherwise
+/// keep everybody from looking at the clock.
+const READS_IN_A_ROW: u32 = 32;
 
 /// A client with its connection, if it has one at the moment.
 pub(crate) struct Client<'a> {
     id: u32,
     addresses: Addresses<'a>,
-    template: Template,
-    timeout: Duration,
+    template: &'a Template,
     keep_alive: bool,
     link: Option<Link>,
-    stamps: Rc<Stamps>,
-    /// Set anew for each request: cheaper than a timer for each.
-    timer: Pin<Box<Sleep>>,
+    /// How many connections it has opened.
+    connections: u32,
+    /// Whether the connection may have bytes, or be at its end.
+    readable: bool,
+    /// Whether the service has closed it: its end can be read, once its bytes have been.
+    closed: bool,
+    stage: Stage,
+    /// What is under way.
+    asked: Asked,
+    answer: Answer,
+    stamps: Stamps,
 }
 
-/// The schedule of an open loop, shared by all clients of a repetition.
-pub(crate) struct Schedule {
-    pub(crate) rate: Rate,
-    pub(crate) start_ns: u64,
-    pub(crate) total: u64,
-    /// The next request that nobody has taken.
-    pub(crate) next: Cell<u64>,
-    pub(crate) alarm: Alarm,
+/// What a client is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// It tries an address, after some others.
+    Connecting {
+        step: usize,
+    },
+    /// So many bytes of the request have been sent.
+    Sending(usize),
+    Receiving,
 }
 
-impl Schedule {
-    /// Takes the next request: the instant at which it is due.
-    fn take(&self) -> Option<u64> {
-        let index = self.next.get();
-        self.next.set(index + 1);
-        (index < self.total).then(|| self.start_ns.saturating_add(self.rate.offset_ns(index)))
-    }
-
-    /// How many requests are due at `now_ns`.
-    pub(crate) fn due(&self, now_ns: u64) -> u64 {
-        let passed = now_ns.saturating_sub(self.start_ns);
-        let mut count = (passed as f64 * self.rate.as_per_second() / 1e9) as u64;
-        // The instants are rounded: settle it with them.
-        while count > 0 && self.rate.offset_ns(count - 1) > passed {
-            count -= 1;
-        }
-        while self.rate.offset_ns(count) <= passed && count < self.total {
-            count += 1;
-        }
-        count.min(self.total)
-    }
+/// How far a client has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Its connection has to be waited for.
+    Waits,
+    /// There is more to be read, when others have had their turn.
+    ReadsOn,
+    /// It is done, well or not.
+    Ends(Result<(), Failure>),
 }
 
 impl<'a> Client<'a> {
-    /// The client numbered `id`; needs a runtime.
-    pub(crate) fn new(config: &'a Config, id: u32) -> Self {
-        let target = &config.targets[id as usize % config.targets.len()];
+    /// The client numbered `id`.
+    pub(crate) fn new(config: &'a Config, id: u32, templates: &'a [Template]) -> Self {
+        let number = id as usize % config.targets.len();
         Self {
             id,
-            addresses: Addresses::new(target),
-            template: Template::new(config, target),
-            timeout: config.timeout,
+            addresses: Addresses::new(&config.targets[number]),
+            template: &templates[number],
             keep_alive: config.keep_alive,
             link: None,
-            stamps: Rc::default(),
-            timer: Box::pin(sleep(config.timeout)),
+            connections: 0,
+            readable: false,
+            closed: false,
+            stage: Stage::Idle,
+            asked: Asked::default(),
+            answer: Answer::default(),
+            stamps: Stamps::default(),
         }
     }
 
-    /// Connects ahead where connections are kept, so that no measured request pays for it. Where
-    /// that fails, the request will find out and say so.
-    pub(crate) async fn connect_ahead(&mut self) {
-        if self.keep_alive && self.link.is_none() {
-            let open = pin!(Link::open(&self.addresses, Rc::clone(&self.stamps)));
-            self.link = tokio::time::timeout(self.timeout, open).await.ok().and_then(Result::ok);
+    /// Whether it should connect ahead, where connections are kept, so that no measured request pays
+    /// for it. Where that fails, the request will find out and say so.
+    pub(crate) fn should_connect(&self) -> bool {
+        self.keep_alive && self.link.is_none()
+    }
+
+    /// When what is under way is given up.
+    pub(crate) fn deadline_ns(&self, timeout_ns: u64) -> Option<u64> {
+        (self.stage != Stage::Idle).then(|| self.asked.start_ns.saturating_add(timeout_ns))
+    }
+
+    /// Begins what is asked.
+    pub(crate) fn begin(&mut self, asked: Asked, buffer: &mut [u8], poller: &Poller) -> Step {
+        self.asked = asked;
+        self.answer.reset();
+        self.stamps = Stamps::default();
+        self.look_at_idle(buffer);
+        if self.link.is_none() {
+            return self.open(0, io::ErrorKind::AddrNotAvailable.into(), poller);
+        }
+        self.stage = Stage::Sending(0);
+        self.go_on(buffer)
+    }
+
+    /// Something happened to one of its connections.
+    pub(crate) fn notice(&mut self, event: Event, buffer: &mut [u8], poller: &Poller) -> Step {
+        if event.token.connection != self.connections {
+            return Step::Waits;
+        }
+        self.readable |= event.readable;
+        self.closed |= event.closed;
+        match self.stage {
+            Stage::Idle => {
+                self.look_at_idle(buffer);
+                Step::Waits
+            }
+            Stage::Connecting { step } => self.connect(step, event.writable, buffer, poller),
+            Stage::Sending(_) | Stage::Receiving => self.go_on(buffer),
         }
     }
 
-    /// `requests` requests without a pause.
-    pub(crate) async fn closed(&mut self, repetition: u32, requests: u64, log: &Log<'_>) {
-        for request in 0..requests {
-            log.begin();
-            let mut sample = self.request(None).await;
-            sample.repetition = repetition;
-            sample.request = request;
-            log.end(sample);
-            // Sending takes longer than reading: answers that have arrived would age meanwhile.
-            others_first().await;
+    /// Reads on, after [`Step::ReadsOn`].
+    pub(crate) fn read_on(&mut self, buffer: &mut [u8]) -> Step {
+        match self.stage {
+            Stage::Sending(_) | Stage::Receiving => self.go_on(buffer),
+            Stage::Idle | Stage::Connecting { .. } => Step::Waits,
         }
     }
 
-    /// Requests at their due instants, until the schedule has no more.
-    pub(crate) async fn open(
-        &mut self,
-        repetition: u32,
-        schedule: &Schedule,
-        log: &Log<'_>,
-    ) -> io::Result<()> {
-        let mut request = 0;
-        while let Some(due) = schedule.take() {
-            let was_free = schedule.alarm.until(due, self.id).await?;
-            log.begin();
-            let mut sample = self.request(Some(due)).await;
-            sample.repetition = repetition;
-            sample.request = request;
-            sample.was_free = was_free;
-            log.end(sample);
-            request += 1;
-            others_first().await;
+    /// Tries the addresses from the one after `step` others on; `refused` is what the last one said.
+    fn open(&mut self, mut step: usize, mut refused: io::Error, poller: &Poller) -> Step {
+        while let Some(address) = self.addresses.at(step) {
+            self.connections = self.connections.wrapping_add(1);
+            let token = Token { client: self.id, connection: self.connections };
+            let begun =
+                Link::begin(address).and_then(|link| poller.add(&link, token).map(|()| link));
+            match begun {
+                Ok(link) => {
+                    (self.link, self.readable, self.closed) = (Some(link), false, false);
+                    self.stage = Stage::Connecting { step };
+                    return Step::Waits;
+                }
+                Err(error) => refused = error,
+            }
+            step += 1;
+        }
+        Step::Ends(Err(Failure::of_connect(&refused)))
+    }
+
+    /// Sends the request where the connection has been opened, else tries the next address.
+    fn connect(&mut self, step: usize, opened: bool, buffer: &mut [u8], poller: &Poller) -> Step {
+        let outcome = self.link.as_ref().map_or(Ok(()), Link::outcome);
+        match outcome {
+            Err(error) => {
+                self.link = None;
+                self.open(step + 1, error, poller)
+            }
+            Ok(()) if !opened => Step::Waits,
+            Ok(()) => {
+                self.addresses.prefer(step);
+                if self.asked.ahead {
+                    return Step::Ends(Ok(()));
+                }
+                self.asked.connect_ns = Some(monotonic_ns() - self.asked.start_ns);
+                self.stage = Stage::Sending(0);
+                self.go_on(buffer)
+            }
+        }
+    }
+
+    /// Of a connection that waits for the next request: whatever arrives there ends it.
+    fn look_at_idle(&mut self, buffer: &mut [u8]) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.readable) {
+            match link.receive(buffer) {
+                Ok(None) => self.readable = false,
+                Ok(Some(_)) | Err(_) => self.link = None,
+            }
+        }
+    }
+
+    /// Reads, and sends what is left of the request. What has arrived is read first: a service may
+    /// answer, and close the connection, before it has the whole request.
+    fn go_on(&mut self, buffer: &mut [u8]) -> Step {
+        if let Stage::Sending(from) = self.stage {
+            let early = if from > 0 { self.receive(buffer) } else { Step::Waits };
+            if early != Step::Waits {
+                return early;
+            }
+            if let Err(failure) = self.send(from) {
+                return Step::Ends(Err(failure));
+            }
+        }
+        self.receive(buffer)
+    }
+
+    fn send(&mut self, mut from: usize) -> Result<(), Failure> {
+        let Template { head, body, .. } = self.template;
+        let Some(link) = &self.link else { return Err(Failure::Closed) };
+        while let Some(sent) = link.send(head, body, from).map_err(|e| Failure::of_exchange(&e))? {
+            from += sent;
+            if from == head.len() + body.len() {
+                self.stage = Stage::Receiving;
+                return Ok(());
+            }
+            self.stage = Stage::Sending(from);
         }
         Ok(())
     }
 
-    /// One request, with its time-out.
-    async fn request(&mut self, due: Option<u64>) -> Sample {
-        self.timer.as_mut().reset(Instant::now() + self.timeout);
-        self.stamps.reset();
-        let mut answer = Answer::default();
-        let start_ns = monotonic_ns();
-        let give_up_ns = start_ns.saturating_add(as_ns(self.timeout));
-        let outcome = {
-            let stamps = &self.stamps;
-            let mut work = pin!(exchange(
-                &mut self.link,
-                &self.addresses,
-                &self.template,
-                stamps,
-                &mut answer
-            ));
-            let timer = &mut self.timer;
-            let timeout = self.timeout;
-            poll_fn(|cx| match work.as_mut().poll(cx) {
-                // Where the work wakes itself all the time, the timer's turn may never come.
-                Poll::Pending if monotonic_ns() >= give_up_ns => {
-                    Poll::Ready(Err(Failure::Timeout(timeout)))
+    /// Reads what has arrived.
+    fn receive(&mut self, buffer: &mut [u8]) -> Step {
+        for _ in 0..READS_IN_A_ROW {
+            let Some(link) = self.link.as_ref().filter(|_| self.readable) else {
+                return Step::Waits;
+            };
+            let bytes = match link.receive(buffer) {
+                Ok(Some(bytes)) => &buffer[..bytes],
+                Ok(None) => {
+                    self.readable = false;
+                    return Step::Waits;
                 }
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(Failure::Timeout(timeout))),
-                ready => ready,
-            })
-            .await
-        };
-        if !self.keep_alive {
+                Err(error) => return Step::Ends(Err(Failure::of_exchange(&error))),
+            };
+            self.stamps.note(bytes, monotonic_ns());
+            if bytes.is_empty() {
+                self.link = None;
+                return Step::Ends(self.answer.close().and_then(|()| self.answer.judge(0)));
+            }
+            // Less than there was room for: that was all, until the poller tells of more.
+            self.readable = self.closed || bytes.len() == buffer.len();
+            match self.answer.feed(bytes, &self.template.method) {
+                Ok(None) => {}
+                Ok(Some(after)) => return Step::Ends(self.end(after, buffer)),
+                Err(failure) => return Step::Ends(Err(failure)),
+            }
+        }
+        Step::ReadsOn
+    }
+
+    /// The answer is whole, and so many bytes came after it.
+    fn end(&mut self, mut after: usize, buffer: &mut [u8]) -> Result<(), Failure> {
+        let mut kept = self.keep_alive && self.answer.keeps && self.stage == Stage::Receiving;
+        if let Some(link) = self.link.as_ref().filter(|_| after == 0 && self.readable) {
+            match link.receive(buffer) {
+                Ok(None) => self.readable = false,
+                Ok(Some(0)) | Err(_) => kept = false,
+                Ok(Some(more)) => after = more,
+            }
+        }
+        if !kept {
             self.link = None;
         }
-        self.sample(due.unwrap_or(start_ns), start_ns, &answer, outcome.err())
+        self.answer.judge(after)
     }
 
-    fn sample(
-        &self,
-        intended_ns: u64,
-        start_ns: u64,
-        answer: &Answer,
-        failure: Option<Failure>,
-    ) -> Sample {
-        // A body that only the end of the connection delimits is whole when that end is seen.
-        let whole =
-            if answer.delimited { self.stamps.last_byte_ns() } else { self.stamps.end_ns() };
-        let finish_ns = whole.filter(|_| failure.is_none()).unwrap_or_else(monotonic_ns);
-        Sample {
-            repetition: 0,
-            client: self.id,
-            request: 0,
-            intended_ns,
-            start_ns,
-            connect_ns: answer.connect_ns,
-            first_byte_ns: self.stamps.first_byte_ns(),
-            finish_ns,
-            status: answer.status,
-            bytes: answer.bytes,
-            delimited: answer.delimited,
-            was_free: false,
-            failure,
+    /// The request has ended so; none where there was none. A connection whose request failed is not
+    /// used again.
+    pub(crate) fn finish(&mut self, outcome: Result<(), Failure>) -> Option<Sample> {
+        self.stage = Stage::Idle;
+        if outcome.is_err() {
+            self.link = None;
         }
+        let asked = mem::take(&mut self.asked);
+        (!asked.ahead).then(|| asked.sample(self.id, &self.answer, &self.stamps, outcome.err()))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_due_is_counted_up_to_now() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let _entered = runtime.enter();
-        let schedule = Schedule {
-            rate: "3/s".parse().unwrap(),
-            start_ns: 1_000,
-            total: 10,
-            next: Cell::new(0),
-            alarm: Alarm::new().unwrap(),
-        };
-        let second = 1_000_000_000;
-        for (after, due) in
-            [(0, 1), (333_333_332, 1), (333_333_333, 2), (second, 4), (60 * second, 10)]
-        {
-            assert_eq!(schedule.due(1_000 + after), due, "after {after}");
-        }
+    /// Nothing came of it in time.
+    pub(crate) fn give_up(&mut self, timeout: Duration) -> Option<Sample> {
+        self.finish(Err(Failure::Timeout(timeout)))
     }
 }

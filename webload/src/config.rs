@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hyper::{
+use bytes::Bytes;
+use http::{
     Method,
-    body::Bytes,
     header::{HeaderName, HeaderValue},
 };
 use thiserror::Error;
@@ -82,7 +82,7 @@ impl Config {
     /// The most requests whose samples are kept, by default.
     pub const MOST_RECORDS: u64 = 2_000_000;
 
-    /// The shortest time-out: the resolution of the runtime's timer.
+    /// The shortest time-out: waiting for events can be limited in whole milliseconds.
     pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
     /// The paper's load on `targets`: 10 clients with 10 requests each, once, in a closed loop, a

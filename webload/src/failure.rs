@@ -1,6 +1,6 @@
 //! Why a request failed, each cause apart.
 
-use std::{error::Error, io, time::Duration};
+use std::{io, time::Duration};
 
 use thiserror::Error;
 
@@ -80,53 +80,13 @@ impl Failure {
         }
     }
 
-    /// What an error of the HTTP connection means before the answer's head is whole.
-    pub(crate) fn of_exchange(error: &hyper::Error) -> Self {
-        let cause = io_cause(error);
-        match cause.map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Self::Reset,
-            Some(io::ErrorKind::UnexpectedEof) => Self::Closed,
-            // What hyper makes of a chunk's size or of trailers that it cannot read.
-            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-                Self::Malformed(cause.map_or_else(String::new, ToString::to_string))
-            }
-            _ if error.is_incomplete_message() || error.is_closed() => Self::Closed,
-            _ if error.is_parse() => Self::Malformed(error.to_string()),
-            _ => Self::Io(chain(error)),
+    /// What an error of reading or writing means.
+    pub(crate) fn of_exchange(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
+            _ => Self::Io(error.to_string()),
         }
     }
-
-    /// What an error means once the body has begun.
-    pub(crate) fn of_body(error: &hyper::Error, got: u64, announced: Option<u64>) -> Self {
-        match Self::of_exchange(error) {
-            Self::Closed => Self::CutOff { got, announced },
-            other => other,
-        }
-    }
-}
-
-/// The first I/O error in the chain of causes.
-fn io_cause(error: &hyper::Error) -> Option<&io::Error> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref() {
-            return Some(io);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

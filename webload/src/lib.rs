@@ -6,15 +6,14 @@
 //! a late client got round to it (coordinated omission). Each request is a row; a failed one is a
 //! row with its cause and never enters the statistics of the good ones.
 //!
-//! # Why hyper carries the measured path
-//! reqwest, the usual client, is built on hyper and puts a connection pool, redirects, proxies and
-//! decompression between the caller and the socket. Driving hyper's HTTP/1 connection directly on a
-//! current-thread tokio runtime saves that work for every request: with 10 kept connections on one
-//! core 91 000 requests a second, reqwest 56 000, oha 80 000, wrk 102 000 (`bench.sh`, which runs
-//! them in turn). It also lets every client own its connection, so that none of its requests can
-//! travel on another one's, and lets the socket be wrapped: first and last byte are stamped at the
-//! read itself ([`Request::first_byte_ns`](model::sample::Request::first_byte_ns)), which reqwest
-//! cannot tell.
+//! # Why the measured path is our own
+//! What a client adds to each request is measured with it. So one thread drives all clients by epoll
+//! (`crew`), each owns its connection, requests are bytes that were made once, and answers are
+//! looked at where they were read: httparse parses the head, the body is counted (and its checksum
+//! made, where the service sent one). A request on a kept connection costs two system calls and a
+//! share of a third, as in wrk, without wrk's two `epoll_ctl`; the instants of first and last byte are
+//! those of the reads. Driving hyper on tokio took nearly twice the CPU time; reqwest, which is built on
+//! hyper, more than twice (`bench.sh` runs them in turn).
 //!
 //! All instants are CLOCK_MONOTONIC in nanoseconds.
 
@@ -22,23 +21,28 @@
 
 pub mod account;
 mod alarm;
+mod asked;
 pub mod cli;
 mod client;
 pub mod config;
+mod crew;
+mod deadlines;
 pub mod error;
-mod exchange;
 pub mod failure;
 mod limits;
 mod link;
 mod log;
 pub mod output;
+mod pace;
+mod poller;
+mod protocol;
 mod record;
 pub mod run;
+mod schedule;
 mod stamp;
 pub mod stream;
 pub mod summary;
 pub mod target;
-mod yielding;
 
 pub use config::Config;
 pub use error::{OutputError, RunError};

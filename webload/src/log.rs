@@ -1,7 +1,5 @@
 //! What the clients of a run have done so far.
 
-use std::cell::{Cell, RefCell};
-
 use crate::{
     account::Account,
     record::{Sample, room_for},
@@ -10,13 +8,13 @@ use crate::{
 
 /// Shared by all clients.
 pub(crate) struct Log<'a> {
-    store: RefCell<Store<'a>>,
+    store: Store<'a>,
     /// Requests that began.
-    pub(crate) started: Cell<u64>,
+    pub(crate) started: u64,
     /// Requests that ended.
-    pub(crate) ended: Cell<u64>,
+    pub(crate) ended: u64,
     /// Those of them that failed.
-    pub(crate) failed: Cell<u64>,
+    pub(crate) failed: u64,
 }
 
 /// What becomes of the samples.
@@ -46,18 +44,17 @@ impl<'a> Log<'a> {
     }
 
     fn with(store: Store<'a>) -> Self {
-        let none = || Cell::new(0);
-        Self { store: RefCell::new(store), started: none(), ended: none(), failed: none() }
+        Self { store, started: 0, ended: 0, failed: 0 }
     }
 
-    pub(crate) fn begin(&self) {
-        self.started.set(self.started.get() + 1);
+    pub(crate) fn begin(&mut self) {
+        self.started += 1;
     }
 
-    pub(crate) fn end(&self, sample: Sample) {
-        self.ended.set(self.ended.get() + 1);
-        self.failed.set(self.failed.get() + u64::from(sample.failure.is_some()));
-        match &mut *self.store.borrow_mut() {
+    pub(crate) fn end(&mut self, sample: Sample) {
+        self.ended += 1;
+        self.failed += u64::from(sample.failure.is_some());
+        match &mut self.store {
             Store::Dropped => {}
             Store::Kept(samples) => samples.push(sample),
             Store::Counted(account, feed) => {
@@ -68,6 +65,6 @@ impl<'a> Log<'a> {
     }
 
     pub(crate) fn into_store(self) -> Store<'a> {
-        self.store.into_inner()
+        self.store
     }
 }

@@ -1,20 +1,10 @@
 //! A run: warm-up, then the repetitions, on a thread of its own.
 
 use std::{
-    cell::Cell,
-    future::poll_fn,
-    io,
-    pin::pin,
     sync::atomic::{AtomicBool, Ordering},
-    task::Poll,
     thread,
-    time::Duration,
 };
 
-use futures_util::{
-    future::{Either, select},
-    stream::{FuturesUnordered, TryStreamExt},
-};
 use kernel::{
     clock::{monotonic_ns, thread_cpu_ns},
     procfs::Proc,
@@ -24,16 +14,15 @@ use model::sample::Request;
 use crate::{
     Config,
     account::Account,
-    alarm::Alarm,
-    client::{Client, Schedule},
+    crew::Crew,
     error::RunError,
     limits,
     log::{Log, Store},
+    pace::Pace,
+    protocol::request::Template,
+    schedule::Schedule,
     stream::Feed,
 };
-
-/// How soon a request to stop is noticed.
-const STOP_POLL: Duration = Duration::from_millis(20);
 
 /// One repetition, when it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,13 +106,7 @@ pub fn run_into(
     thread::scope(|scope| {
         let measure = move || {
             config.cpu.map_or(Ok(()), pin)?;
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(RunError::Setup)?;
-            // The runtime's budget would keep timers from being looked at where a service sends without
-            // a pause; the clients step back for each other by themselves.
-            runtime.block_on(tokio::task::unconstrained(measure(config, stop, feed, progress)))
+            measure(config, stop, feed, progress)
         };
         let thread = thread::Builder::new()
             .name("webload".to_owned())
@@ -147,16 +130,21 @@ fn pin(cpu: u32) -> Result<(), RunError> {
         .map_err(|error| RunError::Cpu { cpu, error })
 }
 
-/// All of a run, on the runtime.
-async fn measure(
+/// All of a run, on the thread of the clients.
+fn measure(
     config: &Config,
     stop: &AtomicBool,
     feed: Option<&Feed>,
     mut progress: impl FnMut(&Repetition),
 ) -> Result<Run, RunError> {
-    let mut clients: Vec<_> = (0..config.clients).map(|id| Client::new(config, id)).collect();
-    let warm_up = warm(config, &mut clients, stop).await;
-    let log = match config.total()? {
+    let templates: Vec<_> =
+        config.targets.iter().map(|target| Template::new(config, target)).collect();
+    let mut crew = Crew::new(config, &templates).map_err(RunError::Setup)?;
+    let mut log = Log::dropping();
+    let warmed = crew.run(&mut Pace::Closed(config.warm_up), 0, &mut log, stop);
+    warmed.map_err(RunError::Setup)?;
+    let warm_up = WarmUp { requests: log.ended, failures: log.failed };
+    let mut log = match config.total()? {
         _ if config.counts() => Log::counting(feed),
         total => Log::keeping(total as usize),
     };
@@ -165,7 +153,7 @@ async fn measure(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let repetition = repeat(config, &mut clients, number, &log, stop).await?;
+        let repetition = repeat(config, &mut crew, number, &mut log, stop)?;
         progress(&repetition);
         repetitions.push(repetition);
     }
@@ -175,78 +163,36 @@ async fn measure(
     Ok(Run { rows, account, warm_up, repetitions, interrupted: !complete })
 }
 
-/// The requests that nobody wants to measure.
-async fn warm(config: &Config, clients: &mut [Client<'_>], stop: &AtomicBool) -> WarmUp {
-    let log = Log::dropping();
-    let all: FuturesUnordered<_> = clients
-        .iter_mut()
-        .map(async |client| {
-            client.closed(0, config.warm_up, &log).await;
-            io::Result::Ok(())
-        })
-        .collect();
-    let _stopped = until_stopped(all.try_collect::<()>(), stop).await;
-    WarmUp { requests: log.ended.get(), failures: log.failed.get() }
-}
-
-/// The connections that clients open before a repetition begins.
-async fn connect_ahead(clients: &mut [Client<'_>], stop: &AtomicBool) {
-    let ahead: FuturesUnordered<_> = clients
-        .iter_mut()
-        .map(async |client| {
-            client.connect_ahead().await;
-            io::Result::Ok(())
-        })
-        .collect();
-    let _stopped = until_stopped(ahead.try_collect::<()>(), stop).await;
-}
-
-/// When the requests of a repetition are due; none in a closed loop.
-fn schedule(config: &Config, start_ns: u64, total: u64) -> Result<Option<Schedule>, RunError> {
-    let Some(rate) = config.rate else { return Ok(None) };
-    let alarm = Alarm::new().map_err(RunError::Setup)?;
-    Ok(Some(Schedule { rate, start_ns, total, next: Cell::new(0), alarm }))
+/// How the requests of a repetition follow each other that begins at `start_ns`.
+fn pace(config: &Config, crew: &Crew<'_>, start_ns: u64, total: u64) -> Result<Pace, RunError> {
+    let Some(rate) = config.rate else { return Ok(Pace::Closed(config.requests)) };
+    Pace::open(Schedule::new(rate, start_ns, total), &crew.poller).map_err(RunError::Setup)
 }
 
 /// One repetition: all clients from the same start.
-async fn repeat(
+fn repeat(
     config: &Config,
-    clients: &mut [Client<'_>],
+    crew: &mut Crew<'_>,
     number: u32,
-    log: &Log<'_>,
+    log: &mut Log<'_>,
     stop: &AtomicBool,
 ) -> Result<Repetition, RunError> {
-    connect_ahead(clients, stop).await;
+    crew.run(&mut Pace::Ahead, number, log, stop).map_err(RunError::Setup)?;
     let total = u64::from(config.clients) * config.requests;
-    let (started, ended, failed) = (log.started.get(), log.ended.get(), log.failed.get());
+    let (started, ended, failed) = (log.started, log.ended, log.failed);
     let (start_ns, cpu_ns, wait_ns) = (monotonic_ns(), thread_cpu_ns(), waited_ns());
-    let schedule = schedule(config, start_ns, total)?;
-    let all: FuturesUnordered<_> = clients
-        .iter_mut()
-        .map(async |client| match &schedule {
-            Some(schedule) => client.open(number, schedule, log).await,
-            None => {
-                client.closed(number, config.requests, log).await;
-                Ok(())
-            }
-        })
-        .collect();
-    let all = ringing(schedule.as_ref().map(|schedule| &schedule.alarm), all.try_collect::<()>());
-    let complete = match until_stopped(all, stop).await {
-        Some(done) => done.map(|()| true).map_err(RunError::Setup)?,
-        None => false,
-    };
+    let mut pace = pace(config, crew, start_ns, total)?;
+    let complete = crew.run(&mut pace, number, log, stop).map_err(RunError::Setup)?;
     let end_ns = monotonic_ns();
-    let started = log.started.get() - started;
-    let requests = log.ended.get() - ended;
+    let (started, requests) = (log.started - started, log.ended - ended);
     Ok(Repetition {
         number,
         start_ns,
         end_ns,
         requests,
-        failures: log.failed.get() - failed,
+        failures: log.failed - failed,
         complete,
-        unsent: schedule.map_or(0, |schedule| schedule.due(end_ns).saturating_sub(started)),
+        unsent: pace.requests_due(end_ns).saturating_sub(started),
         unanswered: started - requests,
         cpu_ns: thread_cpu_ns() - cpu_ns,
         wait_ns: wait_ns.and_then(|before| waited_ns()?.checked_sub(before)),
@@ -256,36 +202,6 @@ async fn repeat(
 /// How long this thread has waited for a CPU so far.
 fn waited_ns() -> Option<u64> {
     Some(Proc::default().thread_times(nix::unistd::gettid().as_raw()).ok()?.wait_ns)
-}
-
-/// The outcome of `work`, which may wait for `alarm`.
-async fn ringing(
-    alarm: Option<&Alarm>,
-    work: impl Future<Output = io::Result<()>>,
-) -> io::Result<()> {
-    let Some(alarm) = alarm else { return work.await };
-    match select(pin!(alarm.ring()), pin!(work)).await {
-        Either::Left((error, _)) => Err(error),
-        Either::Right((done, _)) => done,
-    }
-}
-
-/// The outcome of `work`, or `None` where `stop` was set first.
-async fn until_stopped<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> Option<T> {
-    let mut work = pin!(work);
-    let mut look = tokio::time::interval(STOP_POLL);
-    poll_fn(|cx| {
-        if stop.load(Ordering::Relaxed) {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        // The flag wakes nobody: come back now and then where the work sleeps.
-        while look.poll_tick(cx).is_ready() {}
-        Poll::Pending
-    })
-    .await
 }
 
 /// Rows where samples were kept, and in any case what they come to.

@@ -5,9 +5,9 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-use hyper::{
+use http::{
     Uri,
-    http::uri::{Authority, PathAndQuery},
+    uri::{Authority, PathAndQuery},
 };
 use thiserror::Error;
 
@@ -34,7 +34,7 @@ pub enum TargetError {
         url: String,
         /// What the parser says.
         #[source]
-        error: hyper::http::uri::InvalidUri,
+        error: http::uri::InvalidUri,
     },
     /// It lacks scheme or host, or has a user name.
     #[error("`{0}` is not a URL that can be asked; write for example `http://127.0.0.1:8080/`")]

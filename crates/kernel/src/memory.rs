@@ -1,6 +1,6 @@
 //! Memory that does not fault while something is measured, and faults that are what is measured.
 
-use std::{hint::black_box, io, num::NonZeroUsize};
+use std::{ffi::c_void, hint::black_box, io, mem, num::NonZeroUsize, ptr::NonNull};
 
 use nix::{
     errno::Errno,
@@ -11,6 +11,7 @@ use nix::{
         },
         resource::{RLIM_INFINITY, Resource, setrlimit},
     },
+    unistd::{SysconfVar, sysconf},
 };
 
 use crate::procfs::Proc;
@@ -51,6 +52,24 @@ pub fn lock_all() -> io::Result<Locked> {
 /// None on Linux in practice.
 pub fn unlock_all() -> io::Result<()> {
     Ok(munlockall()?)
+}
+
+/// Asks for huge pages behind `memory`, which is large and not touched yet: a fault for each 2 MiB
+/// instead of each 4 KiB, and fewer misses of the TLB afterwards. Returns whether the kernel will try.
+pub fn prefer_huge_pages<T>(memory: &mut [T]) -> bool {
+    let Ok(Some(page)) = sysconf(SysconfVar::PAGE_SIZE) else { return false };
+    let begin = memory.as_mut_ptr() as usize;
+    let end = begin + mem::size_of_val(memory);
+    // Whole pages only: others may share the first and the last one.
+    let first = begin.next_multiple_of(page as usize);
+    let length = (end / page as usize * page as usize).saturating_sub(first);
+    let Some(start) = NonNull::new(memory.as_mut_ptr().cast::<c_void>()) else { return false };
+    if length == 0 {
+        return false;
+    }
+    // SAFETY: all of `first..first + length` lies in `memory`, which is borrowed mutably, and this advice
+    // changes what lies behind the pages, never what is in them.
+    unsafe { madvise(start.byte_add(first - begin), length, MmapAdvise::MADV_HUGEPAGE).is_ok() }
 }
 
 /// Whether RLIMIT_MEMLOCK does not count. In a user namespace the capability is there by name only.
@@ -111,6 +130,14 @@ mod tests {
         let taken = faults() - before;
         assert!((1024..1100).contains(&taken), "{taken}");
         assert_eq!(fault_in(0).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+    }
+
+    #[test]
+    fn huge_pages_change_nothing_in_memory() {
+        assert!(!prefer_huge_pages(&mut [1_u8; 100]), "it may not have a whole page");
+        let mut memory = vec![7_u8; 8 << 20];
+        prefer_huge_pages(&mut memory);
+        assert!(memory.iter().all(|&byte| byte == 7));
     }
 
     #[test]

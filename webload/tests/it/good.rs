@@ -246,6 +246,37 @@ fn method_headers_and_body_are_sent_every_time() {
 }
 
 #[test]
+fn an_answer_that_comes_before_the_whole_request_is_read() {
+    // It reads no more than the head: the body fills every buffer on the way.
+    let refusing = server(|mut stream| {
+        head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+        thread::sleep(Duration::from_secs(60));
+    });
+    for keep_alive in [false, true] {
+        let body = vec![b'x'; 32 << 20].into();
+        let config =
+            Config { keep_alive, body, timeout: Duration::from_secs(20), ..config(refusing) };
+        let rows = run(&config).rows;
+        assert!(rows.iter().all(|row| row.status == Some(413)), "{rows:?}");
+    }
+}
+
+#[test]
+fn more_clients_than_are_told_of_at_once_are_all_served() {
+    let (address, connections) = counting(Duration::ZERO);
+    let config = Config {
+        clients: 600,
+        keep_alive: true,
+        timeout: Duration::from_secs(20),
+        ..config(address)
+    };
+    let rows = run(&config).rows;
+    assert_eq!(rows.iter().filter(|row| row.error.is_none()).count(), 1800);
+    assert_eq!(connections.load(Ordering::SeqCst), 600);
+}
+
+#[test]
 fn a_run_tells_what_it_did_not_send_and_what_it_took_of_a_cpu() {
     // Two clients at 50/s against a server that never answers: 2 are sent, the rest is due.
     let hanging = server(|mut stream| {
