@@ -47,7 +47,7 @@ pub fn grid(results: &Results, served: &[Served]) -> Grid {
 fn row(results: &Results, own: &Served) -> Vec<String> {
     let all = own.together();
     let each =
-        |ns: Option<u64>| ns.and_then(|ns| all.each(ns)).map_or_else(|| UNKNOWN.to_owned(), short);
+        |ns: Option<u64>| ns.and_then(|ns| all.each(ns)).map_or_else(|| UNKNOWN.to_owned(), some);
     let series = own.case.task(SERVICE);
     let p = |p| {
         ms_or_unknown(series.and_then(|own| own.percentile(Selection::All, p)).map(|ns| ns as f64))
@@ -65,6 +65,11 @@ fn row(results: &Results, own: &Served) -> Vec<String> {
     row.extend(Payer::ALL.map(|payer| each(Some(all.payer_ns(payer)))));
     row.extend([p(50.0), p(99.0)]);
     row
+}
+
+/// Nothing is a bare zero.
+fn some(ns: f64) -> String {
+    if ns > 0.0 { short(ns) } else { "0".to_owned() }
 }
 
 /// Bytes as text, in powers of 1000: `950 B`, `12.0 kB`.

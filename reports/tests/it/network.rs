@@ -163,8 +163,21 @@ fn every_request_has_an_account() {
     let folder = folder([SMALL, LARGE, LARGE]);
     let results = Results::read(folder.path()).unwrap();
     let served = network::all(&results);
-    insta::assert_snapshot!(network::table::grid(&results, &served).write(Format::Text), @"");
-    insta::assert_snapshot!(network::table::csv(&results, &served), @"");
+    insta::assert_snapshot!(network::table::grid(&results, &served).write(Format::Text), @"
+    experiment    network  emulator   requests  per s    reply    vCPUs  main loop  other threads  vhost  softirq      sum  softirq in vCPUs  reserved  measured CPU  other CPUs    p50    p99
+    ────────────  ───────  ─────────  ────────  ─────  ───────  ───────  ─────────  ─────────────  ─────  ───────  ───────  ────────────────  ────────  ────────────  ──────────  ─────  ─────
+    small         user     5ms/100ms       100   10.1    300 B  4.00 ms     500 µs              0      0  50.0 µs  4.55 ms                 0   4.50 ms             0     50.0 µs  50.00  50.00
+    large         user     5ms/100ms       100   10.1  30.0 kB  6.00 ms    2.00 ms        10.0 µs      0   210 µs  8.22 ms                 0   8.00 ms       20.0 µs      200 µs  50.00  50.00
+    large-shared  user     shared          100   10.1  30.0 kB  6.00 ms    2.00 ms        10.0 µs      0   210 µs  8.22 ms                 0   6.00 ms       2.02 ms      200 µs  50.00  50.00
+
+    CPU time of the host for each good answer, between the first request and the last answer, from the trace: all repetitions together. Softirq: of the network, in nobody's time of the VM's threads, from all traffic of the host; the clients' own time is not counted. Reserved: within reservations of the VM's vCPUs or main loop. Measured CPU: there, outside of any reservation. p50 and p99 in milliseconds.
+    ");
+    insta::assert_snapshot!(network::table::csv(&results, &served), @"
+    experiment,attempt,network,emulator,answered,bytes,window_ns,vcpus_ns,main_loop_ns,other_threads_ns,vhost_ns,softirq_ns,softirq_in_vcpus_ns,softirq_in_vm_ns,reserved_ns,measured_cpu_ns,other_cpus_ns
+    small,0,user,5ms/100ms,100,30000,9950000000,400000000,50000000,0,0,5000000,0,10000000,450000000,0,5000000
+    large,0,user,5ms/100ms,100,3000000,9950000000,600000000,200000000,1000000,0,21000000,0,40000000,800000000,2000000,20000000
+    large-shared,0,user,shared,100,3000000,9950000000,600000000,200000000,1000000,0,21000000,0,40000000,600000000,202000000,20000000
+    ");
 }
 
 #[test]
