@@ -46,12 +46,12 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: own_disk:: reservations:: libvirt:: package:: sabotaged:: slurm:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: own_disk:: reservations:: libvirt:: package:: sabotaged:: sentinel:: slurm:: slurm_cgroup:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
-	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ web:: running:: soak:: travel:: --nocapture --test-threads 1
+	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ advise:: run:: web:: running:: soak:: travel:: --nocapture --test-threads 1
 
 fuzz:
 	@cargo test --release --workspace --no-run --quiet

@@ -47,7 +47,9 @@ fn tasks(guest: &Guest) {
     std::thread::sleep(Duration::from_secs(4));
 }
 
+// `tutorial::` is its small form: a VM advised, reserved and proven.
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn tasks_that_nobody_told_of_get_what_they_need_and_less_is_seen_to_be_too_little() {
     const TEST: &str = "tasks_that_nobody_told_of_get_what_they_need";
     if lacks(TEST) {

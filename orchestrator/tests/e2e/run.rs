@@ -180,7 +180,9 @@ fn has_everything(folder: &Path) {
     assert!(cleared.quiet.is_some(), "{cleared:?}");
 }
 
+// The tests' fake bench has it, and `faults_guest::` kills a real guest.
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn a_guest_killed_in_the_middle_is_a_failed_repetition_and_the_next_one_runs() {
     const TEST: &str = "a_guest_killed_in_the_middle_is_a_failed_repetition_and_the_next_one_runs";
     let Some(_turn) = turn(TEST) else { return };
