@@ -34,6 +34,7 @@ pub(super) fn describe(experiment: &Experiment) -> String {
             }
         },
     };
+    let service = |own: &Service| service(own) + &on(own.cpu);
     let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");
     let mut places = Vec::new();
     if !experiment.services.is_empty() {
