@@ -12,10 +12,12 @@ pub(super) fn describe(experiment: &Experiment) -> String {
     let list = |tasks: &model::TaskSet| {
         tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
+    let apart = on_several_cpus(experiment);
+    let on = |cpu: Option<u32>| {
+        cpu.filter(|_| apart).map_or_else(String::new, |cpu| format!(" on CPU {cpu}"))
+    };
     let load = |load: &suite::Load| {
-        let several = load.cpu.filter(|_| experiment.loads.len() > 1);
-        let cpu = several.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
-        format!(" load{cpu} {} ({} backlog)", list(&load.tasks), load.backlog.name())
+        format!(" load{} {} ({} backlog)", on(load.cpu), list(&load.tasks), load.backlog.name())
     };
     let loads: String = experiment.loads.iter().map(load).collect();
     let service = |own: &Service| match own.web() {
@@ -32,16 +34,21 @@ pub(super) fn describe(experiment: &Experiment) -> String {
             }
         },
     };
+    let service = |own: &Service| service(own) + &on(own.cpu);
     let services = |own: &[Service]| own.iter().map(service).collect::<Vec<_>>().join(", ");
     let mut places = Vec::new();
     if !experiment.services.is_empty() {
         places.push(format!("host  {}", services(&experiment.services)));
     }
-    let reserved = |own: &suite::ReservationSettings| format!(" {} {}", own.mechanism, own.text());
+    let vcpu = |own: &suite::Vcpu| {
+        let reserved = own.reservation.as_ref();
+        let reserved = reserved.map(|own| format!(" {} {}", own.mechanism, own.text()));
+        reserved.unwrap_or_default() + &on(own.cpu)
+    };
     // Of several VMs each is named with what is its own; the load is everybody's.
     let several = experiment.workloads().len() > 1;
     for vm in &experiment.vms {
-        let mut own: String = vm.reservations().map(reserved).collect();
+        let mut own: String = vm.vcpus.iter().map(vcpu).collect();
         if let Some(found) = &vm.found {
             own += &format!(" ({found}, which runs already)");
         } else if let Some((key, file)) = vm.system.file() {
@@ -54,6 +61,15 @@ pub(super) fn describe(experiment: &Experiment) -> String {
     }
     let loads = if experiment.vms.is_empty() || several { loads } else { String::new() };
     places.join("; ") + &loads
+}
+
+/// Whether its vCPUs, services of the host and loads are not all on one CPU.
+fn on_several_cpus(experiment: &Experiment) -> bool {
+    let vcpus = experiment.vms.iter().flat_map(|vm| &vm.vcpus).map(|own| own.cpu);
+    let services = experiment.services.iter().map(|own| own.cpu);
+    let mut cpus = vcpus.chain(services).chain(experiment.loads.iter().map(|own| own.cpu));
+    let first = cpus.next();
+    cpus.any(|cpu| Some(cpu) != first)
 }
 
 /// Who asks how often; where it is not the paper's service, for what.

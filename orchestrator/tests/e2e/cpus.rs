@@ -135,7 +135,9 @@ fn cpus_that_cannot_be_measured_and_sums_that_do_not_fit_are_refused() {
         "{}",
         stderr(&dry)
     );
-    assert!(stdout(&dry).contains("load on CPU 0 4ms/40ms"), "{}", stdout(&dry));
+    for part in ["load on CPU 0 4ms/40ms", "15ms/50ms on CPU 1 deadline 5ms/50ms on CPU 0"] {
+        assert!(stdout(&dry).contains(part), "{part}: {}", stdout(&dry));
+    }
     assert!(refused("[1, 0]", "[1, 1]").contains("CPU 1 is there twice"));
     assert!(refused("[1, 0]", "[1, 977]").contains("CPU 0 is not measured, 1,977 is"));
     let offline = refused("[1, 0]", "[1, 0, 977]");

@@ -276,7 +276,7 @@ fn several_cpus_are_played_each_by_itself() {
         format!("[[experiment]]\nname = \"{name}\"\nduration = \"6s\"\nload = [{loads}]\n{vms}")
     };
     let smp = vm("smp", &format!("{}, {}", vcpu(1, 28), vcpu(0, 12)), &format!("{paper}, {other}"));
-    let hog = vm("hog", &format!("{}, {}", vcpu(0, 10), vcpu(1, 10)), "{ wild = \"spin\" }");
+    let hog = vm("hog", "{ cpu = 0 }, { cpu = 1 }", "{ wild = \"spin\" }");
     let (first, second) = (load(1, "50ms/120ms"), load(0, "20ms/80ms"));
     let text = [
         "name = \"s\"\n[host]\nmeasured_cpus = [1, 0]\n".to_owned(),
@@ -284,13 +284,13 @@ fn several_cpus_are_played_each_by_itself() {
         experiment(
             "one",
             &[first],
-            &(vm("smp", &vcpu(1, 28), paper) + &vm("hog", &vcpu(1, 10), "{ wild = \"spin\" }")),
+            &(vm("smp", &vcpu(1, 28), paper) + &vm("hog", "{ cpu = 1 }", "{ wild = \"spin\" }")),
         ),
         experiment(
             "two",
             &[second],
             &(vm("smp", &vcpu(0, 12), &other.replace("vcpu = 1, ", ""))
-                + &vm("hog", &vcpu(0, 10), "{ wild = \"spin\" }")),
+                + &vm("hog", "{ cpu = 0 }", "{ wild = \"spin\" }")),
         ),
     ];
     let out = tempfile::tempdir().unwrap();

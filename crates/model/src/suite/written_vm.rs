@@ -86,7 +86,7 @@ fn is_deadline(mechanism: &Mechanism) -> bool {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct VcpuTable {
-    /// Where it runs; the measured CPU where absent.
+    /// Where it runs; the first measured CPU where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cpu: Option<u32>,
     /// Q.

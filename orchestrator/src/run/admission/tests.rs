@@ -203,11 +203,8 @@ fn where_no_cpu_is_left_for_the_host_less_of_each_may_be_taken() {
     let error = of(&TWO.replace("10ms/100ms", "20ms/100ms")).unwrap_err();
     assert!(error.contains("0.631 of CPU 0") && error.contains("load 0.200"), "{error}");
     let service = "service = [{ name = \"own\", cpu = 1, tasks = [\"10ms/100ms\"] }]";
-    let error = of(&TWO.replace(
-        "[[experiment.vm]]\n        name = \"smp\"",
-        &format!("{service}\n[[experiment.vm]]\nname = \"smp\""),
-    ))
-    .unwrap_err();
+    let vm = "[[experiment.vm]]";
+    let error = of(&TWO.replacen(vm, &format!("{service}\n{vm}"), 1)).unwrap_err();
     assert!(error.contains("service `own` 0.100"), "{error}");
     let fifo = TWO.replace("name = \"other\"", "name = \"other\"\nmechanism = \"fifo-below\"");
     assert!(of(&fifo).unwrap_err().contains("vm `other` 1.000"));
