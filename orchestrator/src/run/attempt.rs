@@ -98,6 +98,9 @@ impl HostBench {
         if let (Ok(Some(stalls)), Some((from, to))) = (&stalls, measured.window) {
             attempted.stalled_share = Some(stalls::share(stalls, from, to));
         }
+        if let Ok(Some(_)) = &stalls {
+            attempted.facts.warnings.extend(measured.parts.iter().filter_map(Part::too_coarse));
+        }
         attempted.fail(stalls.map(drop));
         attempted.facts.sentinel = facts;
     }
@@ -137,12 +140,12 @@ fn seen(
 }
 
 /// Writes the rows of every service of tasks into one file: to whom they belong, and which stalls
-/// may have delayed them, as far as anybody watched.
+/// may have delayed them, as far as anybody watched and the clocks tell.
 fn join(parts: &[Part], stalls: Option<&[Stall]>, together: &Path) -> Result<()> {
     let mut all: Vec<Job> = Vec::new();
     for part in parts.iter().filter(|part| part.file.exists()) {
         let mut jobs: Vec<Job> = read_csv(&part.file)?;
-        if let Some((stalls, clock)) = stalls.zip(part.clock) {
+        if let Some((stalls, clock)) = stalls.zip(part.exact_clock()) {
             stalls::mark(&mut jobs, stalls, clock);
         }
         for job in &mut jobs {
@@ -166,6 +169,7 @@ mod tests {
     use model::clock::ClockMap;
 
     use super::*;
+    use crate::run::guest_clock::JobsClock;
 
     const HEADER: &str = "experiment,repetition,task,job,release_ns,start_ns,finish_ns,\
                           response_ns,cpu_ns,deadline_ns,missed,stalled_ns,vm,service\n";
@@ -177,8 +181,10 @@ mod tests {
             let file = folder.path().join(format!("{vm}.tasks.jobs.csv"));
             let row = format!("x,0,tau1,0,{release},{release},{},10,9,50,0,,,\n", release + 10);
             fs::write(&file, format!("{HEADER}{row}")).unwrap();
-            let clock = Some(ClockMap { offset_ns, since_ns: 0, drift: 0.0 });
-            Part { file, vm: Some(vm.to_owned()), service: "tasks".to_owned(), clock }
+            let map = ClockMap { offset_ns, since_ns: 0, drift: 0.0 };
+            let clock = Some(JobsClock { map, uncertainty_ns: 0 });
+            let service = "tasks".to_owned();
+            Part { file, vm: Some(vm.to_owned()), service, clock, shortest_ns: 50 }
         };
         // Guest clocks are the host's plus the offset: both jobs ran from 1000 to 1010.
         let parts = [part("a", 500, 1_500), part("b", -300, 700)];
@@ -190,6 +196,13 @@ mod tests {
         let found: Vec<_> = jobs.iter().map(of).collect();
         assert_eq!(found, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(3))]);
         assert!(parts.iter().all(|part| !part.file.exists()));
+        // Where the clock is coarser than the tasks, nobody knows either: that is told, once.
+        let mut coarse = part("a", 500, 1_500);
+        coarse.clock = coarse.clock.map(|own| JobsClock { uncertainty_ns: 26, ..own });
+        assert!(coarse.too_coarse().unwrap().contains("known to within 26ns"), "{coarse:?}");
+        join(&[coarse], Some(&stalls), &together).unwrap();
+        assert_eq!(read_csv::<Job>(&together).unwrap()[0].stalled_ns, None);
+        assert_eq!(part("a", 0, 9).too_coarse(), None);
         // Where nobody watched, nobody knows.
         let one = [part("a", 0, 9)];
         join(&one, None, &together).unwrap();

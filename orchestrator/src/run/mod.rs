@@ -7,6 +7,7 @@ mod bench;
 mod describe;
 mod estimate;
 mod files;
+mod guest_clock;
 mod host_bench;
 mod kept;
 mod machines;

@@ -1,5 +1,7 @@
 //! A virtual machine that runs already: found, looked after, and left as it was.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow, bail};
 use model::{
     Mechanism,
@@ -12,8 +14,9 @@ use super::{
     served::Served,
 };
 use crate::{
+    enter::{self, Entered},
     error::Refusal,
-    guests::Usage,
+    guests::{Usage, kvm},
     host::{Roots, Stage, Stop, deadline_bandwidth_limit},
     mechanism::{
         self, Attached, Request, Vm,
@@ -63,11 +66,25 @@ impl Theirs {
         bail!("the virtual machine ({}) has ended: process {pid} is gone", self.found)
     }
 
-    /// What its threads have used until now.
-    pub fn usage(&self, roots: &Roots) -> Option<Usage> {
+    /// What its threads have used until now, and what was stolen of it as its kernel sees it.
+    pub fn usage(&self, roots: &Roots, guest_steal_ns: Option<u64>) -> Option<Usage> {
         let mut others = roots.proc.threads(self.vm.pid).ok()?;
         others.retain(|thread| !self.vm.vcpus.contains(thread));
-        Usage::of(roots, &self.vm, others, self.kvm)
+        Some(Usage::of(roots, &self.vm, others, self.kvm)?.with_guest(guest_steal_ns))
+    }
+
+    /// Brings the bench's programs in, where something is to run in it.
+    ///
+    /// # Errors
+    /// What did not work; nothing is left in it then.
+    pub fn enter(&self, vm: &suite::Vm, logs: &Path, stop: &Stop) -> Result<Option<Entered>> {
+        let Some(way) = &vm.way_in else { return Ok(None) };
+        Entered::enter(&self.found, way, logs, stop).map(Some)
+    }
+
+    /// The steal time as its kernel sees it, where KVM tells it and there is a way in.
+    pub fn guest_steal_ns(&self, entered: Option<&Entered>) -> Option<u64> {
+        entered.filter(|_| self.kvm).and_then(|inside| kvm::guest_steal_ns(inside))
     }
 
     /// Puts its vCPU threads where an unreserved VM is measured: beside the host's load, in the
@@ -168,9 +185,9 @@ pub(super) fn admit(
     roots: &Roots,
     stop: &Stop,
 ) -> Result<Option<Theirs>> {
-    let mut first = None;
+    let (mut first, mut knocked) = (None, Vec::new());
     for (experiment, vm, found) in all(plan) {
-        let looked = || -> Result<Theirs> {
+        let mut looked = || -> Result<Theirs> {
             let theirs = Theirs::find(found, roots, stop)?;
             // Without a partition an ordinary VM stays as it is.
             if parted || vm.reservation().is_some() {
@@ -181,6 +198,10 @@ pub(super) fn admit(
                 )?;
             }
             theirs.fits(vm, roots, plan.cpus.measured)?;
+            if let Some(way) = vm.way_in.as_ref().filter(|way| !knocked.contains(&(found, *way))) {
+                enter::knock(found, way, stop)?;
+                knocked.push((found, way));
+            }
             Ok(theirs)
         };
         let named = |text| format!("experiment `{}`: vm `{}`: {text}", experiment.name, vm.name);

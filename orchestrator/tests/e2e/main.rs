@@ -5,6 +5,7 @@ mod adapt;
 mod advise;
 mod clock;
 mod cluster;
+mod entered;
 mod faults_guest;
 mod faults_lab;
 mod faults_run;

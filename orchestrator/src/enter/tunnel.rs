@@ -1,0 +1,204 @@
+//! A stream through two files in the VM: what goes in is appended to one, what comes out is read from
+//! the other's end. QEMU's guest agent tells nobody that a file has grown, so it is asked: at once
+//! after something was sent or came, and ever less often while nothing does, for each question wakes a
+//! process beside what is measured.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use guest_agent::entered::{REPLIES, REQUESTS};
+use serde_json::{Value, json};
+
+use super::guest_agent::{CHUNK, GuestAgent, bytes, command, write};
+use crate::host::Stop;
+
+/// From one question to the next, at first and at most.
+const SOON: Duration = Duration::from_millis(1);
+const SELDOM: Duration = Duration::from_millis(500);
+
+/// As much as is read at once; it comes back in base64.
+const MOST: usize = 256 << 10;
+
+/// The handles of the two files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tunnel {
+    requests: i64,
+    replies: i64,
+}
+
+impl Tunnel {
+    /// Opens both files of `folder`.
+    ///
+    /// # Errors
+    /// The guest agent's refusal.
+    pub fn open(agent: &GuestAgent, folder: &str, stop: &Stop) -> Result<Self> {
+        let requests = agent.open(&format!("{folder}/{REQUESTS}"), "a", stop)?;
+        let replies = agent.open(&format!("{folder}/{REPLIES}"), "r", stop)?;
+        Ok(Self { requests, replies })
+    }
+
+    /// Carries what is written to the stream that it returns, and what comes back, until that is
+    /// closed.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn carry(self, agent: GuestAgent) -> Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let carry = move || {
+            if let Err(error) = self.run(&agent, &theirs) {
+                agent.broke(format!("{error:#}"));
+            }
+            let _ = theirs.shutdown(std::net::Shutdown::Both);
+            let close = |handle: i64| command("guest-file-close", &json!({ "handle": handle }));
+            let _ = agent.ask(&[close(self.requests), close(self.replies)], &Stop::default());
+        };
+        thread::Builder::new().name("tunnel".into()).spawn(carry)?;
+        Ok(ours)
+    }
+
+    fn run(self, agent: &GuestAgent, stream: &UnixStream) -> Result<()> {
+        let (mut buffer, mut wait) = (vec![0; CHUNK], SOON);
+        loop {
+            stream.set_read_timeout(Some(wait))?;
+            let sent = match (&*stream).read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => &buffer[..length],
+                Err(error) if is_nothing(&error) => &[],
+                Err(error) => return Err(error.into()),
+            };
+            let came = self.exchange(agent, sent)?;
+            wait = if sent.is_empty() && came.is_empty() { (wait * 2).min(SELDOM) } else { SOON };
+            match (&*stream).write_all(&came) {
+                // Nobody wants it any more.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+    }
+
+    /// Appends `sent`, and takes what has come until now.
+    fn exchange(self, agent: &GuestAgent, sent: &[u8]) -> Result<Vec<u8>> {
+        let mut commands: Vec<Value> = Vec::new();
+        if !sent.is_empty() {
+            commands.push(write(self.requests, sent));
+            commands.push(command("guest-file-flush", &json!({ "handle": self.requests })));
+        }
+        let read = json!({ "handle": self.replies, "count": MOST });
+        commands.push(command("guest-file-read", &read));
+        // The end of the run closes the stream; until then what was begun is finished.
+        let answers = agent.ask(&commands, &Stop::default())?;
+        bytes(answers.last().context("the guest agent gave no answer")?, "buf-b64")
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::atomic::AtomicBool,
+        time::{Duration, Instant},
+    };
+
+    use guest_agent::{
+        message::{Hello, Reply, Request, VERSION},
+        protocol,
+    };
+
+    use super::*;
+    use crate::{
+        enter::fake::Fake,
+        guest::{Agent, Explain},
+    };
+
+    /// Answers each request for the clock in the files, as the bench's agent does.
+    fn answer(folder: &std::path::Path, requests: usize) {
+        let reply = |number, reply: &Reply| {
+            let mut bytes = Vec::new();
+            protocol::write(&mut bytes, number, reply, &[]).unwrap();
+            let file = fs::OpenOptions::new().append(true).open(folder.join(REPLIES));
+            file.unwrap().write_all(&bytes).unwrap();
+        };
+        let hello = Hello {
+            version: VERSION,
+            kernel: "k".into(),
+            cpus: 1,
+            clock_source: None,
+            init_ns: 0,
+            hello_ns: 0,
+            network: None,
+            warnings: vec![],
+        };
+        reply(0, &Reply::Hello(hello));
+        let mut answered = 0;
+        while answered < requests {
+            let bytes = fs::read(folder.join(REQUESTS)).unwrap();
+            let mut input = bytes.as_slice();
+            let mut seen = 0;
+            while let Ok(Some(frame)) = protocol::read::<Request>(&mut input) {
+                seen += 1;
+                if seen > answered {
+                    assert_eq!(frame.message, Request::Clock);
+                    reply(frame.number, &Reply::Clock { monotonic_ns: 7 });
+                    answered = seen;
+                }
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_protocol_travels_through_files_and_its_end_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_owned();
+        fs::write(at.join(REQUESTS), "").unwrap();
+        fs::write(at.join(REPLIES), "").unwrap();
+        let (fake, stop) = (Fake::default(), Stop::default());
+        let agent = GuestAgent::on(Box::new(fake.clone()), &stop).unwrap();
+        let tunnel = Tunnel::open(&agent, at.to_str().unwrap(), &stop).unwrap();
+        let stream = tunnel.carry(agent.clone()).unwrap();
+        let guest = thread::spawn(move || answer(&at, 3));
+        let (limit, flag) = (Duration::from_secs(20), AtomicBool::new(false));
+        let log = folder.path().join("log");
+        let (inside, hello) = Agent::greet(stream, &log, limit, &flag).unwrap();
+        assert_eq!(hello.kernel, "k");
+        let offset = crate::guest::ClockOffset::measure(&inside, 3, limit, &flag).unwrap();
+        assert!(offset.uncertainty_ns > 0 && offset.uncertainty_ns < 5_000_000_000);
+        guest.join().unwrap();
+        // The VM ends: whoever waits hears why.
+        fake.0.lock().unwrap().dead = true;
+        let error =
+            crate::guest::ClockOffset::measure(&inside, 1, limit, &flag).map(drop).unwrap_err();
+        let said = format!("{:#}", agent.explain(error));
+        assert!(said.contains("QEMU closed the socket"), "{said}");
+        drop(inside);
+    }
+
+    #[test]
+    fn closing_the_stream_closes_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(REQUESTS), "").unwrap();
+        fs::write(folder.path().join(REPLIES), "").unwrap();
+        let (fake, stop) = (Fake::default(), Stop::default());
+        let agent = GuestAgent::on(Box::new(fake.clone()), &stop).unwrap();
+        let tunnel = Tunnel::open(&agent, folder.path().to_str().unwrap(), &stop).unwrap();
+        assert_eq!(fake.open_files(), 2);
+        drop(tunnel.carry(agent).unwrap());
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while fake.open_files() > 0 {
+            assert!(Instant::now() < give_up, "they stay open");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
