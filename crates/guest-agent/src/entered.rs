@@ -63,7 +63,8 @@ fn serve_in(folder: &Path, by_files: bool) -> io::Result<()> {
 fn is_ours(folder: &Path, program: &Path) -> io::Result<PathBuf> {
     let own = folder.canonicalize()?;
     let named = own.file_name().and_then(|name| name.to_str());
-    if named.is_some_and(|name| name.starts_with(PREFIX)) && program.parent() == Some(&own) {
+    if named.is_some_and(|name| name.starts_with(PREFIX)) && program.parent() == Some(own.as_path())
+    {
         return Ok(own);
     }
     let what = format!("{}: not a folder {PREFIX}… that holds this program", folder.display());

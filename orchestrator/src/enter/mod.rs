@@ -6,6 +6,7 @@
 //! that was booted, but that round trips take longer.
 
 mod channel;
+mod client;
 #[cfg(test)]
 mod fake;
 mod guest_agent;

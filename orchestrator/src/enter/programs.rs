@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     error::Refusal,
-    guest::{static_programs, strip},
+    guest::{static_programs, stripped},
 };
 
 /// Their contents.
@@ -30,8 +30,9 @@ impl Files {
     /// [`Refusal::Lacking`], or that of the file system.
     pub fn read() -> Result<Self> {
         let [agent, rtload] = paths()?;
-        let read =
-            |path: PathBuf| fs::read(&path).map(strip).with_context(|| path.display().to_string());
+        let read = |path: PathBuf| {
+            fs::read(&path).map(stripped).with_context(|| path.display().to_string())
+        };
         Ok(Self { agent: read(agent)?, rtload: read(rtload)? })
     }
 }

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use guest_agent::entered::{REPLIES, REQUESTS};
 use serde_json::{Value, json};
 
-use super::guest_agent::{CHUNK, GuestAgent, bytes, command, write};
+use super::client::{CHUNK, Client, bytes, command, write};
 use crate::host::Stop;
 
 /// From one question to the next, at first and at most.
@@ -24,22 +24,26 @@ const SELDOM: Duration = Duration::from_millis(500);
 /// As much as is read at once; it comes back in base64.
 const MOST: usize = 256 << 10;
 
-/// The handles of the two files.
+/// After so many questions to which nothing came the agent is looked after: about once in 8 s.
+const LOOK: u32 = 16;
+
+/// The bench's agent as a process of the guest agent's, and the handles of the two files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tunnel {
+    process: i64,
     requests: i64,
     replies: i64,
 }
 
 impl Tunnel {
-    /// Opens both files of `folder`.
+    /// Opens both files of `folder`, in which the bench's agent runs as `process`.
     ///
     /// # Errors
     /// The guest agent's refusal.
-    pub fn open(agent: &GuestAgent, folder: &str, stop: &Stop) -> Result<Self> {
+    pub fn open(agent: &Client, process: i64, folder: &str, stop: &Stop) -> Result<Self> {
         let requests = agent.open(&format!("{folder}/{REQUESTS}"), "a", stop)?;
         let replies = agent.open(&format!("{folder}/{REPLIES}"), "r", stop)?;
-        Ok(Self { requests, replies })
+        Ok(Self { process, requests, replies })
     }
 
     /// Carries what is written to the stream that it returns, and what comes back, until that is
@@ -47,7 +51,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn carry(self, agent: GuestAgent) -> Result<UnixStream> {
+    pub fn carry(self, agent: Client) -> Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let carry = move || {
             if let Err(error) = self.run(&agent, &theirs) {
@@ -56,13 +60,15 @@ impl Tunnel {
             let _ = theirs.shutdown(std::net::Shutdown::Both);
             let close = |handle: i64| command("guest-file-close", &json!({ "handle": handle }));
             let _ = agent.ask(&[close(self.requests), close(self.replies)], &Stop::default());
+            // The guest agent keeps what it knows of a process until it has told of its end.
+            let _ = agent.ended(self.process, &Stop::default());
         };
         thread::Builder::new().name("tunnel".into()).spawn(carry)?;
         Ok(ours)
     }
 
-    fn run(self, agent: &GuestAgent, stream: &UnixStream) -> Result<()> {
-        let (mut buffer, mut wait) = (vec![0; CHUNK], SOON);
+    fn run(self, agent: &Client, stream: &UnixStream) -> Result<()> {
+        let (mut buffer, mut wait, mut idle) = (vec![0; CHUNK], SOON, 0);
         loop {
             stream.set_read_timeout(Some(wait))?;
             let sent = match (&*stream).read(&mut buffer) {
@@ -72,7 +78,11 @@ impl Tunnel {
                 Err(error) => return Err(error.into()),
             };
             let came = self.exchange(agent, sent)?;
-            wait = if sent.is_empty() && came.is_empty() { (wait * 2).min(SELDOM) } else { SOON };
+            let nothing = sent.is_empty() && came.is_empty();
+            (wait, idle) = if nothing { ((wait * 2).min(SELDOM), idle + 1) } else { (SOON, 0) };
+            if idle > 0 && idle % LOOK == 0 {
+                self.look(agent)?;
+            }
             match (&*stream).write_all(&came) {
                 // Nobody wants it any more.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -81,8 +91,15 @@ impl Tunnel {
         }
     }
 
+    /// Fails once the bench's agent has ended.
+    fn look(self, agent: &Client) -> Result<()> {
+        let Some(ended) = agent.ended(self.process, &Stop::default())? else { return Ok(()) };
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        bail!("the bench's agent ended in the VM with {}: {}", ended.status, said.trim())
+    }
+
     /// Appends `sent`, and takes what has come until now.
-    fn exchange(self, agent: &GuestAgent, sent: &[u8]) -> Result<Vec<u8>> {
+    fn exchange(self, agent: &Client, sent: &[u8]) -> Result<Vec<u8>> {
         let mut commands: Vec<Value> = Vec::new();
         if !sent.is_empty() {
             commands.push(write(self.requests, sent));
@@ -117,10 +134,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        enter::fake::Fake,
-        guest::{Agent, Explain},
-    };
+    use crate::{enter::fake::Fake, guest::Agent};
+
+    /// A process of which the fake says that it runs.
+    const RUNS: i64 = -1;
 
     /// Answers each request for the clock in the files, as the bench's agent does.
     fn answer(folder: &std::path::Path, requests: usize) {
@@ -165,8 +182,8 @@ mod tests {
         fs::write(at.join(REQUESTS), "").unwrap();
         fs::write(at.join(REPLIES), "").unwrap();
         let (fake, stop) = (Fake::default(), Stop::default());
-        let agent = GuestAgent::on(Box::new(fake.clone()), &stop).unwrap();
-        let tunnel = Tunnel::open(&agent, at.to_str().unwrap(), &stop).unwrap();
+        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
+        let tunnel = Tunnel::open(&agent, RUNS, at.to_str().unwrap(), &stop).unwrap();
         let stream = tunnel.carry(agent.clone()).unwrap();
         let guest = thread::spawn(move || answer(&at, 3));
         let (limit, flag) = (Duration::from_secs(20), AtomicBool::new(false));
@@ -186,13 +203,33 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_ends_is_told_with_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(REQUESTS), "").unwrap();
+        fs::write(folder.path().join(REPLIES), "").unwrap();
+        let (fake, stop) = (Fake::default(), Stop::default());
+        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
+        let tunnel = Tunnel::open(&agent, RUNS, folder.path().to_str().unwrap(), &stop).unwrap();
+        fake.0.lock().unwrap().pretends =
+            Some(json!({ "exited": true, "exitcode": 126, "err-data": "bm9leGVj" }));
+        let stream = tunnel.carry(agent.clone()).unwrap();
+        let (limit, flag) = (Duration::from_secs(20), AtomicBool::new(false));
+        let error = Agent::greet(stream, &folder.path().join("log"), limit, &flag).unwrap_err();
+        let said = format!("{:#}", agent.explain(error));
+        assert!(
+            said.starts_with("the bench's agent ended in the VM with exit code 126: noexec"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn closing_the_stream_closes_the_files() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(REQUESTS), "").unwrap();
         fs::write(folder.path().join(REPLIES), "").unwrap();
         let (fake, stop) = (Fake::default(), Stop::default());
-        let agent = GuestAgent::on(Box::new(fake.clone()), &stop).unwrap();
-        let tunnel = Tunnel::open(&agent, folder.path().to_str().unwrap(), &stop).unwrap();
+        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
+        let tunnel = Tunnel::open(&agent, RUNS, folder.path().to_str().unwrap(), &stop).unwrap();
         assert_eq!(fake.open_files(), 2);
         drop(tunnel.carry(agent).unwrap());
         let give_up = Instant::now() + Duration::from_secs(10);

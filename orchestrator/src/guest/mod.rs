@@ -53,4 +53,4 @@ pub use qemu::{Qemu, find as find_qemu};
 pub use qmp::{Qmp, vcpu_threads};
 pub use running::{Output, Running};
 pub use seed::make as make_seed;
-pub(crate) use strip::strip;
+pub(crate) use strip::strip as stripped;

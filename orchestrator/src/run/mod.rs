@@ -27,6 +27,7 @@ pub mod soak;
 pub mod stalls;
 mod tasks;
 mod theirs;
+mod theirs_admitted;
 mod warm;
 mod web;
 mod work;
@@ -107,8 +108,8 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
             Refusal::Lacking(format!("key `trace`: {why}; leave the key out to go without"))
         })?;
     }
-    let unparted = theirs::without_partition(plan)?;
-    let theirs = theirs::admit(plan, unparted.is_none(), &roots, stop)?;
+    let unparted = theirs_admitted::without_partition(plan)?;
+    let theirs = theirs_admitted::admit(plan, unparted.is_none(), &roots, stop)?;
     if let Some(why) = &unparted {
         model::say!("note: {why}");
     }

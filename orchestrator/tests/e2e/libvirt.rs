@@ -231,7 +231,9 @@ fn tasks_run_in_a_domain_that_its_guest_agent_lets_in() {
     let out = std::env::var_os("ENTERED_OUT").map_or(folder.path().join("out"), PathBuf::from);
     let mut lab = orchestrator(folder.path());
     lab.args(["lab", "--root", "debian", "--out"]).arg(&out);
-    files.iter().for_each(|file| drop(lab.arg("--with").arg(file)));
+    for file in &files {
+        lab.arg("--with").arg(file);
+    }
     let output = lab.args(["--", "sh", "entered.sh"]).output().unwrap();
     let (said, complaints) = (stdout(&output), stderr(&output));
     if output.status.code() == Some(3) {
@@ -257,7 +259,8 @@ fn tasks_run_in_a_domain_that_its_guest_agent_lets_in() {
 
 /// The report is made of what was measured, and the reservation isolates.
 fn measured(out: &Path) {
-    let results = fs::read_dir(out).unwrap().next().unwrap().unwrap().path();
+    let mut entries = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+    let results = entries.find(|path| path.join("manifest.json").is_file()).unwrap();
     let manifest: Manifest =
         serde_json::from_slice(&fs::read(results.join("manifest.json")).unwrap()).unwrap();
     let mut medians = BTreeMap::new();

@@ -278,7 +278,11 @@ mod tests {
             ("pid = 7\nssh = \"a:b\"", TASKS, "the port is \"b\""),
             ("pid = 7\nssh = \"a:0\"", TASKS, "ports are 1"),
             ("pid = 7\nssh = { host = \"a\", password = \"b\" }", TASKS, "ssh"),
-            ("pid = 7\nssh = \"a\"", "{ wild = \"spin\" }", "somebody else's"),
+            (
+                "pid = 7\nssh = \"a\"",
+                "{ wild = \"spin\" }, { tasks = [\"1ms/9ms\"] }",
+                "somebody else's",
+            ),
             ("pid = 7\nssh = \"a\"", "{ web = { command = [\"p\"], listen = 1 } }", "by URL"),
         ] {
             let said = parse(&suite(keys, service), "s.toml").unwrap_err().to_string();
