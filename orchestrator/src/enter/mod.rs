@@ -224,3 +224,6 @@ impl Drop for Folder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

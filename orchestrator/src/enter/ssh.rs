@@ -47,19 +47,26 @@ const OPTIONS: [&str; 8] = [
 #[derive(Debug)]
 pub(super) struct Login {
     ssh: Ssh,
+    /// The client.
+    program: PathBuf,
     /// With what it complains of.
     agent: Mutex<Option<(Child, PathBuf)>>,
 }
 
 impl Login {
     pub fn new(ssh: Ssh) -> Self {
-        Self { ssh, agent: Mutex::default() }
+        Self::by("ssh".into(), ssh)
+    }
+
+    /// By another client than the first `ssh` in the PATH.
+    pub fn by(program: PathBuf, ssh: Ssh) -> Self {
+        Self { ssh, program, agent: Mutex::default() }
     }
 
     /// ssh, which runs `script` as root.
     fn command(&self, script: &str) -> Command {
         let Ssh { host, port, user, key, known_hosts } = &self.ssh;
-        let mut command = Command::new("ssh");
+        let mut command = Command::new(&self.program);
         command.args(["-T", "-a", "-x", "-l", user, "-p", &port.to_string()]);
         for option in OPTIONS {
             command.args(["-o", option]);
