@@ -36,6 +36,11 @@ pub(super) struct Refused {
     pub said: String,
 }
 
+/// The agent did not answer in time: it is an ordinary process, and may get no CPU time for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(super) struct NoAnswer(pub String);
+
 /// A socket of QEMU's that leads to the agent.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -112,7 +117,9 @@ impl Socket {
                 }
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) && Instant::now() < give_up => {}
-                Err(error) if is_timeout(&error) => bail!("timed out waiting for an answer"),
+                Err(error) if is_timeout(&error) => {
+                    return Err(NoAnswer("timed out waiting for an answer".to_owned()).into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

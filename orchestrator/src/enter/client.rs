@@ -20,12 +20,14 @@ use crate::{
 pub(super) const CHUNK: usize = 60 << 10;
 
 /// What has to be allowed: an agent can be told to refuse commands.
-const NEEDED: [&str; 6] = [
+const NEEDED: [&str; 8] = [
     "guest-exec",
     "guest-exec-status",
     "guest-file-open",
     "guest-file-write",
     "guest-file-read",
+    "guest-file-seek",
+    "guest-file-flush",
     "guest-file-close",
 ];
 

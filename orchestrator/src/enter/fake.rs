@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
     process::Command,
     sync::{Arc, Mutex},
 };
@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::channel::{Channel, Refused};
+use super::channel::{Channel, NoAnswer, Refused};
 use crate::host::Stop;
 
 /// What it has open, and what it did.
@@ -28,6 +28,8 @@ pub(super) struct State {
     pub blocked: Vec<&'static str>,
     /// It answers nothing any more.
     pub dead: bool,
+    /// So many commands are done, and no answer to them comes.
+    pub mute: u32,
     /// What it answers to `guest-exec-status`, in place of the truth.
     pub pretends: Option<Value>,
 }
@@ -45,7 +47,12 @@ impl Fake {
 impl Channel for Fake {
     fn ask(&mut self, commands: &[Value], _stop: &Stop) -> Result<Vec<Value>> {
         let mut state = self.0.lock().unwrap();
-        commands.iter().map(|command| state.execute(command)).collect()
+        let answers = commands.iter().map(|command| state.execute(command)).collect();
+        if state.mute > 0 {
+            state.mute -= 1;
+            return Err(NoAnswer("timed out".to_owned()).into());
+        }
+        answers
     }
 }
 
@@ -72,7 +79,8 @@ impl State {
                 match mode {
                     "r" => options.read(true),
                     "w" => options.write(true).create(true).truncate(true),
-                    _ => options.append(true).create(true),
+                    "r+" => options.read(true).write(true),
+                    other => panic!("{other}"),
                 };
                 let file = options.open(path).map_err(|error| refuse(&error.to_string()))?;
                 self.next += 1;
@@ -92,6 +100,12 @@ impl State {
                 let encoded = STANDARD.encode(&part[..count]);
                 json!({ "count": count, "buf-b64": encoded, "eof": count == 0 })
             }
+            "guest-file-seek" => {
+                let file = handle.and_then(|handle| self.files.get_mut(&handle));
+                let offset = own["offset"].as_u64().unwrap();
+                file.ok_or_else(unknown)?.seek(SeekFrom::Start(offset)).unwrap();
+                json!({ "position": offset, "eof": false })
+            }
             "guest-file-flush" => json!({}),
             "guest-file-close" => {
                 handle.and_then(|handle| self.files.remove(&handle)).ok_or_else(unknown)?;
@@ -110,6 +124,7 @@ impl State {
             "guest-file-read",
             "guest-file-close",
             "guest-file-flush",
+            "guest-file-seek",
         ];
         let one = |name: &&str| json!({ "name": name, "enabled": !self.blocked.contains(name) });
         json!({ "supported_commands": all.iter().map(one).collect::<Vec<_>>() })

@@ -68,7 +68,7 @@ impl Way for GuestAgent {
     fn connect(&self, folder: &str, _logs: &Path, stop: &Stop) -> Result<UnixStream> {
         let program = Programs::below(folder).agent;
         let process = self.0.start(&program, &["--entered", folder, "--files"], stop)?;
-        Tunnel::open(&self.0, process, folder, stop)?.carry(self.0.clone())
+        Tunnel::open(&self.0, process, folder, stop)?.carry()
     }
 }
 

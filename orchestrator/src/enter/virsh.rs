@@ -5,7 +5,7 @@ use std::{io, process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::channel::{ANSWER_LIMIT, Channel, Refused};
+use super::channel::{ANSWER_LIMIT, Channel, NoAnswer, Refused};
 use crate::{
     error::Refusal,
     host::{Stop, output, quoted},
@@ -51,7 +51,8 @@ impl Channel for Virsh {
                     "virsh is not installed; install libvirt-clients, or use key `ssh`".to_owned(),
                 )
                 .into(),
-                _ => error.context("virsh"),
+                _ if stop.check().is_err() => error,
+                _ => NoAnswer(format!("{error:#}")).into(),
             }
         })?;
         let text = String::from_utf8_lossy;
@@ -76,6 +77,11 @@ fn answers(said: &str, complaint: &str, commands: &[Value]) -> Result<Vec<Value>
     let by_agent = why.split_once("unable to execute QEMU agent command '");
     if let Some((command, said)) = by_agent.and_then(|(_, rest)| rest.split_once("': ")) {
         return Err(Refused { command: command.to_owned(), said: said.to_owned() }.into());
+    }
+    // "Guest agent is not responding: Guest agent not available for now", for example.
+    let lower = why.to_lowercase();
+    if lower.contains("not responding") && !lower.contains("not connected") {
+        return Err(NoAnswer(explained(why)).into());
     }
     bail!("{}", explained(why))
 }
@@ -140,5 +146,7 @@ mod tests {
             assert!(text.contains(remedy), "{complaint}: {text}");
         }
         assert!(said("nonsense", "").contains("no JSON"));
+        let busy = "error: Guest agent is not responding: Guest agent not available for now";
+        assert!(answers("", busy, &commands()).unwrap_err().is::<NoAnswer>());
     }
 }

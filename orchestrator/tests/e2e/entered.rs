@@ -262,7 +262,7 @@ fn an_interrupted_or_killed_run_leaves_nothing_in_the_vm() {
     let Some(own) = theirs(TEST) else { return };
     let _agent = own.serve_agent(&[]);
     let ways = [own.by_agent(), own.by_ssh(own.port, "id", "known")];
-    for (signal, within) in [(Signal::SIGINT, 20), (Signal::SIGKILL, 120)] {
+    for (signal, within) in [(Signal::SIGINT, 20), (Signal::SIGKILL, 240)] {
         for way in &ways {
             let folder = tempfile::tempdir().unwrap();
             let suite = HEAD.to_owned() + &experiment("e", way, "", TASKS, "60s");

@@ -3,6 +3,7 @@
 set -u
 images=/var/lib/libvirt/images
 cp vmlinuz initrd $images/
+chmod 644 $images/vmlinuz $images/initrd
 define() {
   cat > domain.xml <<XML
 <domain type='kvm'>
@@ -25,7 +26,6 @@ said() { orchestrator run $1.toml --out $work 2>&1 | tail -1; }
 work=$(mktemp -d)
 echo "case stopped | $(said domain)"
 virsh start shop > /dev/null
-virsh start mute > /dev/null
 begun=$(date +%s)
 until ask '{"execute":"guest-ping"}' > /dev/null; do
   if [ $(($(date +%s) - begun)) -gt 300 ]; then tail -20 /var/log/libvirt/qemu/shop-console.log; exit 1; fi
@@ -33,6 +33,7 @@ until ask '{"execute":"guest-ping"}' > /dev/null; do
 done
 echo "case booted | seconds $(($(date +%s) - begun))"
 echo "case nobody | $(said nobody)"
+virsh start mute > /dev/null
 echo "case mute | $(said mute)"
 virsh destroy mute > /dev/null
 
