@@ -13,7 +13,7 @@ wanted="qemu-system-x86_64:qemu-system-x86 gcc:gcc apache2:apache2-bin"
 case "${1:-suite}" in
     suite) ;;
     test) wanted="$wanted sudo:sudo mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs qemu-img:qemu-utils vips:libvips-tools gm:graphicsmagick identify:imagemagick chromium:chromium chromedriver:chromium-driver
-        rt-app:rt-app python3:python3 pdflatex:texlive-latex-base pgfplots.sty:texlive-pictures booktabs.sty:texlive-latex-recommended
+        rt-app:rt-app qemu-ga:qemu-guest-agent dropbear:dropbear-bin ssh-keyscan:openssh-client python3:python3 pdflatex:texlive-latex-base pgfplots.sty:texlive-pictures booktabs.sty:texlive-latex-recommended
         munged:munge slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client" ;;
     bench) wanted="$wanted vips:libvips-tools gm:graphicsmagick identify:imagemagick
         cyclictest:rt-tests rt-app:rt-app wrk:wrk nginx:nginx-light" ;;

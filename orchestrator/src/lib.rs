@@ -7,6 +7,7 @@ mod adapt;
 pub mod advise;
 pub mod check;
 pub mod cli;
+mod enter;
 pub mod error;
 pub mod fleet;
 pub mod folder;

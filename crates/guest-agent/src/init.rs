@@ -37,23 +37,27 @@ fn serve_and_power_off(init_ns: u64, network: Option<String>, warnings: Vec<Stri
     }
     match port::open() {
         Ok(port) => {
-            let hello = Hello {
-                version: VERSION,
-                kernel: facts::kernel_release(),
-                cpus: facts::cpus(),
-                clock_source: facts::clock_source(),
-                init_ns,
-                hello_ns: facts::monotonic_ns(),
-                network,
-                warnings,
-            };
-            if let Err(error) = serve::serve(&port, hello) {
+            if let Err(error) = serve::serve(&port, hello(init_ns, network, warnings)) {
                 eprintln!("guest-agent: {error}");
             }
         }
         Err(error) => eprintln!("guest-agent: no control port: {error}"),
     }
     power_off();
+}
+
+/// What the agent says as it begins to serve.
+pub(crate) fn hello(init_ns: u64, network: Option<String>, warnings: Vec<String>) -> Hello {
+    Hello {
+        version: VERSION,
+        kernel: facts::kernel_release(),
+        cpus: facts::cpus(),
+        clock_source: facts::clock_source(),
+        init_ns,
+        hello_ns: facts::monotonic_ns(),
+        network,
+        warnings,
+    }
 }
 
 /// The console is drained first: its last lines may say why.

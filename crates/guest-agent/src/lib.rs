@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod command;
+pub mod entered;
 pub mod facts;
 pub mod files;
 pub mod init;

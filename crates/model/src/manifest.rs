@@ -166,6 +166,9 @@ pub struct Facts {
     /// The kernel that the guest booted, as its `uname -r` prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// How programs entered a VM that ran already: `guest agent` or `ssh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_in: Option<String>,
     /// The clock source that its kernel used as it came up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_source: Option<String>,
@@ -249,6 +252,9 @@ pub struct VmFacts {
     /// As [`Facts::kernel`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// As [`Facts::way_in`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_in: Option<String>,
     /// As [`Facts::clock_source`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_source: Option<String>,
@@ -277,6 +283,7 @@ impl VmFacts {
     pub fn put_into(self, facts: &mut Facts) {
         facts.boot_ns = self.boot_ns;
         facts.kernel = self.kernel;
+        facts.way_in = self.way_in;
         facts.clock_source = self.clock_source;
         facts.guest_clock_offset_ns = self.guest_clock_offset_ns;
         facts.guest_clock_uncertainty_ns = self.guest_clock_uncertainty_ns;

@@ -36,7 +36,7 @@ pub use disk_image::DiskImage;
 pub use guest_agent::message::{Hello, Status, Stream};
 pub use identity::unconfined;
 pub use initramfs::{Contents, build};
-pub use inside::Programs;
+pub use inside::{Explain, Inside, Programs};
 pub use kernel_image::{
     KernelImage, check_file as check_kernel_file, default_cache, ensure as ensure_kernel,
     ensure_kind, files as kernel_files,
@@ -53,3 +53,4 @@ pub use qemu::{Qemu, find as find_qemu};
 pub use qmp::{Qmp, vcpu_threads};
 pub use running::{Output, Running};
 pub use seed::make as make_seed;
+pub(crate) use strip::strip as stripped;

@@ -86,8 +86,8 @@ pub fn static_programs() -> Result<[PathBuf; 2], Refusal> {
         let built = program(&format!("{name}-static")).or_else(|_none| program(name));
         built.ok().filter(|path| is_static(path)).ok_or_else(|| {
             Refusal::Lacking(format!(
-                "a VM with a `disk` needs the program `{name}` without shared libraries, which is \
-                 not there; `make build` (scripts/static.sh) makes it, where a static C library is \
+                "a VM with a system of its own needs the program `{name}` without shared libraries, \
+                 which is not there; `make build` (scripts/static.sh) makes it, where a static C library is \
                  installed"
             ))
         })

@@ -11,7 +11,7 @@ const SECTIONS: [Range<usize>; 2] = [0x28..0x30, 0x3a..0x40];
 
 /// Cuts off what stands behind the last loaded byte of a 64-bit program or shared object: sections
 /// that only linkers and debuggers read. Anything else stays as it is.
-pub(super) fn strip(mut content: Vec<u8>) -> Vec<u8> {
+pub fn strip(mut content: Vec<u8>) -> Vec<u8> {
     if let Some(end) = end_of_loaded(&content) {
         content.truncate(end);
         for field in SECTIONS {

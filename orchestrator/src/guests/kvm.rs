@@ -11,7 +11,7 @@ use model::{
 };
 
 use crate::{
-    guest::Guest,
+    guest::Inside,
     host::{Roots, line_of, vhost_threads},
 };
 
@@ -27,7 +27,7 @@ pub struct Counted {
 
 /// Asks the guest for the steal time of all its CPUs; none where it does not answer.
 #[must_use]
-pub fn guest_steal_ns(guest: &Guest) -> Option<u64> {
+pub fn guest_steal_ns(guest: &Inside) -> Option<u64> {
     let text = guest.read("/proc/stat", &AtomicBool::new(false)).ok()?;
     steal_ns(&String::from_utf8_lossy(&text))
 }

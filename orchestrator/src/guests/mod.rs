@@ -251,7 +251,7 @@ impl Booted {
     fn usage_with(&self, roots: &Roots, guest_steal_ns: Option<u64>) -> Option<Usage> {
         let others = self.guest.other_threads().ok()?;
         let usage = Usage::of(roots, &self.vm(), others, self.accelerator == Accelerator::Kvm)?;
-        Some(Usage { kvm: usage.kvm.map(|kvm| kvm.with_guest(guest_steal_ns)), ..usage })
+        Some(usage.with_guest(guest_steal_ns))
     }
 
     /// Writes down the shares of a CPU used since `before`, `elapsed_ns` ago.
@@ -264,13 +264,19 @@ impl Booted {
     ) {
         // Here the guest answers last, for the same reason.
         if let Some((before, mut now)) = before.zip(self.usage_with(roots, None)) {
-            now.kvm = now.kvm.map(|kvm| kvm.with_guest(self.guest_steal_ns()));
+            now = now.with_guest(self.guest_steal_ns());
             now.account(before, elapsed_ns, facts);
         }
     }
 }
 
 impl Usage {
+    /// With the steal time as the guest's kernel sees it.
+    #[must_use]
+    pub fn with_guest(self, steal_ns: Option<u64>) -> Self {
+        Self { kvm: self.kvm.map(|kvm| kvm.with_guest(steal_ns)), ..self }
+    }
+
     /// Of a machine with these other threads; none where the kernel does not say.
     pub fn of(roots: &Roots, vm: &Vm, others: Vec<Tid>, kvm: bool) -> Option<Self> {
         let cpu_ns = |tid: Tid| roots.proc.thread_times(tid).ok().map(|times| times.cpu_ns);

@@ -43,7 +43,7 @@ pub use facts::{Counters, Roots, line_of};
 pub use guard::{Adjuster, Guard, Mark};
 pub use journal::Journal;
 pub use lock::Lock;
-pub use output::{finish, output};
+pub use output::{finish, output, output_given};
 pub use platform::platform;
 pub use programs::program;
 pub use quiet::interrupts_on;

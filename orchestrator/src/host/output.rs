@@ -1,7 +1,7 @@
 //! Programs that are asked something: for so long and no longer, and not beyond a signal.
 
 use std::{
-    io::{Read, Seek},
+    io::{Read, Seek, Write},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -18,11 +18,14 @@ use super::{Stop, pause};
 /// The time-out, or [`crate::error::Refusal::Interrupted`].
 pub fn finish(mut child: Child, name: &str, limit: Duration, stop: &Stop) -> Result<ExitStatus> {
     let give_up = Instant::now() + limit;
+    // Short at first: the round trip of a short command is the uncertainty of a clock.
+    let mut look = Duration::from_millis(1);
     loop {
         if let Some(status) = process::ended(&mut child)? {
             return Ok(status);
         }
-        let waited = pause(Duration::from_millis(10), stop);
+        let waited = pause(look, stop);
+        look = (look * 2).min(Duration::from_millis(10));
         if waited.is_err() || Instant::now() > give_up {
             process::kill_group(&mut child)?;
             waited?;
@@ -36,9 +39,31 @@ pub fn finish(mut child: Child, name: &str, limit: Duration, stop: &Stop) -> Res
 /// # Errors
 /// An [`std::io::Error`] in the chain where it cannot be started; those of [`finish`].
 pub fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
+    command.stdin(Stdio::null());
+    printed(command, limit, stop)
+}
+
+/// The same, with `input` on its standard input.
+///
+/// # Errors
+/// Those of [`output`].
+pub fn output_given(
+    command: &mut Command,
+    input: &[u8],
+    limit: Duration,
+    stop: &Stop,
+) -> Result<Output> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    command.stdin(file);
+    printed(command, limit, stop)
+}
+
+fn printed(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
     // Files, not pipes: what it starts may outlive it and hold a pipe open.
     let (mut out, mut errors) = (tempfile::tempfile()?, tempfile::tempfile()?);
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(errors.try_clone()?);
+    command.stdout(out.try_clone()?).stderr(errors.try_clone()?);
     let name = command.get_program().to_string_lossy().into_owned();
     let status = finish(process::spawn_bound(command)?, &name, limit, stop)?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

@@ -156,6 +156,7 @@ fn manifest(
         vms: vec![suite::Vm {
             name: suite::Vm::NAME.to_owned(),
             found: None,
+            way_in: None,
             system: suite::System::default(),
             vcpus: vm
                 .vcpus

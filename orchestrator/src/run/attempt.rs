@@ -91,6 +91,8 @@ impl HostBench {
         attempted.fail(join(&measured.parts, &seen, &folder.join("jobs.csv")));
         let clock_csv = folder.join("clock.csv");
         attempted.fail(probe::join(&measured.seen, &measured.readings, &clock_csv));
+        let watched = measured.parts.iter().filter(|part| seen.on(part.cpu).is_some());
+        attempted.facts.warnings.extend(watched.filter_map(Part::too_coarse));
         attempted.stalled_share = measured.window.and_then(|(from, to)| seen.share(from, to));
         seen.tell(&mut attempted.facts);
     }
@@ -134,12 +136,13 @@ fn write_counters(folder: &Path, counters: &BeforeAndAfter) -> Result<()> {
 }
 
 /// Writes the rows of every service of tasks into one file: to whom they belong, and which stalls of
-/// their CPU may have delayed them, as far as anybody watched it.
+/// their CPU may have delayed them, as far as anybody watched it and the clocks
+/// tell.
 fn join(parts: &[Part], seen: &Seen, together: &Path) -> Result<()> {
     let mut all: Vec<Job> = Vec::new();
     for part in parts.iter().filter(|part| part.file.exists()) {
         let mut jobs: Vec<Job> = read_csv(&part.file)?;
-        if let Some((stalls, clock)) = seen.on(part.cpu).zip(part.clock) {
+        if let Some((stalls, clock)) = seen.on(part.cpu).zip(part.exact_clock()) {
             stalls::mark(&mut jobs, stalls, clock);
         }
         for job in &mut jobs {
@@ -163,6 +166,7 @@ mod tests {
     use model::{clock::ClockMap, manifest::SentinelFacts, sample::Stall};
 
     use super::*;
+    use crate::run::guest_clock::JobsClock;
 
     const HEADER: &str = "experiment,repetition,task,job,release_ns,start_ns,finish_ns,\
                           response_ns,cpu_ns,deadline_ns,missed,stalled_ns,vm,service\n";
@@ -174,8 +178,10 @@ mod tests {
             let file = folder.path().join(format!("{vm}.tasks.jobs.csv"));
             let row = format!("x,0,tau1,0,{release},{release},{},10,9,50,0,,,\n", release + 10);
             fs::write(&file, format!("{HEADER}{row}")).unwrap();
-            let clock = Some(ClockMap { offset_ns, since_ns: 0, drift: 0.0 });
-            Part { file, vm: Some(vm.to_owned()), service: "tasks".to_owned(), cpu, clock }
+            let map = ClockMap { offset_ns, since_ns: 0, drift: 0.0 };
+            let clock = Some(JobsClock { map, uncertainty_ns: 0 });
+            let service = "tasks".to_owned();
+            Part { file, vm: Some(vm.to_owned()), service, cpu, clock, shortest_ns: 50 }
         };
         // Guest clocks are the host's plus the offset: both jobs ran from 1000 to 1010.
         let parts = [part("a", 1, 500, 1_500), part("b", 2, -300, 700)];
@@ -190,6 +196,13 @@ mod tests {
         let found: Vec<_> = jobs.iter().map(of).collect();
         assert_eq!(found, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(5))], "of its CPU");
         assert!(parts.iter().all(|part| !part.file.exists()));
+        // Where the clock is coarser than the tasks, nobody knows either: that is told, once.
+        let mut coarse = part("a", 1, 500, 1_500);
+        coarse.clock = coarse.clock.map(|own| JobsClock { uncertainty_ns: 26, ..own });
+        assert!(coarse.too_coarse().unwrap().contains("known to within 26ns"), "{coarse:?}");
+        join(&[coarse], &Seen::of([watched(1, 3)]), &together).unwrap();
+        assert_eq!(read_csv::<Job>(&together).unwrap()[0].stalled_ns, None);
+        assert_eq!(part("a", 1, 0, 9).too_coarse(), None);
         // Where nobody watched, nobody knows.
         let one = [part("a", 1, 0, 9)];
         join(&one, &Seen::of([watched(2, 5)]), &together).unwrap();

@@ -50,7 +50,8 @@ pub(super) fn describe(experiment: &Experiment) -> String {
     for vm in &experiment.vms {
         let mut own: String = vm.vcpus.iter().map(vcpu).collect();
         if let Some(found) = &vm.found {
-            own += &format!(" ({found}, which runs already)");
+            let by = vm.way_in.as_ref().map(|way| format!(", entered by {}", way.name()));
+            own += &format!(" ({found}, which runs already{})", by.unwrap_or_default());
         } else if let Some((key, file)) = vm.system.file() {
             own += &format!(" ({key} {})", file.display());
         }

@@ -6,7 +6,7 @@ use model::suite::{self, Experiment, Work, Workload};
 
 use super::warm;
 
-/// What booting, calibrating and collecting take beside the workload itself.
+/// What booting or entering, calibrating and collecting take beside the workload itself.
 const GUEST_OVERHEAD: Duration = Duration::from_secs(6);
 /// What a distribution on a disk of the user's takes to boot, emulated, with all its services.
 const DISK_BOOT: Duration = Duration::from_secs(150);
@@ -72,8 +72,9 @@ fn overhead(experiment: &Experiment) -> Duration {
         Work::Fixed => FIXED_WORK_OVERHEAD,
         Work::Paced => Duration::ZERO,
     };
-    let booted = experiment.vms.iter().filter(|vm| vm.found.is_none()).count();
-    let guests = u32::try_from(booted).unwrap_or(u32::MAX);
+    let prepared = |vm: &&suite::Vm| vm.found.is_none() || vm.way_in.is_some();
+    let prepared = experiment.vms.iter().filter(prepared).count();
+    let guests = u32::try_from(prepared).unwrap_or(u32::MAX);
     let places = if guests == 0 { HOST_OVERHEAD } else { GUEST_OVERHEAD * guests };
     let drain = if drains { DRAIN } else { Duration::ZERO };
     drain + calibrations + places

@@ -10,19 +10,20 @@ use anyhow::{Context, Result};
 use kernel::affinity::Tid;
 use model::{
     Mechanism,
-    clock::{self, ClockMap},
     manifest::VmFacts,
     suite::{self, Experiment, Found, GuestSettings, ReservationSettings, Vcpu},
 };
 
 use super::{
+    guest_clock::{GuestClock, JobsClock},
     served::Served,
     tasks,
     theirs::{self, Theirs},
     warm,
 };
 use crate::{
-    guest::{ClockOffset, Guest, Network},
+    enter::Entered,
+    guest::{ClockOffset, Guest, Inside, Network},
     guests::{Booted, Guests, Usage},
     host::{Roots, Stage, Stop},
     mechanism::{self, Attached, Request, place_emulator},
@@ -39,7 +40,7 @@ pub(super) struct Machine {
     /// Where its logs are written.
     logs: PathBuf,
     usage: Option<Usage>,
-    begin: Option<ClockOffset>,
+    clock: Option<GuestClock>,
     /// For the manifest.
     pub facts: VmFacts,
     /// What the report should know of its boot.
@@ -50,7 +51,8 @@ pub(super) struct Machine {
 enum Body {
     /// The running guest.
     Ours(Box<Booted>),
-    Theirs(Theirs),
+    /// With the bench's programs in it, where something is to run there.
+    Theirs(Theirs, Option<Box<Entered>>),
 }
 
 /// What booting takes.
@@ -119,7 +121,7 @@ impl Boot<'_> {
         };
         let logs = logs.to_owned();
         let (vm, body) = (vm.clone(), Body::Ours(Box::new(booted)));
-        Ok(Machine { vm, body, served, logs, usage: None, begin: None, facts, warnings })
+        Ok(Machine { vm, body, served, logs, usage: None, clock: None, facts, warnings })
     }
 }
 
@@ -152,16 +154,34 @@ impl Machine {
         let theirs = Theirs::find(found, &stage.roots, &stage.stop)?;
         theirs.place(stage, vm)?;
         let served = theirs::served(vm, &theirs, &stage.roots, &stage.stop)?;
-        let facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
-        let (vm, body, logs) = (vm.clone(), Body::Theirs(theirs), logs.to_owned());
-        Ok(Self { vm, body, served, logs, usage: None, begin: None, facts, warnings: Vec::new() })
+        let entered = theirs.enter(vm, logs, &stage.stop)?;
+        let mut facts = VmFacts { vm: vm.name.clone(), ..VmFacts::default() };
+        if let Some(inside) = &entered {
+            facts.way_in = vm.way_in.as_ref().map(|way| way.name().to_owned());
+            facts.kernel = Some(inside.hello.kernel.clone());
+            facts.clock_source.clone_from(&inside.hello.clock_source);
+            if vm.services.iter().any(|service| !service.tasks().is_empty()) {
+                facts.ns_per_iteration = Some(tasks::calibrate_guest(inside, &stage.stop)?);
+            }
+        }
+        let body = Body::Theirs(theirs, entered.map(Box::new));
+        let (vm, logs, warnings) = (vm.clone(), logs.to_owned(), Vec::new());
+        Ok(Self { vm, body, served, logs, usage: None, clock: None, facts, warnings })
     }
 
-    /// The guest that was booted; none of a VM that runs already, which cannot be entered.
+    /// The guest that was booted; none of a VM that runs already.
     pub fn guest(&self) -> Option<&Guest> {
         match &self.body {
             Body::Ours(booted) => Some(&booted.guest),
-            Body::Theirs(_) => None,
+            Body::Theirs(..) => None,
+        }
+    }
+
+    /// Where programs run: none of a VM that runs already and that nothing entered.
+    pub fn inside(&self) -> Option<&Inside> {
+        match &self.body {
+            Body::Ours(booted) => Some(&booted.guest),
+            Body::Theirs(_, entered) => entered.as_deref().map(|entered| &**entered),
         }
     }
 
@@ -169,7 +189,7 @@ impl Machine {
     pub fn threads(&self) -> mechanism::Vm {
         match &self.body {
             Body::Ours(booted) => booted.vm(),
-            Body::Theirs(theirs) => theirs.vm.clone(),
+            Body::Theirs(theirs, _) => theirs.vm.clone(),
         }
     }
 
@@ -180,18 +200,18 @@ impl Machine {
     pub fn still_there(&self, roots: &Roots) -> Result<()> {
         match &self.body {
             Body::Ours(_) => Ok(()),
-            Body::Theirs(theirs) => theirs.still_there(roots),
+            Body::Theirs(theirs, _) => theirs.still_there(roots),
         }
     }
 
-    /// Ends the guest; a VM that runs already goes on.
+    /// Ends the guest; a VM that runs already goes on, without the bench's programs.
     ///
     /// # Errors
-    /// Where it had ended before.
+    /// Where it had ended before, or something was left in it.
     pub fn shutdown(self) -> Result<()> {
         match self.body {
             Body::Ours(booted) => booted.guest.shutdown(),
-            Body::Theirs(_) => Ok(()),
+            Body::Theirs(_, entered) => entered.map_or(Ok(()), |entered| entered.leave()),
         }
     }
 
@@ -205,7 +225,7 @@ impl Machine {
     /// # Errors
     /// What the kernel refused.
     pub fn reserve(&self, stage: &mut Stage, vm: &suite::Vm) -> Result<Vec<Attached>> {
-        if let Body::Theirs(theirs) = &self.body {
+        if let Body::Theirs(theirs, _) = &self.body {
             return Ok(theirs.reserve(stage, vm)?.into_iter().collect());
         }
         let threads = self.threads();
@@ -226,22 +246,26 @@ impl Machine {
     /// # Errors
     /// Where the guest does not answer.
     pub fn begin(&mut self, roots: &Roots, stop: &Stop) -> Result<()> {
-        let clock = self.guest().map(|guest| guest.clock_offset(stop.flag())).transpose()?;
+        let clock = self.inside().map(|inside| inside.clock_offset(stop.flag())).transpose()?;
         // Of a machine that is kept, nothing of the repetition before may stand for this one.
         self.facts = VmFacts {
             vm: self.facts.vm.clone(),
             boot_ns: self.facts.boot_ns,
             kernel: self.facts.kernel.clone(),
             clock_source: self.facts.clock_source.clone(),
+            way_in: self.facts.way_in.clone(),
             ns_per_iteration: self.facts.ns_per_iteration,
             guest_clock_offset_ns: clock.map(|own| own.offset_ns),
             guest_clock_uncertainty_ns: clock.map(|own| own.uncertainty_ns),
             ..VmFacts::default()
         };
-        self.begin = clock;
+        self.clock = clock.map(GuestClock::at);
         self.usage = match &self.body {
             Body::Ours(booted) => booted.usage(roots),
-            Body::Theirs(theirs) => theirs.usage(roots),
+            // The guest answers first: what that takes belongs to no workload.
+            Body::Theirs(theirs, entered) => {
+                theirs.usage(roots, theirs.guest_steal_ns(entered.as_deref()))
+            }
         };
         Ok(())
     }
@@ -251,31 +275,26 @@ impl Machine {
         let before = self.usage.take();
         match &self.body {
             Body::Ours(booted) => booted.account(roots, before, elapsed_ns, &mut self.facts),
-            Body::Theirs(theirs) => {
-                if let Some((before, now)) = before.zip(theirs.usage(roots)) {
-                    now.account(before, elapsed_ns, &mut self.facts);
+            Body::Theirs(theirs, entered) => {
+                if let Some((before, now)) = before.zip(theirs.usage(roots, None)) {
+                    let steal_ns = theirs.guest_steal_ns(entered.as_deref());
+                    now.with_guest(steal_ns).account(before, elapsed_ns, &mut self.facts);
                 }
             }
         }
-        let later = self.guest().map(|guest| guest.clock_offset(stop.flag()));
-        if let (Some(begin), Some(Ok(later))) = (self.begin, later) {
-            // More than a clock may drift: it jumped in between, or stood still.
-            let drift = later.drift_since(begin);
-            self.facts.guest_clock_drift =
-                drift.filter(|drift| drift.abs() * clock::DRIFT as f64 <= 1.0);
-        }
+        let later = self.inside().and_then(|inside| inside.clock_offset(stop.flag()).ok());
+        self.clock = self.clock.map(|clock| clock.until(later, elapsed_ns));
+        self.facts.guest_clock_drift = self.clock.as_ref().and_then(GuestClock::drift);
     }
 
     /// The clock of its jobs, once it was read.
-    pub fn clock(&self) -> Option<ClockMap> {
-        let begin = self.begin?;
-        let drift = self.facts.guest_clock_drift.unwrap_or(0.0);
-        Some(ClockMap { offset_ns: begin.offset_ns, since_ns: begin.at_ns, drift })
+    pub fn clock(&self) -> Option<JobsClock> {
+        self.clock.as_ref().map(GuestClock::of_jobs)
     }
 
     /// Its clock against the host's as the workload began, once it was read.
     pub fn clock_at_begin(&self) -> Option<ClockOffset> {
-        self.begin
+        self.clock.map(|clock| clock.begin)
     }
 
     /// Writes the service's log beside the others; one that cannot be kept is no reason to lose the
@@ -293,7 +312,7 @@ impl Machine {
     /// That reason.
     pub fn still_serves(&self, roots: &Roots, stop: &Stop) -> Result<()> {
         self.still_there(roots)?;
-        self.guest().map(|guest| guest.clock_offset(stop.flag())).transpose()?;
+        self.inside().map(|inside| inside.clock_offset(stop.flag())).transpose()?;
         self.program_runs(stop)
     }
 

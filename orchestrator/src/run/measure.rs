@@ -180,7 +180,7 @@ impl HostBench {
         let fixed = work::before(&self.stage, experiment, folder)?;
         if let Some(before) = &fixed {
             measured.facts.ns_per_iteration = Some(before.ns_per_iteration);
-            for guest in machines.iter().filter_map(Machine::guest) {
+            for guest in machines.iter().filter_map(Machine::inside) {
                 tasks::give_calibration(guest, &before.file, &self.stage.stop)?;
             }
         }

@@ -7,6 +7,7 @@ mod bench;
 mod describe;
 mod estimate;
 mod files;
+mod guest_clock;
 mod host_bench;
 mod kept;
 mod machines;
@@ -27,6 +28,7 @@ pub mod soak;
 pub mod stalls;
 mod tasks;
 mod theirs;
+mod theirs_admitted;
 mod warm;
 mod watched;
 mod web;
@@ -111,8 +113,8 @@ fn prepare(plan: &Plan, out: &Path, resume: Option<&Resume>, stop: &Stop) -> Res
     if plan.cpus.shared().is_some() {
         model::say!("note: {}", plan.cpus.reason);
     }
-    let unparted = theirs::without_partition(plan)?;
-    let theirs = theirs::admit(plan, unparted.is_none(), &roots, stop)?;
+    let unparted = theirs_admitted::without_partition(plan)?;
+    let theirs = theirs_admitted::admit(plan, unparted.is_none(), &roots, stop)?;
     if let Some(why) = &unparted {
         model::say!("note: {why}");
     }

@@ -27,7 +27,7 @@ use super::{
     tasks::{self, What, limit},
 };
 use crate::{
-    guest::{ClockOffset, Guest, Running},
+    guest::{ClockOffset, Guest, Inside, Running},
     host::{Background, Stage, Stop, pause, program},
 };
 
@@ -38,8 +38,8 @@ const EXCHANGES: u32 = 8;
 /// How often the end is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where the rows are inside a guest.
-const IN_GUEST: &str = "/tmp/clock.csv";
+/// The file of the rows inside a guest.
+const IN_GUEST: &str = "clock.csv";
 
 /// What `rtload clock` says beside its rows.
 #[derive(Debug, Deserialize)]
@@ -160,9 +160,14 @@ pub(super) fn finish_on_host(
 ///
 /// # Errors
 /// Where it cannot be started.
-pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> Result<Running<'a>> {
+pub(super) fn start_on_guest<'a>(
+    guest: &'a Inside,
+    what: What,
+    stop: &Stop,
+) -> Result<Running<'a>> {
     let mut command = vec![guest.programs.rtload.clone()];
-    command.extend(arguments(what, what.workload.vcpu().unwrap_or(0), IN_GUEST));
+    let rows = guest.programs.file(IN_GUEST);
+    command.extend(arguments(what, what.workload.vcpu().unwrap_or(0), &rows));
     guest.start(&command, &[], stop.flag())
 }
 
@@ -171,7 +176,7 @@ pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> R
 /// # Errors
 /// Where rtload or the guest fails; what can still be fetched is.
 pub(super) fn finish_on_guest(
-    guest: &Guest,
+    guest: &Inside,
     what: What,
     running: &Running<'_>,
     names: &Names,
@@ -179,7 +184,7 @@ pub(super) fn finish_on_guest(
 ) -> Result<Told> {
     let ended = guest.wait(running, limit(what), stop.flag(), |_, _| ());
     let printed = ended.and_then(|output| tasks::printed("rtload clock", output));
-    let fetched = guest.get(IN_GUEST, &names.file("clock.csv"), stop.flag());
+    let fetched = guest.get(&guest.programs.file(IN_GUEST), &names.file("clock.csv"), stop.flag());
     let printed = printed?;
     fetched?;
     fs::write(names.file("clock.json"), &printed)?;
@@ -197,21 +202,28 @@ pub(super) struct Readings {
 
 impl Readings {
     /// Reads it now and then until `going` is unset, and once more; just before and after its pause
-    /// as well, so that all but that stretch keeps its place on the host's clock.
-    pub fn take(vm: &Vm, guest: &Guest, going: &AtomicBool, stop: &Stop) -> Self {
+    /// as well, so that all but that stretch keeps its place on the host's clock. Only a guest that was
+    /// booted for it is paused.
+    pub fn take(
+        vm: &Vm,
+        (inside, guest): (&Inside, Option<&Guest>),
+        going: &AtomicBool,
+        stop: &Stop,
+    ) -> Self {
         let begun = Instant::now();
         let mut own = Self { vm: vm.name.clone(), found: Vec::new(), not_paused: None };
         let mut pause = vm.pause;
         loop {
             let last = !going.load(Ordering::Relaxed);
             // A guest that does not answer is told elsewhere.
-            own.found.extend(guest.clock_offset_by(EXCHANGES, stop.flag()));
+            own.found.extend(inside.clock_offset_by(EXCHANGES, stop.flag()));
             if last || stop.check().is_err() {
                 return own;
             }
             let next = Instant::now() + READ_EVERY;
             while Instant::now() < next && going.load(Ordering::Relaxed) {
-                if let Some(now) = pause.take_if(|pause| begun.elapsed() >= pause.at) {
+                let now = pause.take_if(|pause| begun.elapsed() >= pause.at);
+                if let Some((now, guest)) = now.zip(guest) {
                     own.stand_still(guest, now.length, stop);
                     break;
                 }

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use model::{
-    clock::ClockMap,
     manifest::Facts,
     sample::Request,
     suite::{self, Experiment, Web, Workload},
@@ -18,6 +17,7 @@ use model::{
 use webload::{Config, Run};
 
 use super::{
+    guest_clock::JobsClock,
     machines::Machine,
     names::Names,
     plan::StopAbove,
@@ -27,7 +27,7 @@ use super::{
     web,
 };
 use crate::{
-    guest::{Guest, Running},
+    guest::{Inside, Running},
     host::{Background, Cpus, Stage},
     service::HostService,
 };
@@ -47,7 +47,29 @@ pub(super) struct Part {
     /// The CPU of the host that its rows were measured on.
     pub cpu: u32,
     /// The clock of its rows; none where the guest's was not read.
-    pub clock: Option<ClockMap>,
+    pub clock: Option<JobsClock>,
+    /// The shortest period of its tasks.
+    pub shortest_ns: u64,
+}
+
+impl Part {
+    /// The clock, where it is exact enough for stalls to be those of a job.
+    pub fn exact_clock(&self) -> Option<JobsClock> {
+        self.clock.filter(|own| own.tells_apart(self.shortest_ns))
+    }
+
+    /// A warning where it is not.
+    pub fn too_coarse(&self) -> Option<String> {
+        let clock = self.clock.filter(|own| !own.tells_apart(self.shortest_ns))?;
+        let time = |ns| model::duration::format(Duration::from_nanos(ns));
+        let vm = self.vm.as_deref().unwrap_or_default();
+        Some(format!(
+            "vm `{vm}`: its clock is known to within {} only, more than half the shortest period ({}): \
+             which jobs the machine's stalls delayed is not known",
+            time(clock.uncertainty_ns),
+            time(self.shortest_ns)
+        ))
+    }
 }
 
 /// A web service on the host.
@@ -161,9 +183,10 @@ impl<'a> Ground<'a> {
             });
             for machine in self.probed(&workloads) {
                 let vm = self.experiment.vms.iter().find(|vm| vm.name == machine.name());
-                let Some((guest, vm)) = machine.guest().zip(vm) else { continue };
+                let Some((inside, vm)) = machine.inside().zip(vm) else { continue };
+                let place = (inside, machine.guest());
                 let (probing, readings, stop) = (&probing, &readings, &self.stage.stop);
-                scope.spawn(move || readings.add(Readings::take(vm, guest, probing, stop)));
+                scope.spawn(move || readings.add(Readings::take(vm, place, probing, stop)));
             }
             let wild = self.go_wild(&workloads);
             let mut outcome = self.run_tasks(&workloads);
@@ -321,9 +344,9 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// The guest of a machine in which something is started.
-fn entered(machine: &Machine) -> Result<&Guest> {
-    machine.guest().context("the VM runs already, and there is no way into it")
+/// The inside of a machine in which something is started.
+fn entered(machine: &Machine) -> Result<&Inside> {
+    machine.inside().context("there is no way into the VM")
 }
 
 /// The rows of each service of tasks, in `folder`.
@@ -336,15 +359,17 @@ pub(super) fn parts(
     let part = |workload: Workload| {
         let of = |vm: &suite::Vm| machines.iter().find(|machine| machine.name() == vm.name);
         let clock = match workload.vm {
-            None => Some(ClockMap::HOST),
+            None => Some(JobsClock::HOST),
             Some(vm) => of(vm).and_then(Machine::clock),
         };
+        let shortest = workload.tasks().iter().map(|task| task.period()).min();
         Part {
             file: Names::of(folder, workload).file("jobs.csv"),
             vm: workload.vm.map(|vm| vm.name.clone()),
             service: workload.service.map_or_else(String::new, |own| own.name.clone()),
             cpu: cpus.of(workload.cpu()),
             clock,
+            shortest_ns: model::duration::as_ns(shortest.unwrap_or_default()),
         }
     };
     let workloads = experiment.workloads().into_iter();

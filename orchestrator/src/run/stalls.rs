@@ -1,14 +1,14 @@
 //! Which stalls may have delayed which jobs.
 
-use model::{
-    clock::ClockMap,
-    sample::{Job, Stall},
-};
+use model::sample::{Job, Stall};
+
+use super::guest_clock::JobsClock;
 
 /// Fills in `stalled_ns` of every job: the stalls from the start of the busy period that the job
 /// belongs to until its finish. A backlog outlasts its stall, so a stall counts for every job that
-/// follows it without a pause.
-pub fn mark(jobs: &mut [Job], stalls: &[Stall], clock: ClockMap) {
+/// follows it without a pause, and, where a guest's clock is known to within so much, for those that it
+/// may have been as near to as that.
+pub(super) fn mark(jobs: &mut [Job], stalls: &[Stall], clock: JobsClock) {
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|&index| jobs[index].release_ns);
     let mut busy: Option<(u64, u64)> = None;
@@ -19,7 +19,8 @@ pub fn mark(jobs: &mut [Job], stalls: &[Stall], clock: ClockMap) {
             _ => (job.release_ns, job.finish_ns),
         };
         busy = Some((start, end));
-        let (from, to) = (clock.host_ns(start), clock.host_ns(job.finish_ns));
+        let from = clock.map.host_ns(start).saturating_sub(clock.uncertainty_ns);
+        let to = clock.map.host_ns(job.finish_ns) + clock.uncertainty_ns;
         job.stalled_ns = Some(overlap(stalls, from, to));
     }
 }
@@ -42,6 +43,8 @@ pub fn share(stalls: &[Stall], from: u64, to: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use model::clock::ClockMap;
+
     use super::*;
 
     fn job(release_ns: u64, finish_ns: u64) -> Job {
@@ -63,7 +66,7 @@ mod tests {
         }
     }
 
-    fn marked(jobs: &[(u64, u64)], stalls: &[(u64, u64)], clock: ClockMap) -> Vec<u64> {
+    fn marked(jobs: &[(u64, u64)], stalls: &[(u64, u64)], clock: JobsClock) -> Vec<u64> {
         let mut jobs: Vec<Job> = jobs.iter().map(|&(r, f)| job(r, f)).collect();
         let stalls: Vec<Stall> = stalls
             .iter()
@@ -77,20 +80,30 @@ mod tests {
     fn a_stall_counts_for_the_rest_of_its_busy_period_only() {
         // Busy 100..180 (the second job is released before the first is done), then 300..330.
         let jobs = [(100, 150), (140, 180), (300, 330)];
-        assert_eq!(marked(&jobs, &[(110, 20)], ClockMap::HOST), [20, 20, 0]);
-        assert_eq!(marked(&jobs, &[(160, 10)], ClockMap::HOST), [0, 10, 0]);
-        assert_eq!(marked(&jobs, &[(200, 50)], ClockMap::HOST), [0, 0, 0]);
+        assert_eq!(marked(&jobs, &[(110, 20)], JobsClock::HOST), [20, 20, 0]);
+        assert_eq!(marked(&jobs, &[(160, 10)], JobsClock::HOST), [0, 10, 0]);
+        assert_eq!(marked(&jobs, &[(200, 50)], JobsClock::HOST), [0, 0, 0]);
     }
 
     #[test]
     fn a_stall_across_the_release_counts_for_its_part() {
-        assert_eq!(marked(&[(100, 150)], &[(90, 20), (145, 50)], ClockMap::HOST), [15]);
+        assert_eq!(marked(&[(100, 150)], &[(90, 20), (145, 50)], JobsClock::HOST), [15]);
     }
 
     #[test]
     fn jobs_of_a_guest_are_put_on_the_hosts_clock() {
-        let clock = ClockMap { offset_ns: -1000, since_ns: 1100, drift: 0.0 };
+        let map = ClockMap { offset_ns: -1000, since_ns: 1100, drift: 0.0 };
+        let clock = JobsClock { map, uncertainty_ns: 0 };
         assert_eq!(marked(&[(100, 150)], &[(1110, 20)], clock), [20]);
+    }
+
+    #[test]
+    fn what_may_have_been_a_stall_of_a_job_is_one() {
+        let clock = JobsClock { uncertainty_ns: 30, ..JobsClock::HOST };
+        let jobs = [(100, 150), (300, 330)];
+        assert_eq!(marked(&jobs, &[(160, 10)], clock), [10, 0]);
+        assert_eq!(marked(&jobs, &[(60, 15)], clock), [5, 0]);
+        assert_eq!(marked(&jobs, &[(200, 50)], clock), [0, 0]);
     }
 
     #[test]

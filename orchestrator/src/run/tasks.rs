@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{estimate::DRAIN, names::Names, plan::StopAbove};
 use crate::{
-    guest::{Guest, Output, Running, Status},
+    guest::{Inside, Output, Running, Status},
     host::{Background, Stage, Stop, program},
 };
 
@@ -220,14 +220,15 @@ pub(super) fn finish_on_host(
 
 /// Where the calibrations are inside the guest: its own, and the host's where its tasks do the
 /// host's work.
-const OWN_CALIBRATION: &str = "/tmp/calibration.json";
-const HOST_CALIBRATION: &str = "/tmp/calibration-host.json";
+const OWN_CALIBRATION: &str = "calibration.json";
+const HOST_CALIBRATION: &str = "calibration-host.json";
 /// CPU time for a calibration in the guest: paced work needs it to a few per cent only.
 const GUEST_CALIBRATION: &str = "1s";
 
 /// Where the file of this name of a service is inside the guest.
-fn in_tmp(what: What, name: &str) -> String {
-    format!("/tmp/{}.{name}", what.workload.service.map_or("tasks", |service| &service.name))
+fn in_guest_at(guest: &Inside, what: What, name: &str) -> String {
+    let service = what.workload.service.map_or("tasks", |service| &service.name);
+    guest.programs.file(&format!("{service}.{name}"))
 }
 
 /// Calibrates rtload in the guest, which must be neither loaded nor reserved: an emulator's speed
@@ -235,7 +236,8 @@ fn in_tmp(what: What, name: &str) -> String {
 ///
 /// # Errors
 /// Where rtload fails.
-pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
+pub fn calibrate_guest(guest: &Inside, stop: &Stop) -> Result<f64> {
+    let file = guest.programs.file(OWN_CALIBRATION);
     let arguments = [
         guest.programs.rtload.as_str(),
         "calibrate",
@@ -244,7 +246,7 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
         "--for",
         GUEST_CALIBRATION,
         "--save",
-        OWN_CALIBRATION,
+        &file,
         "--summary",
         "json",
     ];
@@ -258,21 +260,27 @@ pub fn calibrate_guest(guest: &Guest, stop: &Stop) -> Result<f64> {
 ///
 /// # Errors
 /// Where the guest does not take it.
-pub fn give_calibration(guest: &Guest, file: &Path, stop: &Stop) -> Result<()> {
+pub fn give_calibration(guest: &Inside, file: &Path, stop: &Stop) -> Result<()> {
     let content = fs::read(file).with_context(|| file.display().to_string())?;
-    guest.put(HOST_CALIBRATION, 0o644, &content, stop.flag())
+    guest.put(&guest.programs.file(HOST_CALIBRATION), 0o644, &content, stop.flag())
 }
 
 /// Starts the tasks in the guest.
 ///
 /// # Errors
 /// Where they cannot be started.
-pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> Result<Running<'a>> {
+pub(super) fn start_on_guest<'a>(
+    guest: &'a Inside,
+    what: What,
+    stop: &Stop,
+) -> Result<Running<'a>> {
     let calibration = match what.workload.experiment.work {
         Work::Fixed => HOST_CALIBRATION,
         Work::Paced => OWN_CALIBRATION,
     };
-    let (jobs, hist_log) = (in_tmp(what, "jobs.csv"), in_tmp(what, "response.hlog"));
+    let calibration = &guest.programs.file(calibration);
+    let at = |name| in_guest_at(guest, what, name);
+    let (jobs, hist_log) = (at("jobs.csv"), at("response.hlog"));
     let places = Places { calibration, jobs: &jobs, hist_log: &hist_log };
     let mut arguments = vec![guest.programs.rtload.clone()];
     arguments.extend(run_arguments(what, what.workload.vcpu().unwrap_or(0), places));
@@ -284,7 +292,7 @@ pub(super) fn start_on_guest<'a>(guest: &'a Guest, what: What, stop: &Stop) -> R
 /// # Errors
 /// Where rtload or the guest fails; what can still be fetched is.
 pub(super) fn finish_on_guest(
-    guest: &Guest,
+    guest: &Inside,
     what: What,
     running: &Running<'_>,
     names: &Names,
@@ -292,7 +300,7 @@ pub(super) fn finish_on_guest(
 ) -> Result<Said> {
     let ended = guest.wait(running, limit(what), stop.flag(), |_, _| ());
     let printed = ended.and_then(|output| printed("rtload run", output));
-    let get = |name| guest.get(&in_tmp(what, name), &names.file(name), stop.flag());
+    let get = |name| guest.get(&in_guest_at(guest, what, name), &names.file(name), stop.flag());
     let fetched = get("jobs.csv").and(get("response.hlog"));
     let printed = printed?;
     fetched?;
@@ -301,7 +309,7 @@ pub(super) fn finish_on_guest(
 }
 
 /// Runs a command in the guest and returns what it printed on standard output.
-fn in_guest(guest: &Guest, argv: &[String], limit: Duration, stop: &Stop) -> Result<Vec<u8>> {
+fn in_guest(guest: &Inside, argv: &[String], limit: Duration, stop: &Stop) -> Result<Vec<u8>> {
     printed(&argv[..2].join(" "), guest.run(argv, limit, stop.flag())?)
 }
 

@@ -1,15 +1,18 @@
 //! A virtual machine that runs already: found, looked after, and left as it was.
 
-use anyhow::{Context, Result, anyhow, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use model::{
     Mechanism,
-    suite::{self, Experiment, Found, Server},
+    suite::{self, Found, Server},
 };
 
-use super::{admission, plan::Plan, served::Served, shares::stays};
+use super::{admission, served::Served, shares::stays};
 use crate::{
+    enter::Entered,
     error::Refusal,
-    guests::Usage,
+    guests::{Usage, kvm},
     host::{Roots, Stage, Stop, deadline_bandwidth_limit},
     mechanism::{
         self, Attached, Request, Vm,
@@ -59,11 +62,25 @@ impl Theirs {
         bail!("the virtual machine ({}) has ended: process {pid} is gone", self.found)
     }
 
-    /// What its threads have used until now.
-    pub fn usage(&self, roots: &Roots) -> Option<Usage> {
+    /// What its threads have used until now, and what was stolen of it as its kernel sees it.
+    pub fn usage(&self, roots: &Roots, guest_steal_ns: Option<u64>) -> Option<Usage> {
         let mut others = roots.proc.threads(self.vm.pid).ok()?;
         others.retain(|thread| !self.vm.vcpus.contains(thread));
-        Usage::of(roots, &self.vm, others, self.kvm)
+        Some(Usage::of(roots, &self.vm, others, self.kvm)?.with_guest(guest_steal_ns))
+    }
+
+    /// Brings the bench's programs in, where something is to run in it.
+    ///
+    /// # Errors
+    /// What did not work; nothing is left in it then.
+    pub fn enter(&self, vm: &suite::Vm, logs: &Path, stop: &Stop) -> Result<Option<Entered>> {
+        let Some(way) = &vm.way_in else { return Ok(None) };
+        Entered::enter(&self.found, way, logs, stop).map(Some)
+    }
+
+    /// The steal time as its kernel sees it, where KVM tells it and there is a way in.
+    pub fn guest_steal_ns(&self, entered: Option<&Entered>) -> Option<u64> {
+        entered.filter(|_| self.kvm).and_then(|inside| kvm::guest_steal_ns(inside))
     }
 
     /// Puts its vCPU threads where an unreserved VM is measured: beside the host's load, in the
@@ -94,7 +111,7 @@ impl Theirs {
     }
 
     /// The placement, by the rules that `orchestrator reserve` has.
-    fn choose(&self, vm: &suite::Vm, roots: &Roots, measured: u32) -> Result<Chosen> {
+    pub fn choose(&self, vm: &suite::Vm, roots: &Roots, measured: u32) -> Result<Chosen> {
         let settings = vm.reservation();
         let mechanism = settings.map_or(Mechanism::None, |own| own.mechanism);
         let placement = settings.and_then(|own| own.placement).unwrap_or_default();
@@ -105,7 +122,7 @@ impl Theirs {
     }
 
     /// Whether its reservation has room, as far as looking tells.
-    fn fits(&self, vm: &suite::Vm, roots: &Roots, measured: u32) -> Result<()> {
+    pub fn fits(&self, vm: &suite::Vm, roots: &Roots, measured: u32) -> Result<()> {
         let Some(settings) = vm.reservation().filter(|own| own.mechanism.is_deadline()) else {
             return Ok(());
         };
@@ -121,7 +138,7 @@ impl Theirs {
 }
 
 /// The CPU that the suite names for it: what it says of one vCPU it says of all.
-fn named(vm: &suite::Vm) -> Option<u32> {
+pub(super) fn named(vm: &suite::Vm) -> Option<u32> {
     vm.vcpus.first().and_then(|own| own.cpu)
 }
 
@@ -141,96 +158,8 @@ pub(super) fn served(
     Ok(Some(Served::by_url(targets, warm_up, web)))
 }
 
-/// The VMs of a plan that run already, in its experiments.
-fn all(plan: &Plan) -> impl Iterator<Item = (&Experiment, &suite::Vm, &Found)> {
-    plan.possible().flat_map(|experiment| {
-        experiment.vms.iter().filter_map(move |vm| Some((experiment, vm, vm.found.as_ref()?)))
-    })
-}
-
-/// Where the reservation is on one CPU, that is the one which is measured.
-fn on_measured(chosen: &Chosen, measured: u32) -> Result<(), Refusal> {
-    match chosen.cpu.filter(|cpu| *cpu != measured) {
-        None => Ok(()),
-        Some(cpu) => Err(Refusal::Usage(format!(
-            "its reservation would be on CPU {cpu}, and CPU {measured} is measured; give \
-             `host.measured_cpus = [{cpu}]`"
-        ))),
-    }
-}
-
-/// Finds all the VMs of a plan that run already, before anything is touched; the first of them.
-/// `parted`: the measured CPU will be a partition.
-///
-/// # Errors
-/// [`Refusal`] for one that is not there, or cannot be measured as the suite says.
-pub(super) fn admit(
-    plan: &Plan,
-    parted: bool,
-    roots: &Roots,
-    stop: &Stop,
-) -> Result<Option<Theirs>> {
-    let mut first = None;
-    for (experiment, vm, found) in all(plan) {
-        let looked = || -> Result<Theirs> {
-            let theirs = Theirs::find(found, roots, stop)?;
-            let measured = plan.cpus.of(named(vm));
-            // Without a partition an ordinary VM stays as it is.
-            if parted || vm.reservation().is_some() {
-                let chosen = theirs.choose(vm, roots, measured);
-                on_measured(&chosen.map_err(|error| as_keys(otherwise(error, vm)))?, measured)?;
-            }
-            theirs.fits(vm, roots, measured)?;
-            Ok(theirs)
-        };
-        let whose = |text| format!("experiment `{}`: vm `{}`: {text}", experiment.name, vm.name);
-        let looked = looked().map_err(|error| match error.downcast::<Refusal>() {
-            Ok(Refusal::Usage(text)) => anyhow!(Refusal::Usage(whose(text))),
-            Ok(Refusal::Lacking(text)) => anyhow!(Refusal::Lacking(whose(text))),
-            Ok(other) => other.into(),
-            // A socket or a process that is not there, for example.
-            Err(error) => anyhow!(Refusal::Usage(whose(format!("{error:#}")))),
-        })?;
-        first.get_or_insert(looked);
-    }
-    Ok(first)
-}
-
-/// Why a plan is carried out without a partition of the measured CPU, if it is: its VMs stay where
-/// they are.
-///
-/// # Errors
-/// [`Refusal::Usage`] where others need that partition.
-pub(super) fn without_partition(plan: &Plan) -> Result<Option<String>, Refusal> {
-    let Some((experiment, vm, _)) = all(plan).find(|(_, vm, _)| stays(vm)) else {
-        return Ok(None);
-    };
-    let placement = vm.reservation().and_then(|own| own.placement).unwrap_or_default();
-    let others = plan.possible().find(|one| {
-        let moved =
-            |vm: &suite::Vm| vm.found.is_none() || (vm.reservation().is_some() && !stays(vm));
-        one.vms.iter().any(moved)
-    });
-    if let Some(other) = others {
-        let remedy = match other.name == experiment.name {
-            true => "measure its VMs in experiments of suites of their own",
-            false => "put the two into suites of their own, or choose one with --only",
-        };
-        return Err(Refusal::Usage(format!(
-            "experiment `{}`: vm `{}`: key `placement` is `{placement}`, which leaves the VM where it \
-             is, without a partition of the measured CPU, and experiment `{}` needs that; {remedy}",
-            experiment.name, vm.name, other.name
-        )));
-    }
-    Ok(Some(format!(
-        "measured without a partition of {} (placement `{placement}`): others may run there, and no \
-         sentinel tells when it was stalled",
-        plan.cpus.names()
-    )))
-}
-
 /// What names a machine is an option on the command line, and a key in a suite.
-fn as_keys(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn as_keys(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Refusal>() {
         Ok(Refusal::Usage(text)) => Refusal::Usage(keys(&text)).into(),
         Ok(Refusal::Lacking(text)) => Refusal::Lacking(keys(&text)).into(),
@@ -258,63 +187,4 @@ fn keys(text: &str) -> String {
         ("--qmp", "`qmp`"),
     ];
     pairs.iter().fold(text.to_owned(), |text, (option, key)| text.replace(option, key))
-}
-
-/// In a suite the way out of a partition that is not possible is another placement of its own.
-fn otherwise(error: anyhow::Error, vm: &suite::Vm) -> anyhow::Error {
-    match error.downcast::<Refusal>() {
-        Ok(Refusal::Lacking(text)) if !stays(vm) => {
-            let why = text.split(';').next().unwrap_or(&text);
-            Refusal::Lacking(format!(
-                "{why}; give it a reservation with `placement = \"global\"` or another of \
-                 docs/mechanisms.md that leaves the VM where it is"
-            ))
-            .into()
-        }
-        Ok(other) => other.into(),
-        Err(error) => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::run::plan::tests::made_up;
-
-    fn suite(first: &str, second: &str) -> String {
-        let one = |name: &str, vm: &str| {
-            format!(
-                "[[experiment]]\nname = \"{name}\"\n[[experiment.vm]]\nname = \"a\"\n{vm}\n\
-                 service = [{{ web = {{ url = \"http://127.0.0.1/\" }} }}]\n"
-            )
-        };
-        format!("name = \"s\"\n{}{}", one("x", first), one("y", second))
-    }
-
-    const RESERVED: &str = "pid = 7\nvcpus = [{ budget = \"3ms\", period = \"20ms\" }]";
-
-    #[test]
-    fn a_vm_that_stays_where_it_is_leaves_the_others_no_partition() {
-        let stays = format!("{RESERVED}\nplacement = \"global\"");
-        let free = "pid = 7\nvcpus = [{}]";
-        let alone = without_partition(&made_up(&suite(&stays, free), &[])).unwrap().unwrap();
-        assert!(alone.contains("placement `global`"), "{alone}");
-        let refused = without_partition(&made_up(&suite(&stays, RESERVED), &[])).unwrap_err();
-        let said = refused.to_string();
-        assert!(said.contains("`placement` is `global`") && said.contains("`y` needs"), "{said}");
-        assert_eq!(without_partition(&made_up(&suite(RESERVED, free), &[])).unwrap(), None);
-    }
-
-    #[test]
-    fn a_vm_that_is_not_there_is_named_with_its_key() {
-        let (roots, stop) = (Roots::default(), Stop::default());
-        let plan = made_up(&suite("pid = 2147483647\nvcpus = [{}]", RESERVED), &[]);
-        let error = admit(&plan, true, &roots, &stop).unwrap_err().to_string();
-        let begin = "experiment `x`: vm `a`: key `pid`: there is no process 2147483647";
-        assert!(error.starts_with(begin), "{error}");
-        let socket = made_up(&suite("qmp = \"/no/such/socket\"\nvcpus = [{}]", RESERVED), &[]);
-        let error = admit(&socket, true, &roots, &stop).unwrap_err();
-        assert!(error.to_string().contains("/no/such/socket"), "{error}");
-        assert_eq!(crate::error::exit_of(&error), model::Exit::Usage);
-    }
 }

@@ -6,6 +6,7 @@ mod advise;
 mod clock;
 mod cluster;
 mod cpus;
+mod entered;
 mod faults_guest;
 mod faults_lab;
 mod faults_run;

@@ -274,7 +274,7 @@ fn cloud_images(test: &str) -> Option<[PathBuf; 2]> {
 }
 
 /// Beside the other programs, where they are built.
-fn static_programs() {
+pub fn static_programs() {
     let built =
         || ["guest-agent-static", "rtload-static"].iter().all(|name| sibling(name).is_file());
     if !built() {
@@ -285,7 +285,7 @@ fn static_programs() {
 }
 
 /// The response times of a task in ms, ascending.
-fn responses(jobs: &[Job], task: &str) -> Vec<f64> {
+pub fn responses(jobs: &[Job], task: &str) -> Vec<f64> {
     let of_task = jobs.iter().filter(|job| job.task == task);
     let mut times: Vec<f64> = of_task.map(|job| job.response_ns as f64 / 1e6).collect();
     times.sort_by(f64::total_cmp);

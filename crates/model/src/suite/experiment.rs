@@ -7,7 +7,7 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockSource, Emulator, Found, Pause, Place, ReservationSettings, System, Web, Work,
+    ClockSource, Emulator, Found, Pause, Place, ReservationSettings, System, WayIn, Web, Work,
     written::{ServiceTable, Table},
     written_vm::VmTable,
 };
@@ -62,6 +62,8 @@ pub struct Vm {
     pub name: String,
     /// By what it is found, where it runs already; else it is booted for the measurement.
     pub found: Option<Found>,
+    /// How programs get into it, where it runs already and something is to run in it.
+    pub way_in: Option<WayIn>,
     /// What it boots, unless it runs already.
     pub system: System,
     /// At least one; of a VM that runs already one, which tells of each that it has.

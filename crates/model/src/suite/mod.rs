@@ -18,6 +18,7 @@ mod sweep;
 mod system;
 mod validate;
 mod vcpus;
+mod way_in;
 mod web;
 mod web_table;
 mod written;
@@ -37,6 +38,7 @@ pub(crate) use parse::toml_of;
 pub use parse::{SuiteError, parse, read};
 pub use sweep::{Budgets, Sweep};
 pub use system::{Disk, KernelChoice, System};
+pub use way_in::{Ssh, WayIn};
 pub use web::{Own, Ready, Server, Web};
 
 use crate::{Mechanism, Placement, Reservation, control::Control, duration};

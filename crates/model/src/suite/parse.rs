@@ -261,14 +261,13 @@ service = [{ web = { url = "http://127.0.0.1:8080/" } }]
         let with = |key: &str| RUNNING.replace("libvirt = \"shop\"", key);
         let again = format!("{RUNNING}{}", &RUNNING[RUNNING.find("[[experiment.vm]]").unwrap()..]);
         for (text, what) in [
-            (RUNNING.replace(web, "{ tasks = [\"1ms/9ms\"] }"), "there is no way into it"),
-            (RUNNING.replace(web, "{ wild = \"spin\" }, {web={}}"), "there is no way into it"),
-            (RUNNING.replace(web, "{ web = {} }"), "there is no way into it"),
+            (RUNNING.replace(web, "{ wild = \"spin\" }, {web={}}"), "is somebody else's"),
+            (RUNNING.replace(web, "{ web = {} }"), "asked by URL"),
+            (RUNNING.replace(web, "{ web = { command = [\"p\"], listen = 1 } }"), "asked by URL"),
             (
-                RUNNING.replace(web, "{ web = { command = [\"p\"], listen = 1 } }"),
-                "there is no way into it",
+                with("pid = 7").replace(web, "{ probe = \"clock\" }"),
+                "there is no way into a VM that `qmp` or `pid` finds",
             ),
-            (RUNNING.replace(web, "{ probe = \"clock\" }"), "there is no way into it"),
             (with("libvirt = \"\""), "key `libvirt` is empty"),
             (with("qmp = \"\""), "key `qmp` is empty"),
             (with("pid = 1"), "above 1"),

@@ -54,10 +54,11 @@ pub(super) enum Where {
     Running,
 }
 
-/// Why nothing is started in a VM that runs already.
-pub(super) const NO_WAY_IN: &str = "the VM runs already, and there is no way into it: its services are those by URL, \
-     `web = { url = \"http://…\" }`; measure tasks and other services in a guest that is booted for \
-     it (without `libvirt`, `qmp` and `pid`)";
+/// Why no web service is started in a VM that runs already: nobody knows by which address it would be
+/// reached.
+const BY_URL: &str = "the VM runs already: its web service is asked by URL, \
+     `web = { url = \"http://…\" }`; start it there yourself, or measure it in a guest that is booted \
+     for it (without `libvirt`, `qmp` and `pid`)";
 
 pub(super) fn web(web: &Web, place: Where) -> Result<(), String> {
     clients(web)?;
@@ -68,7 +69,7 @@ pub(super) fn web(web: &Web, place: Where) -> Result<(), String> {
     }
     match &web.server {
         Server::Cgi { .. } | Server::Command(_) if place == Where::Running => {
-            return Err(NO_WAY_IN.to_owned());
+            return Err(BY_URL.to_owned());
         }
         Server::Cgi { query, .. } => plain("query", query)?,
         Server::Command(own) => command(own, web.port, place)?,

@@ -184,7 +184,11 @@ impl System {
 /// suite's file is.
 pub(super) fn resolve(suite: &mut Suite, folder: &Path) {
     let vms = suite.experiments.iter_mut().flat_map(|one| &mut one.vms);
-    for file in vms.filter_map(|vm| vm.system.file_mut()) {
+    for vm in vms {
+        if let Some(way) = &mut vm.way_in {
+            way.resolve(folder);
+        }
+        let Some(file) = vm.system.file_mut() else { continue };
         let below = folder.join(&*file);
         *file = std::path::absolute(&below).unwrap_or(below);
     }

@@ -174,7 +174,35 @@ fn vm(vm: &Vm, experiment: &Experiment) -> Result<(), String> {
         (None, Some(_)) => Where::Disk,
         (None, None) => Where::Guest,
     };
+    enterable(vm)?;
     services(&vm.services, experiment, place)
+}
+
+/// Of a VM that runs already: what is to run in it can get there, and does no harm.
+fn enterable(vm: &Vm) -> Result<(), String> {
+    if vm.found.is_none() {
+        return Ok(());
+    }
+    for service in &vm.services {
+        let name = &service.name;
+        match &service.kind {
+            ServiceKind::Web(_) => {}
+            ServiceKind::Wild(_) => {
+                return Err(format!(
+                    "service `{name}`: key `wild`: the VM runs already and is somebody else's; let a \
+                     guest go wild that is booted for it (without `libvirt`, `qmp` and `pid`)"
+                ));
+            }
+            ServiceKind::Tasks(_) | ServiceKind::Probe(_) if vm.way_in.is_none() => {
+                return Err(format!(
+                    "service `{name}`: there is no way into a VM that `qmp` or `pid` finds; give key \
+                     `agent` (the socket of QEMU's guest agent) or key `ssh` (`\"root@192.168.122.10\"`)"
+                ));
+            }
+            ServiceKind::Tasks(_) | ServiceKind::Probe(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn reservation(settings: &ReservationSettings, runs_already: bool) -> Result<(), String> {
@@ -211,11 +239,6 @@ fn services(services: &[Service], experiment: &Experiment, place: Where) -> Resu
             ));
         }
         match &service.kind {
-            ServiceKind::Wild(_) | ServiceKind::Tasks(_) | ServiceKind::Probe(_)
-                if place == Where::Running =>
-            {
-                return Err(format!("service `{}`: {}", service.name, serving::NO_WAY_IN));
-            }
             ServiceKind::Web(own) => {
                 serving::web(own, place)?;
                 if own.requests.is_none() && experiment.duration.is_zero() {

@@ -126,6 +126,7 @@ impl Table {
                 let vm = Vm {
                     name: Vm::NAME.to_owned(),
                     found: None,
+                    way_in: None,
                     system: System::of(
                         self.disk.clone(),
                         self.kernel.clone(),

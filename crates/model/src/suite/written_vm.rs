@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClockSource, Emulator, Found, KernelChoice, Pause, Service, System, Vcpu, Vm,
+    ClockSource, Emulator, Found, KernelChoice, Pause, Service, Ssh, System, Vcpu, Vm, WayIn,
     written_reservation::{Enforced, Length, Share},
 };
 use crate::{
@@ -30,6 +30,13 @@ pub(super) struct VmTable {
     /// A VM that runs already: its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pid: Option<i32>,
+    /// How programs enter a VM that `qmp` or `pid` finds: the socket of its QEMU that leads to QEMU's
+    /// guest agent. A libvirt domain has it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<PathBuf>,
+    /// How programs enter a VM that runs already: SSH with a key, `"user@host:port"` or a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ssh: Option<Ssh>,
     /// A disk image of your own that it boots, in place of the bench's guest; relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     disk: Option<PathBuf>,
@@ -158,6 +165,9 @@ impl TryFrom<VmTable> for Vm {
 
     fn try_from(table: VmTable) -> Result<Self, String> {
         let found = table.found()?;
+        let needed = table.service.iter().any(|own| own.web().is_none());
+        let way_in = WayIn::of(found.as_ref(), table.agent, table.ssh, needed)
+            .map_err(|message| format!("vm `{}`: {message}", table.name))?;
         let boot_within = table.boot_within.map(|Length(own)| own);
         let system = System::of(table.disk, table.kernel, boot_within)
             .map_err(|message| format!("vm `{}`: {message}", table.name))?;
@@ -189,6 +199,7 @@ impl TryFrom<VmTable> for Vm {
         Ok(Self {
             name,
             found,
+            way_in,
             system,
             vcpus,
             emulator: table.emulator.unwrap_or_default(),
@@ -215,6 +226,7 @@ impl From<Vm> for VmTable {
             }
         };
         let (mut libvirt, mut qmp, mut pid) = (None, None, None);
+        let (agent, ssh) = own.way_in.map_or((None, None), WayIn::keys);
         let emulator = own.found.is_none().then_some(own.emulator);
         let (disk, kernel, boot_within) = own.system.keys();
         match own.found {
@@ -228,6 +240,8 @@ impl From<Vm> for VmTable {
             libvirt,
             qmp,
             pid,
+            agent,
+            ssh,
             disk,
             kernel,
             boot_within: boot_within.map(Length),

@@ -21,6 +21,10 @@ const SENTINEL: &str = "rtvm-sentinel";
 /// Less than this share of the time on the CPU is no bill, but a clock read too early.
 const LEAST_BILLED: f64 = 0.97;
 
+/// A guest's clock that is known less exactly than this does not lay jobs of milliseconds beside what its
+/// vCPU got: so it is where programs entered by QEMU's guest agent.
+const COARSE_NS: u64 = 5_000_000;
+
 /// Fewer observations tell nothing.
 pub(super) const LEAST: usize = 10;
 
@@ -40,13 +44,16 @@ pub(super) struct Traced {
 }
 
 impl Traced {
-    /// Reads an attempt's folder; none where it was not traced, had no tasks, or more than one
-    /// vCPU.
+    /// Reads an attempt's folder; none where it was not traced, had no tasks, more than one vCPU, or a
+    /// clock by which its jobs cannot be laid beside the trace.
     pub fn read(place: &Path, record: &RepetitionRecord) -> Result<Option<Self>, SampleError> {
         let [supply, cpu, jobs] =
             ["supply.csv", "cpu.csv", "jobs.csv"].map(|name| place.join(name));
         let Some(facts) = &record.facts.trace else { return Ok(None) };
         if ![&supply, &cpu, &jobs].iter().all(|file| file.exists()) {
+            return Ok(None);
+        }
+        if record.facts.guest_clock_uncertainty_ns.is_some_and(|ns| ns > COARSE_NS) {
             return Ok(None);
         }
         let mut supply: Vec<Supply> = read_csv(&supply)?;
