@@ -46,11 +46,13 @@ test:
 lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: own_disk:: reservations:: libvirt:: package:: sabotaged:: sentinel:: slurm:: slurm_cgroup:: --nocapture --test-threads 1
+	@scripts/static.sh guest-agent rtload
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: entered:: own_disk:: reservations:: libvirt:: package:: sabotaged:: sentinel:: slurm:: slurm_cgroup:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
+	@scripts/static.sh guest-agent rtload
 	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ advise:: run:: web:: running:: entered:: soak:: travel:: --nocapture --test-threads 1
 
 fuzz:

@@ -36,8 +36,6 @@ lap "formatting, lints, documentation"
 # The end-to-end tests run the programs as a user would: built for release. So are the tests; with
 # them come the programs, so that nothing is built twice.
 step cargo test --release --workspace --no-run --quiet
-# What enters virtual machines of any distribution.
-step scripts/static.sh guest-agent rtload
 export RTVM_BUILT=true
 if [ -n "$installing" ]; then
     wait "$installing"
