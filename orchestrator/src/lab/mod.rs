@@ -228,7 +228,7 @@ impl Machine {
 /// Starts a command in a lab host as `orchestrator lab` does: in its working folder, with `$OUT`.
 ///
 /// # Errors
-/// Those of [`Guest::start`].
+/// Those of [`crate::guest::Inside::start`].
 pub fn start<'a>(guest: &'a Guest, argv: &[impl AsRef<str>], stop: &Stop) -> Result<Running<'a>> {
     guest.start_in(WORK, argv, &contents::environment(), stop.flag())
 }
