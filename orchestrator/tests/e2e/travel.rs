@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{
-    affinity,
-    sched::{self, Policy},
-};
+use kernel::affinity;
 use orchestrator::guest::{Guest, Qemu};
 use serde_json::Value;
 
@@ -77,12 +74,11 @@ fn characterise_there(guest: &Guest, folder: &Path, length: &str) {
     fs::write(folder.join("there.json"), vector).unwrap();
 }
 
-/// What `rtplan predict` says of a time of the host and what it is made of (`--mix` or
-/// `--operations`): typical, least and greatest in the guest.
-fn predicted(folder: &Path, execution: &str, made_of: [&str; 2]) -> [f64; 3] {
+/// What `rtplan predict` says of a time of the host: typical, least and greatest in the guest.
+fn predicted(folder: &Path, execution: &str, mix: &str) -> [f64; 3] {
     let mut rtplan = Command::new(sibling("rtplan"));
     rtplan.current_dir(folder).args(["predict", "--from", "here.json", "--to", "there.json"]);
-    rtplan.args(["--summary", "json", "--execution", execution]).args(made_of);
+    rtplan.args(["--summary", "json", "--execution", execution, "--mix", mix]);
     let answer: Value = serde_json::from_slice(&done(rtplan).stdout).unwrap();
     let key = |key: &str| answer["execution"][key].as_f64().unwrap() / 1e6;
     [key("to_execution_ns"), key("to_low_ns"), key("to_high_ns")]
@@ -113,12 +109,7 @@ fn boot(bench: &mut Bench, programs: &[&str], cpu: u32) -> Guest {
         bench.spec.contents = bench.spec.contents.clone().with_program(&sibling(program));
     }
     let guest = bench.launch_within(LIMIT).unwrap();
-    for thread in guest.vcpu_threads() {
-        affinity::set(thread, &[cpu]).unwrap();
-        // A guest takes the time in which others have its CPU for its programs' own. Who may not do
-        // this needs a quiet machine.
-        let _refused = sched::set(thread, Policy::Fifo { priority: 1 });
-    }
+    guest.vcpu_threads().iter().for_each(|thread| affinity::set(*thread, &[cpu]).unwrap());
     guest
 }
 
@@ -130,12 +121,12 @@ fn fixed_work_takes_in_a_guest_what_was_predicted() {
     characterise_here(folder, cpu, "1s");
     let guest = boot(&mut bench, &["rtload"], cpu);
     characterise_there(&guest, folder, "1s");
-    let [predicted, low, high] = predicted(folder, "10ms", ["--mix", "integer_latency=1"]);
+    let [predicted, low, high] = predicted(folder, "10ms", "integer_latency=1");
     let measured = measured(&guest, folder, predicted, "2s");
     eprintln!("predicted {predicted:.3} ms ({low:.3} to {high:.3}), measured {measured:.3} ms");
     assert!((0.8..1.25).contains(&(predicted / measured)), "{predicted} {measured}");
     // Work of another kind is not predicted by that: emulated doubles cost many times as much.
-    let [doubles, ..] = self::predicted(folder, "10ms", ["--mix", "floating_point=1"]);
+    let [doubles, ..] = self::predicted(folder, "10ms", "floating_point=1");
     assert!(doubles > 2.0 * measured, "{doubles} {measured}");
     let platform: Value =
         serde_json::from_slice(&fs::read(folder.join("there.json")).unwrap()).unwrap();
@@ -153,79 +144,9 @@ fn fixed_work_is_predicted_for_a_host_that_is_several_times_slower() {
     bench.qemu = slower(&bench.qemu, folder);
     let guest = boot(&mut bench, &["rtload"], cpu);
     characterise_there(&guest, folder, "5s");
-    let [predicted, low, high] = predicted(folder, "10ms", ["--mix", "integer_latency=1"]);
+    let [predicted, low, high] = predicted(folder, "10ms", "integer_latency=1");
     let measured = measured(&guest, folder, predicted, "10s");
     eprintln!("predicted {predicted:.3} ms ({low:.3} to {high:.3}), measured {measured:.3} ms");
     assert!((0.9..1.1).contains(&(predicted / measured)), "{predicted} {measured}");
     assert!(measured > 20.0, "that host is not slower: 10 ms take {measured} ms");
-}
-
-/// The target is a tenth; times of both hosts differ by a quarter from one run to the next.
-const MEAN_ERROR: f64 = 0.25;
-
-/// Filter and format of the rotations in docs/predict.md.
-const ROTATIONS: [[&str; 2]; 4] =
-    [["nearest", "ppm"], ["bilinear", "ppm"], ["bicubic", "ppm"], ["bilinear", "png"]];
-
-/// A shell's word on the CPU time of so many runs of `command`.
-fn repeated(command: &str, runs: u32) -> String {
-    let each = format!("{command} >/dev/null || exit 1");
-    format!("i=0; while [ $i -lt {runs} ]; do {each}; i=$((i+1)); done; times")
-}
-
-/// Milliseconds of one of so many runs, user and system time, of what `times` printed last.
-fn each_ms(times: &[u8], runs: u32) -> f64 {
-    let text = String::from_utf8_lossy(times);
-    let part = |part: &str| {
-        let (minutes, seconds) = part.trim_end_matches('s').split_once('m').unwrap();
-        60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
-    };
-    let both: f64 = text.lines().last().unwrap().split_whitespace().map(part).sum();
-    both * 1e3 / f64::from(runs)
-}
-
-/// What the operations of a rotation are on this host, by the script that docs/predict.md names.
-fn counted(arguments: &str) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/operations.sh");
-    let mut count = Command::new(script);
-    count.arg(sibling("cgi-rotate")).args(arguments.split(' '));
-    stdout(&done(count)).trim().to_owned()
-}
-
-#[test]
-#[ignore = "part of the campaign `make torture`"]
-fn a_rotation_is_predicted_by_its_counted_operations() {
-    const TEST: &str = "a_rotation_is_predicted_by_its_counted_operations";
-    let Some(mut bench) = bench(TEST) else { return };
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: {TEST}: valgrind is not installed");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let (folder, cpu) = (folder.path(), measured_cpu());
-    characterise_here(folder, cpu, "7s");
-    let guest = boot(&mut bench, &["rtload", "cgi-rotate"], cpu);
-    characterise_there(&guest, folder, "7s");
-    let mut errors = Vec::new();
-    for rotation in ROTATIONS {
-        let [filter, format] = rotation;
-        let arguments = format!("--angle 20 --width 1000 --filter {filter} --format {format}");
-        let mut here = Command::new("taskset");
-        let command = format!("{} {arguments}", sibling("cgi-rotate").display());
-        here.args(["-c", &cpu.to_string(), "sh", "-c", &repeated(&command, 20)]);
-        let here = each_ms(&done(here).stdout, 20);
-        let operations = counted(&arguments);
-        let there = in_guest(&guest, &repeated(&format!("cgi-rotate {arguments}"), 10));
-        let there = each_ms(&there, 10);
-        let [typical, low, high] =
-            predicted(folder, &format!("{here:.3}ms"), ["--operations", &operations]);
-        errors.push((typical / there - 1.0).abs());
-        eprintln!(
-            "{filter} {format}: {here:.1} ms here, predicted {typical:.1} ms ({low:.1} to \
-             {high:.1}), measured {there:.1} ms; {operations}"
-        );
-    }
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-    eprintln!("mean error {:.1} %", mean * 100.0);
-    assert!(mean < MEAN_ERROR, "{errors:?}");
 }
