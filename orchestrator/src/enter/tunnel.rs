@@ -27,7 +27,9 @@ const SELDOM: Duration = Duration::from_millis(500);
 /// As much as is read at once; it comes back in base64.
 const MOST: usize = 256 << 10;
 
-/// After so many questions to which nothing came the agent is looked after: about once in 8 s.
+/// After so many questions to which nothing came the agent is looked after: one that cannot run is told
+/// of after a quarter of a second, later about once in 8 s.
+const FIRST_LOOK: u32 = 8;
 const LOOK: u32 = 16;
 
 /// How long the guest agent may not answer: in a VM whose tasks take all that it gets, nobody else runs.
@@ -96,7 +98,7 @@ impl Tunnel {
             let came = self.exchange(sent)?;
             let nothing = sent.is_empty() && came.is_empty();
             (wait, idle) = if nothing { ((wait * 2).min(SELDOM), idle + 1) } else { (SOON, 0) };
-            if idle > 0 && idle % LOOK == 0 {
+            if idle == FIRST_LOOK || (idle > 0 && idle % LOOK == 0) {
                 self.look()?;
             }
             match (&*stream).write_all(&came) {
