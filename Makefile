@@ -53,7 +53,7 @@ torture:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
 	@scripts/static.sh guest-agent rtload
-	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ advise:: run:: web:: running:: entered:: soak:: travel:: --nocapture --test-threads 1
+	@RTVM_BUILT=true TORTURE_KILLS=$${TORTURE_KILLS:-300} cargo test --release --workspace --test e2e -- --include-ignored torture:: faults_ advise:: run:: sweep:: web:: running:: entered:: soak:: travel:: --nocapture --test-threads 1
 
 fuzz:
 	@cargo test --release --workspace --no-run --quiet

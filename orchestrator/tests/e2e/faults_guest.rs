@@ -45,7 +45,9 @@ fn a_guest_whose_kernel_panics_is_told_with_the_panic() {
 }
 
 /// The kernel kills the command; its console says so, and the agent goes on.
+// A panic of the kernel is told in the same way, and met every time.
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn a_guest_out_of_memory_loses_the_command_and_says_so_on_its_console() {
     let test = "a_guest_out_of_memory_loses_the_command_and_says_so_on_its_console";
     let Some(bench) = bench(test) else { return };

@@ -99,7 +99,9 @@ fn on_a_full_disk(kib: u32) -> Output {
     output
 }
 
+// Every other fault of a run is met every time.
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn a_full_disk_is_told_and_leaves_nothing_by_half() {
     const TEST: &str = "a_full_disk_is_told_and_leaves_nothing_by_half";
     let Some(_turn) = turn(TEST) else { return };
@@ -211,7 +213,9 @@ fn apache_gets(test: &str, signal: Signal) -> Option<(Output, Manifest)> {
     Some((output, manifest))
 }
 
+// `own_service::` kills a program in the middle every time.
 #[test]
+#[ignore = "part of the campaign `make torture`"]
 fn an_apache_that_is_killed_is_a_failed_repetition_and_the_next_one_runs() {
     let test = "an_apache_that_is_killed_is_a_failed_repetition_and_the_next_one_runs";
     let Some((output, manifest)) = apache_gets(test, Signal::SIGKILL) else { return };
