@@ -19,7 +19,8 @@ chmod 755 /etc/slurm/rt-vm-bench/*.sh
 head -c 64 /dev/urandom > $work/munge.key
 chmod 600 $work/munge.key
 /usr/sbin/munged --num-threads=2 --key-file=$work/munge.key --socket=$work/munge.socket \
-  --pid-file=$work/munge.pid --seed-file=$work/munge.seed --log-file=$work/munge.log
+  --pid-file=$work/munge.pid --seed-file=$work/munge.seed --log-file=$work/munge.log \
+  < /dev/null > /dev/null 2>&1
 
 # begin CORES LINES: the cluster of this one host, with ConstrainCores=CORES and these lines more.
 begin() {
