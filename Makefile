@@ -47,7 +47,7 @@ lab-test:
 	@scripts/setup.sh test
 	@cargo test --release --workspace --test e2e --examples --no-run --quiet
 	@scripts/static.sh guest-agent rtload
-	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: entered:: own_disk:: reservations:: libvirt:: package:: sabotaged:: sentinel:: slurm:: slurm_cgroup:: --nocapture --test-threads 1
+	@RTVM_BUILT=true cargo test --release --workspace --test e2e -- --ignored lab:: tenants:: entered:: own_disk:: reservations:: libvirt:: package:: sabotaged:: sentinel:: slurm:: --nocapture --test-threads 1
 
 torture:
 	@scripts/setup.sh test

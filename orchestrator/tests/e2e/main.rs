@@ -28,7 +28,6 @@ mod running;
 mod sabotaged;
 mod sentinel;
 mod slurm;
-mod slurm_cgroup;
 mod soak;
 mod support;
 mod sweep;

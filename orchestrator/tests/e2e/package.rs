@@ -198,7 +198,7 @@ fn static_programs_need_no_other_file() {
 }
 
 /// What a script in a lab host with Debian says; none, and said so, where there can be none.
-pub fn in_lab(
+fn in_lab(
     test: &str,
     disk: Option<&Path>,
     with: &[PathBuf],
@@ -225,7 +225,7 @@ pub fn in_lab(
 }
 
 /// Fails with everything that was said where a case is not as it should be.
-pub fn is(cases: &BTreeMap<String, Case>, all: &str, name: &str, expected: &[(&str, &str)]) {
+fn is(cases: &BTreeMap<String, Case>, all: &str, name: &str, expected: &[(&str, &str)]) {
     let case = cases.get(name).unwrap_or_else(|| panic!("no case {name} in {all}"));
     for (key, value) in expected {
         assert_eq!(case.get(*key).map(String::as_str), Some(*value), "{name}: {key}: {all}");
