@@ -163,7 +163,8 @@ impl Channel for Socket {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+/// Whether a read ended with nothing, and may be tried again.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted

@@ -15,7 +15,7 @@ use guest_agent::entered::{REPLIES, REQUESTS};
 use serde_json::{Value, json};
 
 use super::{
-    channel::NoAnswer,
+    channel::{NoAnswer, is_timeout},
     client::{CHUNK, Client, bytes, command, write},
 };
 use crate::host::Stop;
@@ -92,7 +92,7 @@ impl Tunnel {
             let sent = match (&*stream).read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => &buffer[..length],
-                Err(error) if is_nothing(&error) => &[],
+                Err(error) if is_timeout(&error) => &[],
                 Err(error) => return Err(error.into()),
             };
             let came = self.exchange(sent)?;
@@ -163,13 +163,6 @@ impl Tunnel {
     }
 }
 
-fn is_nothing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, sync::atomic::AtomicBool};
@@ -221,17 +214,27 @@ mod tests {
         }
     }
 
+    /// A folder with the two files, and a guest agent that reaches it.
+    fn guest() -> (tempfile::TempDir, Fake, Client) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in [REQUESTS, REPLIES] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        let fake = Fake::default();
+        let agent = Client::on(Box::new(fake.clone()), &Stop::default()).unwrap();
+        (folder, fake, agent)
+    }
+
+    fn opened(folder: &tempfile::TempDir, agent: &Client) -> Tunnel {
+        Tunnel::open(agent, RUNS, folder.path().to_str().unwrap(), &Stop::default()).unwrap()
+    }
+
     #[test]
     fn the_protocol_travels_through_files_and_its_end_is_told() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, fake, agent) = guest();
+        let stream = opened(&folder, &agent).carry().unwrap();
         let at = folder.path().to_owned();
-        fs::write(at.join(REQUESTS), "").unwrap();
-        fs::write(at.join(REPLIES), "").unwrap();
-        let (fake, stop) = (Fake::default(), Stop::default());
-        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
-        let tunnel = Tunnel::open(&agent, RUNS, at.to_str().unwrap(), &stop).unwrap();
-        let stream = tunnel.carry().unwrap();
-        let guest = thread::spawn(move || answer(&at, 3));
+        let answers = thread::spawn(move || answer(&at, 3));
         let (limit, flag) = (Duration::from_secs(20), AtomicBool::new(false));
         let log = folder.path().join("log");
         let (inside, hello) = Agent::greet(stream, &log, limit, &flag).unwrap();
@@ -240,7 +243,7 @@ mod tests {
         fake.0.lock().unwrap().mute = 2;
         let offset = crate::guest::ClockOffset::measure(&inside, 3, limit, &flag).unwrap();
         assert!(offset.uncertainty_ns > 0 && offset.uncertainty_ns < 5_000_000_000);
-        guest.join().unwrap();
+        answers.join().unwrap();
         // The VM ends: whoever waits hears why.
         fake.0.lock().unwrap().dead = true;
         let error =
@@ -252,12 +255,8 @@ mod tests {
 
     #[test]
     fn an_agent_that_ends_is_told_with_its_last_words() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(REQUESTS), "").unwrap();
-        fs::write(folder.path().join(REPLIES), "").unwrap();
-        let (fake, stop) = (Fake::default(), Stop::default());
-        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
-        let tunnel = Tunnel::open(&agent, RUNS, folder.path().to_str().unwrap(), &stop).unwrap();
+        let (folder, fake, agent) = guest();
+        let tunnel = opened(&folder, &agent);
         fake.0.lock().unwrap().pretends =
             Some(json!({ "exited": true, "exitcode": 126, "err-data": "bm9leGVj" }));
         let stream = tunnel.carry().unwrap();
@@ -272,12 +271,8 @@ mod tests {
 
     #[test]
     fn closing_the_stream_closes_the_files() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(REQUESTS), "").unwrap();
-        fs::write(folder.path().join(REPLIES), "").unwrap();
-        let (fake, stop) = (Fake::default(), Stop::default());
-        let agent = Client::on(Box::new(fake.clone()), &stop).unwrap();
-        let tunnel = Tunnel::open(&agent, RUNS, folder.path().to_str().unwrap(), &stop).unwrap();
+        let (folder, fake, agent) = guest();
+        let tunnel = opened(&folder, &agent);
         assert_eq!(fake.open_files(), 2);
         drop(tunnel.carry().unwrap());
         let give_up = Instant::now() + Duration::from_secs(10);

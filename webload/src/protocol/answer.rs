@@ -189,30 +189,8 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    /// What becomes of an answer that comes in pieces, after which the connection is closed: the failure
-    /// or the bytes after its end, with status and length.
-    fn taken<'a>(
-        pieces: impl IntoIterator<Item = &'a [u8]>,
-        method: &Method,
-    ) -> (Result<usize, Failure>, Option<u16>, u64) {
-        let (mut answer, mut after) = (Answer::default(), None);
-        for piece in pieces {
-            match (after, answer.feed(piece, method)) {
-                (_, Err(failure)) => return (Err(failure), answer.status, answer.bytes),
-                (None, Ok(more)) => after = more,
-                (Some(before), Ok(_)) => after = Some(before + piece.len()),
-            }
-        }
-        let result = match after {
-            Some(after) => answer.judge(after).map(|()| after),
-            None => answer.close().and_then(|()| answer.judge(0)).map(|()| 0),
-        };
-        (result, answer.status, answer.bytes)
-    }
+    use crate::protocol::cut::taken;
 
     fn get(text: &str) -> (Result<usize, Failure>, Option<u16>, u64) {
         taken([text.as_bytes()], &Method::GET)
@@ -256,43 +234,5 @@ mod tests {
         answer.reset();
         assert_eq!(answer.feed(b"HTTP/1.1 204 X\r\n\r\n", &Method::GET), Ok(Some(0)));
         assert_eq!((answer.bytes, answer.judge(0)), (0, Ok(())));
-    }
-
-    /// Answers of all kinds, sound and not.
-    fn answers() -> impl Strategy<Value = Vec<u8>> {
-        let head = prop::sample::select(vec![
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX-Content-CRC32: cbf43926\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n",
-            "HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 3\r\n\r\n",
-            "HTTP/1.0 200 OK\r\n\r\n",
-            "HTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 None\r\n\r\n",
-            "HTTP/1.1 304 Same\r\n\r\n",
-        ]);
-        let body = prop::sample::select(vec!["", "123456789", "5\r\n56789\r\n0\r\n\r\n", "no"]);
-        let mutation = prop::option::of((any::<prop::sample::Index>(), any::<u8>()));
-        (head, body, mutation).prop_map(|(head, body, mutation)| {
-            let mut bytes = [head, body].concat().into_bytes();
-            if let Some((at, byte)) = mutation {
-                *at.get_mut(&mut bytes) = byte;
-            }
-            bytes
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn how_it_is_cut_makes_no_difference(
-            bytes in answers(), head in any::<bool>(),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
-        ) {
-            let method = if head { Method::HEAD } else { Method::GET };
-            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            cuts.dedup();
-            let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-            prop_assert_eq!(taken(pieces, &method), taken([&bytes[..]], &method));
-        }
     }
 }

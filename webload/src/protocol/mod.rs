@@ -3,5 +3,7 @@
 
 pub(crate) mod answer;
 mod chunks;
+#[cfg(test)]
+mod cut;
 mod head;
 pub(crate) mod request;
