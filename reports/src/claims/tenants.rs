@@ -38,10 +38,11 @@ pub(super) fn claims(results: &Results) -> Vec<Claim> {
     found
 }
 
-/// Tasks under a hard reservation, beside another VM.
+/// Tasks under a hard reservation, beside another VM or another vCPU of the same.
 fn is_tenant(case: &Case) -> bool {
     let own = case.workload();
-    own.neighbours().next().is_some()
+    let several = own.vm.is_some_and(|vm| vm.vcpus.len() > 1);
+    (several || own.neighbours().next().is_some())
         && !own.tasks().is_empty()
         && own.reservation().is_some_and(|own| own.mechanism.is_hard())
 }
@@ -67,7 +68,8 @@ fn named(
 fn misses(case: &Case) -> Claim {
     named(
         format!("tenants-{}-misses", case.name()),
-        "A VM whose reservation the analysis finds enough keeps its deadlines beside its neighbours.",
+        "A vCPU whose reservation the analysis finds enough keeps its deadlines beside other VMs and \
+         other vCPUs of its own.",
         "no undisturbed job of any task misses its deadline, and none is left unfinished"
             .to_owned(),
         |selection| fig4::misses(measured(case)?, selection),

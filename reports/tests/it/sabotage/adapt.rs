@@ -9,7 +9,7 @@ use reports::{
 };
 
 use super::{
-    checked, later,
+    checked, later, played_as,
     system::{Bend, Bent, folder},
 };
 
@@ -113,23 +113,7 @@ service = [{ tasks = ["30ms/100ms"] }]
 
 /// The claim about weights, where those of `played` ran under the name of [`SHARED`].
 fn weights(played: &str) -> (Verdict, f64) {
-    let out = tempfile::tempdir().unwrap();
-    let parsed = |text| model::suite::parse(text, "suite.toml").unwrap();
-    let plan = rtplan::sim::suite::Plan {
-        suite: parsed(played),
-        text: played.to_owned(),
-        measured: None,
-        tick: None,
-        switch_overhead: Duration::ZERO,
-        fair_server: None,
-        seed: 0,
-    };
-    let folder = rtplan::sim::suite::run(&plan, out.path()).unwrap();
-    let mut results = Results::read(&folder).unwrap();
-    let file = folder.join("manifest.json");
-    results.manifest.suite = parsed(SHARED);
-    std::fs::write(&file, serde_json::to_string(&results.manifest).unwrap()).unwrap();
-    let claims = claims::all(&Results::read(&folder).unwrap());
+    let claims = played_as(played, SHARED);
     let ids: Vec<&str> = claims.iter().map(|own| own.id.as_ref()).collect();
     assert!(!ids.iter().any(|id| id.ends_with("-misses")), "nobody is promised that: {ids:?}");
     let own = claims.iter().find(|own| own.id == "adapt-weights-weights").unwrap();

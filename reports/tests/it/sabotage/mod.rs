@@ -69,6 +69,27 @@ budgets = ["27ms", "28ms", "30ms"]
 repetitions = 1
 "#;
 
+/// The claims about a folder that says `told`, where `played` was simulated, undisturbed.
+fn played_as(played: &str, told: &str) -> Vec<claims::Claim> {
+    let out = tempfile::tempdir().unwrap();
+    let parsed = |text| model::suite::parse(text, "suite.toml").unwrap();
+    let plan = rtplan::sim::suite::Plan {
+        suite: parsed(played),
+        text: played.to_owned(),
+        measured: None,
+        tick: None,
+        switch_overhead: Duration::ZERO,
+        fair_server: None,
+        seed: 0,
+    };
+    let folder = rtplan::sim::suite::run(&plan, out.path()).unwrap();
+    let mut manifest = Results::read(&folder).unwrap().manifest;
+    manifest.suite = parsed(told);
+    let text = serde_json::to_string(&manifest).unwrap();
+    std::fs::write(folder.join("manifest.json"), text).unwrap();
+    claims::all(&Results::read(&folder).unwrap())
+}
+
 /// A way to break a system.
 struct Sabotage {
     name: &'static str,

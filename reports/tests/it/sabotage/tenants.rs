@@ -9,7 +9,7 @@ use reports::{
 use rtplan::sim::Server;
 
 use super::{
-    checked, hard, later,
+    checked, hard, later, played_as,
     system::{Bend, Bent, folder},
 };
 
@@ -120,4 +120,37 @@ fn every_claim_about_tenants_has_an_enemy() {
     tenants-spins.control-tau1-unmoved      .F..FFF.
     tenants-spins.control-tau2-unmoved      .F?.FFF?
     ");
+}
+
+/// One VM, alone: a vCPU on each of two CPUs.
+const APART: &str = r#"
+name = "apart"
+[host]
+measured_cpus = [1, 0]
+[[experiment]]
+name = "apart"
+duration = "12s"
+[[experiment.vm]]
+name = "smp"
+vcpus = [{ cpu = 1, budget = "13ms", period = "50ms" }, { cpu = 0, budget = "16ms", period = "50ms" }]
+service = [
+    { name = "control", vcpu = 0, tasks = ["30ms/150ms"] },
+    { name = "video", vcpu = 1, tasks = ["50ms/200ms"] },
+]
+"#;
+
+/// Of each vCPU, whether its deadlines were kept, where `played` ran under the name of [`APART`].
+fn kept(played: &str) -> [Verdict; 2] {
+    let claims = played_as(played, APART);
+    ["control", "video"].map(|service| {
+        let id = format!("tenants-apart.smp.{service}-misses");
+        claims.iter().find(|own| own.id == id).unwrap().verdict
+    })
+}
+
+#[test]
+fn every_vcpu_of_a_vm_keeps_its_deadlines_or_its_claim_fails() {
+    assert_eq!(kept(APART), [Verdict::Holds; 2]);
+    let short = APART.replace("budget = \"16ms\"", "budget = \"11ms\"");
+    assert_eq!(kept(&short), [Verdict::Holds, Verdict::Fails]);
 }
